@@ -1,0 +1,110 @@
+// One direction: domain <- application <- http, application <- adapters, and the roots know everybody.
+// Each layer has an allow-list ("to anything but"), so that what nobody thought of is forbidden too.
+// test/architecture/imports.test.ts plants a violation of every rule here.
+//
+// The parser is TypeScript's JavaScript API, which TypeScript 7 no longer has: the dev dependency `typescript`
+// is version 6 under that name, for this tool alone; `tsc` is version 7 (`@typescript/native`). Without an API
+// it would fall back to a parser that overlooks type-only imports.
+
+const npm = (...names) => `(^|/)node_modules/(${names.join('|')})/`;
+const fastify = ['fastify', '@fastify/[^/]+'];
+const roots = '^src/(compose|demo|index|main|serve|version)[.]ts$';
+
+/** @type {import('dependency-cruiser').IConfiguration} */
+module.exports = {
+  forbidden: [
+    {
+      name: 'domain-is-pure',
+      comment: 'The domain imports only itself: no package, not even node:.',
+      severity: 'error',
+      from: { path: '^src/domain/' },
+      to: { pathNot: '^src/domain/' },
+    },
+    {
+      name: 'application-knows-only-domain',
+      comment: 'Use cases and ports: no package, no node:.',
+      severity: 'error',
+      from: { path: '^src/application/' },
+      to: { pathNot: '^src/(application|domain)/' },
+    },
+    {
+      name: 'http-knows-only-application',
+      comment: 'HTTP asks the use cases; it has Fastify, TypeBox and node:, and never a database or an adapter.',
+      severity: 'error',
+      from: { path: '^src/http/' },
+      to: {
+        pathNot: ['^src/(http|application|domain)/', npm(...fastify, '@sinclair/typebox')],
+        dependencyTypesNot: ['core'],
+      },
+    },
+    {
+      name: 'adapters-know-only-application',
+      comment: 'An adapter fulfils a port: it may use any package, but neither HTTP nor the configuration.',
+      severity: 'error',
+      from: { path: '^src/adapters/', pathNot: '^src/adapters/cli/' },
+      to: {
+        pathNot: ['^src/(adapters/(?!cli/)|application/|domain/)', npm('.+')],
+        dependencyTypesNot: ['core'],
+      },
+    },
+    {
+      name: 'cli-knows-no-storage',
+      comment: 'The command line asks the use cases, as HTTP does; it also reads the configuration.',
+      severity: 'error',
+      from: { path: '^src/adapters/cli/' },
+      to: {
+        pathNot: ['^src/(adapters/(?!sql/)|application/|domain/|config[.]ts$)', npm('.+')],
+        dependencyTypesNot: ['core'],
+      },
+    },
+    {
+      name: 'adapters-know-no-fastify',
+      severity: 'error',
+      from: { path: '^src/adapters/' },
+      to: { path: npm(...fastify) },
+    },
+    {
+      name: 'config-stands-alone',
+      severity: 'error',
+      from: { path: '^src/config[.]ts$' },
+      to: {
+        pathNot: ['^src/domain/', '^src/application/ports[.]ts$', npm('@sinclair/typebox')],
+        dependencyTypesNot: ['core'],
+      },
+    },
+    {
+      name: 'no-place-without-a-rule',
+      comment: 'A new folder in src has no allow-list: give it one here first.',
+      severity: 'error',
+      from: {
+        path: '^src/',
+        pathNot: ['^src/(domain|application|http|adapters)/', '^src/config[.]ts$', roots],
+      },
+      to: {},
+    },
+    {
+      name: 'src-stands-on-src',
+      comment: 'What is shipped needs neither tests nor tools.',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '^(test|bench|scripts)/' },
+    },
+    {
+      name: 'no-dev-dependency',
+      comment: 'What is shipped runs after `npm ci --omit=dev`. (Types are gone by then.)',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { dependencyTypes: ['npm-dev'], pathNot: npm('@types') },
+    },
+    { name: 'no-cycle', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'no-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+  ],
+  options: {
+    tsPreCompilationDeps: true, // type-only imports count
+    doNotFollow: { path: 'node_modules' },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default', 'types'],
+    },
+  },
+};

@@ -1,0 +1,11 @@
+/** `npm run generate`: writes openapi.json and the Postman collection. A test fails where they are not current. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { documents } from './documents.ts';
+
+for (const [path, text] of Object.entries(await documents())) {
+  const file = resolve(import.meta.dirname, '..', path);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, text);
+  console.log(path);
+}

@@ -1,0 +1,294 @@
+/**
+ * The Postman collection (v2.1): the published samples and the main refusals, each with its checks. What there is to
+ * call comes from the OpenAPI document, what to send from the samples.
+ */
+import type { MessageCode } from '../src/application/outcome.ts';
+import { httpStatus, mediaType } from '../src/http/envelope.ts';
+import { brokenRules, samples } from '../src/http/samples.ts';
+
+/** What is read of the OpenAPI document. */
+export interface OpenApi {
+  readonly info: { readonly title: string; readonly version: string; readonly description: string };
+  readonly paths: Record<string, Partial<Record<'get' | 'post', Operation>>>;
+}
+interface Operation {
+  readonly operationId: Name;
+  readonly summary: string;
+  readonly description?: string;
+}
+type Name = keyof typeof brokenRules;
+
+/** In an order in which each can use what those before it left. */
+const order: readonly Name[] = ['validate', 'store', 'info', 'update', 'delete', 'erasure'];
+
+const { customer } = samples.store;
+
+/**
+ * Values of the samples that must be new in every run, or come from an earlier answer: requests hold the variable
+ * instead. They begin as the sample has them.
+ */
+const variables = {
+  externalId: customer.externalIdentifier,
+  email: customer.email,
+  phoneNumber: customer.phoneNumber,
+  newEmail: samples.update.customer.email,
+  customerUrn: samples.customer.customerUrn,
+  idempotencyKey: 'c2a-sample',
+};
+
+/** Runs before the first request, so that a run finds nothing of an earlier one in its way. */
+const freshValues = [
+  'const run = Date.now().toString(36) + Math.random().toString(36).slice(2, 6);',
+  'const digits = String(Math.random()).slice(2, 9).padEnd(7, "0");',
+  'pm.collectionVariables.set("externalId", "crm-" + run);',
+  'pm.collectionVariables.set("email", "jane.doe+" + run + "@example.com");',
+  'pm.collectionVariables.set("newEmail", "jane.new+" + run + "@example.com");',
+  'pm.collectionVariables.set("phoneNumber", "+49 170 " + digits);',
+  'pm.collectionVariables.set("idempotencyKey", "c2a-" + run);',
+];
+
+const variableOf = new Map(Object.entries(variables).map(([name, value]) => [value, `{{${name}}}`]));
+const templated = (sample: unknown): string => JSON.stringify(sample, (_, value) => variableOf.get(value) ?? value, 2);
+
+/** A request as it differs from the sample of its operation, and what must come of it. */
+interface Step {
+  readonly name: string;
+  readonly expect: MessageCode | 401;
+  readonly sample?: object;
+  /** In place of `sample`: sent as it is. */
+  readonly text?: string;
+  readonly method?: 'GET' | 'POST';
+  readonly headers?: Record<string, string>;
+  readonly apiKey?: string;
+  readonly before?: readonly string[];
+  /** Further lines of the test script; `body` and `headers` are those of the answer. */
+  readonly checks?: readonly string[];
+}
+
+const equal = (what: string, actual: string, expected: string): string =>
+  `pm.test(${JSON.stringify(what)}, () => pm.expect(${actual}).to.eql(${expected}));`;
+const remember = (variable: keyof typeof variables | 'etag', value: string): string =>
+  `pm.collectionVariables.set("${variable}", ${value});`;
+const replayed = equal('is the first answer again', "headers.get('Idempotency-Replayed')", '"true"');
+const key = { 'Idempotency-Key': '{{idempotencyKey}}' };
+const nobody = 'cu.00.999999999999';
+
+/** Another customer, but for the fields in `same`. */
+const storing = (same: Partial<typeof customer>): object => ({
+  ...samples.store,
+  customer: { externalIdentifier: '{{externalId}}-other', firstName: customer.firstName, ...same },
+});
+
+/** What there is to see of each operation beside what holds for all ({@link common}). */
+const steps: Record<Name, readonly Step[]> = {
+  validate: [
+    {
+      name: 'Is free',
+      expect: 'SUCCESS',
+      sample: samples.validate,
+      before: freshValues,
+      checks: [equal('is available', 'body.isAvailable', 'true')],
+    },
+  ],
+  store: [
+    {
+      name: 'Stores',
+      expect: 'SUCCESS',
+      sample: samples.store,
+      headers: key,
+      checks: [
+        remember('customerUrn', 'body.result.customerUrn'),
+        equal('is the customer that was sent', 'body.result.firstName', JSON.stringify(customer.firstName)),
+        equal('has the first version', "headers.get('ETag')", `'"1"'`),
+      ],
+    },
+    {
+      name: 'Repeated with its Idempotency-Key',
+      expect: 'SUCCESS',
+      sample: samples.store,
+      headers: key,
+      checks: [
+        replayed,
+        equal('is the same customer', 'body.result.customerUrn', 'pm.collectionVariables.get("customerUrn")'),
+      ],
+    },
+    {
+      name: 'Another request with that Idempotency-Key',
+      expect: 'IDEMPOTENCY_KEY_REUSED',
+      sample: storing({}),
+      headers: key,
+    },
+    { name: 'ExternalId taken', expect: 'CUSTOMER_ALREADY_STORED', sample: samples.store },
+    { name: 'E-mail taken', expect: 'USER_WITH_SAME_EMAIL_EXISTS', sample: storing({ email: customer.email }) },
+    {
+      name: 'Phone number taken',
+      expect: 'USER_WITH_SAME_PHONE_NUMBER_EXISTS',
+      sample: storing({ phoneNumber: customer.phoneNumber }),
+    },
+  ],
+  info: [
+    {
+      name: 'By URN',
+      expect: 'SUCCESS',
+      sample: samples.info,
+      checks: [
+        remember('etag', "headers.get('ETag')"),
+        equal('is that customer', 'body.result.customerUrn', 'pm.collectionVariables.get("customerUrn")'),
+      ],
+    },
+    { name: 'By ExternalId', expect: 'SUCCESS', sample: { exId: variables.externalId } },
+    { name: 'Nobody', expect: 'CUSTOMER_NOT_FOUND', sample: { urn: nobody } },
+  ],
+  update: [
+    {
+      name: 'Another version',
+      expect: 'VERSION_MISMATCH',
+      sample: samples.update,
+      headers: { 'If-Match': '"0"' },
+    },
+    {
+      name: 'Changes',
+      expect: 'SUCCESS',
+      sample: samples.update,
+      headers: { 'If-Match': '{{etag}}' },
+      checks: [
+        equal('has the new e-mail', 'body.result.email', 'pm.collectionVariables.get("newEmail")'),
+        equal('has another version', "headers.get('ETag') !== pm.collectionVariables.get('etag')", 'true'),
+      ],
+    },
+    {
+      name: 'Nobody',
+      expect: 'CUSTOMER_NOT_FOUND',
+      sample: { customer: { ...samples.update.customer, customerUrn: nobody } },
+    },
+  ],
+  delete: [
+    { name: 'Anonymises', expect: 'SUCCESS', sample: samples.delete },
+    { name: 'Is idempotent', expect: 'SUCCESS', sample: samples.delete },
+    { name: 'Nobody', expect: 'CUSTOMER_NOT_FOUND', sample: { customerUuid: nobody } },
+  ],
+  erasure: [
+    {
+      name: 'Receipt',
+      expect: 'SUCCESS',
+      sample: samples.receiptOf,
+      checks: [
+        equal('is that customer', 'body.result.receipt.customerUrn', 'pm.collectionVariables.get("customerUrn")'),
+        equal('finds nothing left', 'body.result.receipt.residualScan.clean', 'true'),
+      ],
+    },
+    { name: 'Nobody', expect: 'CUSTOMER_NOT_FOUND', sample: { urn: nobody } },
+  ],
+};
+
+/** The refusals that every operation has. */
+function common(name: Name, method: 'GET' | 'POST'): Step[] {
+  const { request, errors } = brokenRules[name];
+  const reported = equal('reports every problem', 'body.status.errors', JSON.stringify(errors));
+  const other = method === 'GET' ? 'POST' : 'GET';
+  return [
+    { name: 'Broken field rules', expect: 'INVALID_REQUEST', sample: request, checks: [reported] },
+    ...(method === 'POST'
+      ? ([
+          { name: 'Empty body', expect: 'BAD_REQUEST', text: '' },
+          { name: 'Malformed JSON', expect: 'BAD_REQUEST', text: '{"customer":' },
+          {
+            name: 'Not JSON',
+            expect: 'UNSUPPORTED_MEDIA_TYPE',
+            text: 'a=b',
+            headers: { 'Content-Type': 'text/plain' },
+          },
+        ] as const)
+      : []),
+    { name: 'Wrong key', expect: 401, sample: samples[name], apiKey: 'sk_dev_wrong' },
+    {
+      name: 'Wrong method',
+      expect: 'METHOD_NOT_ALLOWED',
+      method: other,
+      checks: [`pm.test('Allow', () => pm.expect(headers.get('Allow')).to.include('${method}'));`],
+    },
+  ];
+}
+
+/** Every answer has its status, media type, code and request id. */
+function testScript({ expect, checks = [] }: Step): string[] {
+  const status = expect === 401 ? 401 : httpStatus[expect];
+  return [
+    'const { headers } = pm.response;',
+    equal(`${status}`, 'pm.response.code', `${status}`),
+    "pm.test('request id', () => pm.expect(headers.get('X-Request-Id')).to.match(/^[A-Za-z0-9._-]{1,64}$/));",
+    ...(expect === 401
+      ? [
+          equal('empty body', 'pm.response.text()', '""'),
+          "pm.test('challenge', () => pm.expect(headers.get('WWW-Authenticate')).to.be.a('string'));",
+        ]
+      : [
+          equal('media type', "headers.get('Content-Type')", JSON.stringify(mediaType)),
+          'const body = pm.response.json();',
+          equal(expect, 'body.status.messageCode', `"${expect}"`),
+        ]),
+    ...checks,
+  ];
+}
+
+function item(path: string, usual: 'GET' | 'POST', step: Step): object {
+  const { method = usual, headers = {}, sample, text, apiKey } = step;
+  const query = method === 'GET' && sample ? Object.entries(sample) : [];
+  const raw = method === 'GET' ? undefined : (text ?? templated(sample ?? {}));
+  const sent = { 'x-tn': '{{tenant}}', ...(raw !== undefined && { 'Content-Type': 'application/json' }), ...headers };
+  const pairs = query.map(([name, value]) => ({ key: name, value: variableOf.get(value) ?? value }));
+  const search = pairs.map(({ key, value }) => `${key}=${value}`).join('&');
+  return {
+    name: `${step.name}: ${step.expect}`,
+    event: [...(step.before ? [script('prerequest', step.before)] : []), script('test', testScript(step))],
+    request: {
+      method,
+      ...(apiKey !== undefined && { auth: keyAuth(apiKey) }),
+      header: Object.entries(sent).map(([key, value]) => ({ key, value })),
+      ...(raw !== undefined && { body: { mode: 'raw', raw } }),
+      url: {
+        raw: `{{baseUrl}}${path}${search && `?${search}`}`,
+        host: ['{{baseUrl}}'],
+        path: path.split('/').slice(1),
+        ...(pairs.length > 0 && { query: pairs }),
+      },
+    },
+  };
+}
+
+const script = (listen: 'prerequest' | 'test', exec: readonly string[]) => ({
+  listen,
+  script: { type: 'text/javascript', exec },
+});
+
+const keyAuth = (value: string) => ({
+  type: 'apikey',
+  apikey: Object.entries({ key: 'x-api-key', value, in: 'header' }).map(([key, value]) => ({
+    key,
+    value,
+    type: 'string',
+  })),
+});
+
+export function postmanCollection({ info, paths }: OpenApi): object {
+  const folders = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([verb, { operationId, summary, description }]) => {
+      const method = verb === 'get' ? 'GET' : 'POST';
+      const all = [...steps[operationId], ...common(operationId, method)];
+      const items = all.map((step) => item(path, method, step));
+      return { operationId, folder: { name: summary, ...(description && { description }), item: items } };
+    }),
+  );
+  const position = ({ operationId }: { operationId: Name }): number => order.indexOf(operationId);
+  const initial = { baseUrl: 'http://localhost:3000', tenant: samples.tenant, apiKey: '', ...variables, etag: '' };
+  return {
+    info: {
+      name: info.title,
+      description: `${info.description}\n\nSet \`baseUrl\`, \`tenant\` and \`apiKey\`, then run the whole collection.`,
+      schema: 'https://schema.getpostman.com/json/collection/v2.1.0/collection.json',
+    },
+    auth: keyAuth('{{apiKey}}'),
+    variable: Object.entries(initial).map(([key, value]) => ({ key, value, type: 'string' })),
+    item: folders.sort((a, b) => position(a) - position(b)).map(({ folder }) => folder),
+  };
+}

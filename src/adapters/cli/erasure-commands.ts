@@ -1,0 +1,88 @@
+import { readFileSync } from 'node:fs';
+import { type CustomerUrn, parseCustomerUrn, type TenantId } from '../../domain/identity.ts';
+import { verifySignature } from '../vault.ts';
+import { type Command, CommandError, type Context, exactly, storageOptions, tenantOption, UsageError } from './run.ts';
+
+const tenantOptions = { tenant: { type: 'string', about: 'the tenant' }, ...storageOptions } as const;
+
+/** What can be shown of erasures, and of what is held about one person. */
+export const erasureCommands: readonly Command[] = [
+  {
+    name: 'erasure-receipt',
+    usage: '<urn> --tenant <tenant>',
+    about: 'A signed receipt of an erasure, with a look through the storage made now.',
+    options: tenantOptions,
+    async run(context) {
+      const { tenant, urn } = customerArgument(context);
+      const { erasures } = await context.open();
+      const signed = await erasures.receipt(tenant, urn);
+      if (signed === undefined) throw new CommandError(`no customer of ${tenant} was erased under ${urn}`);
+      context.print(signed, JSON.stringify(signed, null, 2));
+    },
+  },
+  {
+    name: 'verify-receipt',
+    usage: '<file>',
+    about: 'Check a receipt: whether it is whole, and by which key it was signed. Needs no data.',
+    options: {
+      'public-key': { type: 'string', about: 'the key that the deployment publishes (base64url), to compare' },
+    },
+    async run(context) {
+      const [file] = exactly(1, context, 'the file of a receipt');
+      const { receipt, signature } = readReceipt(file as string);
+      const expected = context.options['public-key'];
+      const publicKey = String(expected ?? signature.publicKey);
+      const valid = verifySignature(
+        Buffer.from(signature.value, 'base64url'),
+        JSON.stringify(receipt),
+        Buffer.from(publicKey, 'base64url'),
+      );
+      if (!valid) throw new CommandError('the receipt is not what was signed, or another key signed it');
+      const { customerUrn, erasedAt } = receipt;
+      const whose = expected === undefined ? `; compare its key with the deployment's: ${publicKey}` : '';
+      context.print(
+        { valid, publicKey, customerUrn, erasedAt },
+        `valid: ${customerUrn} was erased at ${erasedAt}${whose}`,
+      );
+    },
+  },
+  {
+    name: 'subject-export',
+    usage: '<urn> --tenant <tenant>',
+    about: 'Everything that is held about one customer, machine-readable (GDPR Art. 15 and 20).',
+    options: tenantOptions,
+    async run(context) {
+      const { tenant, urn } = customerArgument(context);
+      const { erasures } = await context.open();
+      const all = await erasures.subjectExport(tenant, urn);
+      if (all === undefined) throw new CommandError(`there is no customer ${urn} of ${tenant}`);
+      context.print(all, JSON.stringify(all, null, 2));
+    },
+  },
+];
+
+function customerArgument(context: Context): { readonly tenant: TenantId; readonly urn: CustomerUrn } {
+  const [text] = exactly(1, context, 'one CustomerUrn');
+  const urn = parseCustomerUrn(text as string);
+  if (urn === undefined) throw new UsageError('a CustomerUrn looks like cu.00.482');
+  const tenant = tenantOption(context);
+  if (tenant === undefined) throw new UsageError('--tenant is needed');
+  return { tenant, urn };
+}
+
+interface Receipt {
+  readonly receipt: { readonly customerUrn: string; readonly erasedAt: string };
+  readonly signature: { readonly publicKey: string; readonly value: string };
+}
+
+/** A receipt as it was printed, or as the API answered it, in its envelope. */
+function readReceipt(file: string): Receipt {
+  try {
+    const content = JSON.parse(readFileSync(file, 'utf8'));
+    const signed = content.result ?? content;
+    if (typeof signed.signature.value !== 'string' || typeof signed.signature.publicKey !== 'string') throw new Error();
+    return signed;
+  } catch {
+    throw new CommandError(`${file} is not a receipt`);
+  }
+}

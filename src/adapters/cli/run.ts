@@ -1,0 +1,174 @@
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import type { Erasures } from '../../application/erasures.ts';
+import type { Maintenance } from '../../application/ports.ts';
+import type { Tenants } from '../../application/tenants.ts';
+import { ConfigError, optionOf, settings } from '../../config.ts';
+import { parseTenantId, type TenantId } from '../../domain/identity.ts';
+
+/** Options as they were given, by their long name. */
+export type Options = Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>;
+
+interface Option {
+  readonly type: 'string' | 'boolean';
+  readonly multiple?: boolean;
+  readonly about: string;
+}
+
+/** What a command may use. */
+export interface Context {
+  readonly arguments_: readonly string[];
+  readonly options: Options;
+  /** Opens the storage on first use; it is closed when the command ends. */
+  open(): Promise<OpenServices>;
+  /** Puts a backup in place of the records. To be called before `open`, with no server running. */
+  restore(file: string): Promise<{ readonly keptKeys: boolean }>;
+  /** Prints the command's result: `value` as JSON with `--json`, else `text`. Called once at most. */
+  print(value: unknown, text: string): void;
+}
+
+interface OpenServices {
+  readonly tenants: Tenants;
+  readonly erasures: Erasures;
+  readonly maintenance: Maintenance;
+  close(): Promise<void>;
+}
+
+/** What commands work on, as the program's composition makes it of the options. */
+interface Deployment {
+  open(options: Options): Promise<OpenServices>;
+  restore(options: Options, file: string): Promise<{ readonly keptKeys: boolean }>;
+}
+
+export interface Command {
+  /** Words that select it, e.g. `key issue`. */
+  readonly name: string;
+  /** Its positional arguments, as shown by `--help`. */
+  readonly usage: string;
+  readonly about: string;
+  readonly options: Readonly<Record<string, Option>>;
+  run(context: Context): Promise<void>;
+}
+
+/** A mistake of the person at the keyboard, or an answer they will not like: one line, exit code 1. */
+export class CommandError extends Error {}
+/** A command line that makes no sense: exit code 2. */
+export class UsageError extends CommandError {}
+
+const common: Record<string, Option> = {
+  json: { type: 'boolean', about: 'one JSON value on standard output' },
+  help: { type: 'boolean', about: 'this text' },
+};
+/** Where the data is: every command that opens it takes these. */
+export const storageOptions: Record<string, Option> = settingOptions([
+  'C2A_DATA_DIR',
+  'C2A_MASTER_KEY_FILE',
+  'C2A_ENVIRONMENT',
+]);
+
+export function settingOptions(variables: readonly (keyof typeof settings.properties)[]): Record<string, Option> {
+  return Object.fromEntries(
+    variables.map((variable) => {
+      const { description } = settings.properties[variable];
+      return [optionOf(variable), { type: 'string', about: `${description} (${variable})` }];
+    }),
+  );
+}
+
+/** Runs the command that the words name. Exit code: 0 done, 1 refused or failed, 2 no sense. */
+export async function runCommand(
+  words: readonly string[],
+  commands: readonly Command[],
+  deployment: Deployment,
+): Promise<number> {
+  const wantsJson = words.includes('--json');
+  let opened: Promise<OpenServices> | undefined;
+  try {
+    const command = select(words, commands);
+    if (command === undefined) {
+      process.stdout.write(overview(commands));
+      return 0;
+    }
+    const { values, positionals } = parse(words.slice(command.name.split(' ').length), command);
+    if (values.help) {
+      process.stdout.write(manual(command));
+      return 0;
+    }
+    await command.run({
+      arguments_: positionals,
+      options: values,
+      open() {
+        opened ??= deployment.open(values);
+        return opened;
+      },
+      restore: (file) => deployment.restore(values, file),
+      print: (value, text) => process.stdout.write(`${values.json ? JSON.stringify(value) : text}\n`),
+    });
+    return 0;
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const problems = error instanceof ConfigError ? error.problems : [describe(error)];
+    if (wantsJson) process.stdout.write(`${JSON.stringify({ error: problems.join('; ') })}\n`);
+    for (const problem of problems) process.stderr.write(`c2a: ${problem}\n`);
+    return error instanceof UsageError || error instanceof ConfigError ? 2 : 1;
+  } finally {
+    await (await opened?.catch(() => undefined))?.close();
+  }
+}
+
+/** Expected refusals speak for themselves; a failure shows its cause too. */
+function describe(error: Error): string {
+  if (error instanceof CommandError) return error.message;
+  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
+}
+
+function select(words: readonly string[], commands: readonly Command[]): Command | undefined {
+  const first = words[0];
+  if (first === undefined || first === '--help' || first === 'help') return undefined;
+  const command = commands.find(({ name }) => name.split(' ').every((word, index) => word === words[index]));
+  if (command === undefined) throw new UsageError(`no such command; see 'c2a --help'`);
+  return command;
+}
+
+function parse(words: readonly string[], command: Command) {
+  const options = Object.fromEntries(
+    Object.entries({ ...command.options, ...common }).map(([name, { type, multiple = false }]) => [
+      name,
+      { type, multiple },
+    ]),
+  ) satisfies ParseArgsConfig['options'];
+  try {
+    return parseArgs({ args: [...words], options, allowPositionals: true, strict: true });
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message.split('. ')[0]}; see 'c2a ${command.name} --help'`);
+  }
+}
+
+function overview(commands: readonly Command[]): string {
+  const lines = commands.map(({ name, usage, about }) => `  ${`${name} ${usage}`.padEnd(28)} ${about}`);
+  return `usage: c2a <command> [options]\n\n${lines.join('\n')}\n\n'c2a <command> --help' says more.\n`;
+}
+
+function manual({ name, usage, about, options }: Command): string {
+  const lines = Object.entries({ ...options, ...common }).map(([option, { type, about }]) => {
+    const shown = type === 'string' ? `--${option} <value>` : `--${option}`;
+    return `  ${shown.padEnd(38)} ${about}`;
+  });
+  return `usage: c2a ${name} ${usage} [options]\n\n${about}\n\n${lines.join('\n')}\n`;
+}
+
+/** The positional arguments, of which there must be so many. */
+export function exactly(count: number, { arguments_ }: Context, what: string): readonly string[] {
+  if (arguments_.length !== count) throw new UsageError(`expected ${what}`);
+  return arguments_;
+}
+
+/** `--tenant`, where it is given. */
+export function tenantOption({ options: { tenant } }: Context): TenantId | undefined {
+  return typeof tenant === 'string' ? toTenantId(tenant) : undefined;
+}
+
+export function toTenantId(text: string): TenantId {
+  const id = parseTenantId(text);
+  if (id === undefined) throw new UsageError('a tenant is named by 1 to 63 of a-z, 0-9, "-" and "_"');
+  return id;
+}

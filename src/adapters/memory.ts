@@ -1,0 +1,237 @@
+import {
+  type ApiKey,
+  type CustomerReference,
+  type CustomerRepository,
+  type Erasure,
+  type KeptAnswer,
+  keptAnswer,
+  type RequestKey,
+  type StoredCustomer,
+  type Tenant,
+  type TenantDirectory,
+  type WriteAnswer,
+} from '../application/ports.ts';
+import { identityOf, newCustomer, timestamp } from '../domain/customer.ts';
+import { anonymize, isAnonymized, rewrittenFields } from '../domain/deletion.ts';
+import { type CustomerUrn, customerUrn, firstConflict, type Identity, type TenantId } from '../domain/identity.ts';
+import type { ReferenceData } from '../domain/reference-data.ts';
+
+interface Record_ {
+  readonly stored: StoredCustomer;
+  readonly identity: Identity | undefined;
+}
+interface Answered {
+  readonly key: RequestKey;
+  readonly answer: KeptAnswer;
+}
+interface Shelf {
+  readonly records: Map<CustomerUrn, Record_>;
+  /** `<kind> <value>` → the customer that claims it. */
+  readonly claims: Map<string, CustomerUrn>;
+  readonly answers: Map<string, Answered>;
+  readonly erasures: Map<CustomerUrn, Erasure>;
+}
+
+/**
+ * Customers on Maps, for tests and embedding. Nothing awaits between a read and the write that depends on it, so
+ * every method is atomic within the process.
+ *
+ * @param partition two digits, the second part of every URN
+ */
+export function memoryCustomers({
+  partition = '00',
+  world,
+}: {
+  partition?: string;
+  world: ReferenceData;
+}): CustomerRepository {
+  const shelves = new Map<TenantId, Shelf>();
+  let lastSequence = 0;
+
+  function shelfOf(tenant: TenantId): Shelf {
+    let shelf = shelves.get(tenant);
+    if (shelf === undefined) {
+      shelf = { records: new Map(), claims: new Map(), answers: new Map(), erasures: new Map() };
+      shelves.set(tenant, shelf);
+    }
+    return shelf;
+  }
+
+  function find({ records, claims }: Shelf, by: CustomerReference): Record_ | undefined {
+    const urn = 'urn' in by ? by.urn : claims.get(`externalId ${by.externalId}`);
+    return urn && records.get(urn);
+  }
+
+  /** Puts a record in place of what it was, unless another customer claims one of its identities. */
+  function put(shelf: Shelf, stored: StoredCustomer, previous?: Identity): WriteAnswer {
+    const identity = identityOf(stored.customer, world);
+    const { customerUrn: urn } = stored.customer;
+    const others = claimsOf(identity).filter((claim) => (shelf.claims.get(claim) ?? urn) !== urn);
+    if (identity !== undefined && others.length > 0) {
+      const holders = others.map((claim) => shelf.records.get(shelf.claims.get(claim) as CustomerUrn)?.identity ?? {});
+      return { code: firstConflict(identity, holders) as NonNullable<ReturnType<typeof firstConflict>> };
+    }
+    for (const claim of claimsOf(previous)) shelf.claims.delete(claim);
+    for (const claim of claimsOf(identity)) shelf.claims.set(claim, urn);
+    shelf.records.set(urn, { stored, identity });
+    return { code: 'SUCCESS', stored };
+  }
+
+  /** The kept answer of an earlier request with this key, else that of `work`, which is then kept. */
+  function once(shelf: Shelf, now: number, key: RequestKey | undefined, work: () => WriteAnswer): WriteAnswer {
+    if (key === undefined) return work();
+    const name = Buffer.from(key.digest).toString('hex');
+    const kept = shelf.answers.get(name);
+    if (kept !== undefined && kept.key.expiresAt > now) return repeat(shelf, kept, key);
+    const answer = work();
+    const answered = keptAnswer(answer);
+    if (answered !== undefined) {
+      forgetExpired(shelf.answers, now);
+      shelf.answers.set(name, { key, answer: answered });
+    }
+    return answer;
+  }
+
+  return {
+    async add(tenant, content, now, key) {
+      const shelf = shelfOf(tenant);
+      return once(shelf, now, key, () => {
+        lastSequence += 1;
+        return put(shelf, { customer: newCustomer(content, customerUrn(partition, lastSequence), now), version: 1 });
+      });
+    },
+
+    async find(tenant, by) {
+      return find(shelfOf(tenant), by)?.stored;
+    },
+
+    async change(tenant, by, decide, now, key) {
+      const shelf = shelfOf(tenant);
+      return once(shelf, now, key, () => {
+        const current = find(shelf, by);
+        const decision = decide(current?.stored);
+        if ('refuse' in decision) return { code: 'INVALID_REQUEST', problems: decision.refuse };
+        if ('write' in decision && current !== undefined) {
+          return put(shelf, { customer: decision.write, version: current.stored.version + 1 }, current.identity);
+        }
+        if ('leave' in decision && decision.leave !== 'SUCCESS') return { code: decision.leave };
+        if (current === undefined) throw new Error('a decision to write or to succeed needs a record');
+        return { code: 'SUCCESS', stored: current.stored };
+      });
+    },
+
+    async erase(tenant, by, request, now, key) {
+      const shelf = shelfOf(tenant);
+      return once(shelf, now, key, () => {
+        const current = find(shelf, by);
+        if (current === undefined) return { code: 'CUSTOMER_NOT_FOUND' };
+        const { customer, version } = current.stored;
+        if (isAnonymized(customer)) return { code: 'SUCCESS', stored: current.stored };
+        const { customerUrn: urn } = customer;
+        shelf.erasures.set(urn, { urn, erasedAt: now, ...request, rewritten: rewrittenFields(customer) });
+        return put(shelf, { customer: anonymize(customer, timestamp(now)), version: version + 1 }, current.identity);
+      });
+    },
+
+    async findErasure(tenant, urn) {
+      return shelfOf(tenant).erasures.get(urn);
+    },
+
+    async findKeptAnswers(tenant, urn) {
+      const named = [...shelfOf(tenant).answers.values()].filter(({ answer }) => answer.urn === urn);
+      return named.map(({ answer, key }) => ({ code: answer.code, expiresAt: key.expiresAt }));
+    },
+
+    async findResidue(tenant, urn) {
+      const { records, claims } = shelfOf(tenant);
+      const readable = records.get(urn);
+      return [
+        { place: 'records', found: readable && !isAnonymized(readable.stored.customer) ? 1 : 0 },
+        { place: 'claims', found: [...claims.values()].filter((holder) => holder === urn).length },
+      ];
+    },
+  };
+}
+
+function repeat({ records }: Shelf, { key, answer }: Answered, again: RequestKey): WriteAnswer {
+  if (Buffer.compare(key.fingerprint, again.fingerprint) !== 0) return { code: 'IDEMPOTENCY_KEY_REUSED' };
+  if (answer.code !== 'SUCCESS') return { code: answer.code, repeated: true };
+  const { stored } = records.get(answer.urn as CustomerUrn) as Record_;
+  return { code: 'SUCCESS', stored, repeated: true };
+}
+
+/** All answers are kept for as long, so the oldest come first. */
+function forgetExpired(answers: Map<string, Answered>, now: number): void {
+  for (const [name, { key }] of answers) {
+    if (key.expiresAt > now) return;
+    answers.delete(name);
+  }
+}
+
+const claimsOf = (identity: Identity | undefined): string[] =>
+  Object.entries(identity ?? {}).map(([kind, value]) => `${kind} ${value}`);
+
+/** Tenants and keys on Maps. */
+export function memoryTenants(): TenantDirectory {
+  const tenants = new Map<TenantId, Tenant>();
+  const keys = new Map<string, ApiKey>();
+
+  return {
+    async addTenant(tenant) {
+      if (tenants.has(tenant.id)) return false;
+      tenants.set(tenant.id, tenant);
+      return true;
+    },
+    async setTenant(tenant) {
+      const present = tenants.get(tenant.id);
+      if (present === undefined) return false;
+      tenants.set(tenant.id, { ...tenant, createdAt: present.createdAt });
+      return true;
+    },
+    async findTenant(id) {
+      return tenants.get(id);
+    },
+    async listTenants() {
+      return [...tenants.values()].sort((one, other) => (one.id < other.id ? -1 : 1));
+    },
+    async addKey(key) {
+      if (!tenants.has(key.tenant)) return false;
+      keys.set(key.id, key);
+      return true;
+    },
+    async listKeys(tenant) {
+      return [...keys.values()]
+        .filter((key) => tenant === undefined || key.tenant === tenant)
+        .sort((one, other) => one.createdAt - other.createdAt || (one.id < other.id ? -1 : 1));
+    },
+    async revokeKey(id, now) {
+      const key = keys.get(id);
+      if (key === undefined) return undefined;
+      const revoked = { ...key, revokedAt: key.revokedAt ?? now };
+      keys.set(id, revoked);
+      return revoked;
+    },
+    async expireKey(id, expiresAt) {
+      const key = keys.get(id);
+      if (key === undefined || key.revokedAt !== undefined || (key.expiresAt ?? Infinity) <= expiresAt) return key;
+      const expiring = { ...key, expiresAt };
+      keys.set(id, expiring);
+      return expiring;
+    },
+    async recordUse(uses) {
+      for (const { tenant, id, requests, lastUsedAt } of uses) {
+        const key = keys.get(id);
+        if (key?.tenant === tenant)
+          keys.set(id, {
+            ...key,
+            requests: key.requests + requests,
+            lastUsedAt: Math.max(key.lastUsedAt ?? 0, lastUsedAt),
+          });
+      }
+    },
+    async findKey(tenant, digest) {
+      const key = [...keys.values()].find((one) => one.tenant === tenant && Buffer.compare(one.digest, digest) === 0);
+      return key && { tenant: tenants.get(tenant) as Tenant, key };
+    },
+  };
+}

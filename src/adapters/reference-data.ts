@@ -1,0 +1,35 @@
+import { isIPv4, isIPv6 } from 'node:net';
+import { domainToASCII } from 'node:url';
+import languages from 'iso-639-1';
+import countries from 'iso-3166-1';
+import { type CountryCode, isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js';
+import type { ReferenceData } from '../domain/reference-data.ts';
+
+/** ISO tables and numbering plans from kept libraries, IDNA from the runtime. */
+export function referenceData(): ReferenceData {
+  const countryCodes = new Set(countries.all().map(({ alpha2 }) => alpha2));
+  const languageCodes = new Set(languages.getAllCodes());
+
+  function phoneNumber(text: string, countryCode: string): string | undefined {
+    // Countries without a numbering plan of their own (Antarctica) know international numbers alone.
+    const defaultCountry = isSupportedCountry(countryCode) ? (countryCode as CountryCode) : undefined;
+    // "(+49) 170": the library expects nothing before the plus.
+    const dialled = text.replace(/^[([](?=\+)/, '');
+    const number = parsePhoneNumberFromString(dialled, { ...(defaultCountry && { defaultCountry }), extract: false });
+    // The plans of some countries allow more than the 15 digits of E.164.
+    if (!number?.isPossible() || number.number.length > '+'.length + 15) return undefined;
+    // A doubled national prefix leaves one behind: repeated until E.164 of E.164 is itself.
+    return number.number === text ? text : phoneNumber(number.number, countryCode);
+  }
+
+  return {
+    countryCode: (text) => member(countryCodes, text.toUpperCase()),
+    languageCode: (text) => member(languageCodes, text.toLowerCase()),
+
+    phoneNumber,
+    asciiDomain: (domain) => domainToASCII(domain) || undefined,
+    isIpAddress: (text, version) => (version === 4 ? isIPv4(text) : isIPv6(text)),
+  };
+}
+
+const member = (set: ReadonlySet<string>, text: string): string | undefined => (set.has(text) ? text : undefined);

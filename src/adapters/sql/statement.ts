@@ -1,0 +1,46 @@
+/**
+ * Statements are built with Kysely and compiled once, when a database is opened; a call only binds values. What a
+ * port method does is a program: a generator that yields bound statements and gets their rows. So one text serves
+ * a synchronous database (SQLite runs many programs in one transaction) and an asynchronous one.
+ */
+import type { CompiledQuery } from 'kysely';
+
+export interface Bound {
+  readonly statement: Statement;
+  readonly values: readonly unknown[];
+}
+export interface Statement {
+  readonly sql: string;
+}
+type Row = Readonly<Record<string, unknown>>;
+export type Program<Result> = Generator<Bound, Result, readonly Row[]>;
+
+/** Marks the place of an argument while a statement is compiled. */
+class Placeholder {
+  readonly name: string;
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+const placeholders = new Proxy({}, { get: (_, name) => new Placeholder(String(name)) });
+
+/**
+ * Compiles a statement.
+ *
+ * @param build gets an object each of whose members stands for the argument of that name
+ * @returns a program that binds arguments, runs the statement and gives its rows
+ */
+export function prepare<Arguments, Result>(
+  build: (arguments_: Arguments) => { compile(): CompiledQuery<Result> },
+): (arguments_: Arguments) => Program<readonly Result[]> {
+  const { sql, parameters } = build(placeholders as Arguments).compile();
+  const statement: Statement = { sql };
+
+  return function* run(arguments_) {
+    const values = parameters.map((parameter) =>
+      parameter instanceof Placeholder ? (arguments_ as Row)[parameter.name] : parameter,
+    );
+    return (yield { statement, values }) as readonly unknown[] as readonly Result[];
+  };
+}

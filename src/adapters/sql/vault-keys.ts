@@ -1,0 +1,81 @@
+import { adoptMasterKey, MasterKeyError, makeMasterKey, readMasterKey } from '../master-key.ts';
+import { newRoots, openVault, rewrapRoots, type Vault, type WrappedRoots } from '../vault.ts';
+import type { SqlDatabase } from './database.ts';
+import { prepare } from './statement.ts';
+
+interface Needs {
+  readonly database: SqlDatabase;
+  readonly masterKeyFile: string;
+}
+
+/**
+ * Opens the vault of a database with the master key of a file. In an empty database both are made. Throws
+ * `MasterKeyError` where the file is missing or holds no key, or not the key that the database was made with; then
+ * nothing was touched.
+ */
+export async function unlockVault({ database, masterKeyFile }: Needs): Promise<Vault> {
+  const run = statements(database);
+  return database.write(function* () {
+    const roots = toRoots(yield* run.list({}));
+    if (roots !== undefined) return openWithFile(masterKeyFile, roots);
+    // New keys would open nothing of what is there.
+    const [customer] = yield* run.anyCustomer({});
+    if (customer !== undefined) throw new MasterKeyError('there are records, but keys.db holds no keys: put it back');
+    // Within the transaction, so that of two processes that start at once only one makes keys.
+    const masterKey = makeMasterKey(masterKeyFile);
+    const made = newRoots(masterKey);
+    for (const [name, wrapped] of Object.entries(made)) yield* run.insert({ name, wrapped });
+    return openVault(masterKey, made);
+  });
+}
+
+/**
+ * Wraps the root keys by a new master key, which takes the place of the old one in its file. Servers that run go on:
+ * they hold the root keys. Where it is interrupted, the next start or the next rotation completes it.
+ */
+export async function rotateMasterKey({ database, masterKeyFile }: Needs): Promise<void> {
+  const run = statements(database);
+  const next = nextFile(masterKeyFile);
+  await database.write(function* () {
+    const roots = toRoots(yield* run.list({}));
+    if (roots === undefined) throw new Error('there are no keys yet');
+    openWithFile(masterKeyFile, roots);
+    const rewrapped = rewrapRoots(roots, readMasterKey(masterKeyFile), makeMasterKey(next));
+    for (const [name, wrapped] of Object.entries(rewrapped)) yield* run.replace({ name, wrapped });
+  });
+  // To open the vault is to adopt the new key, under the lock of a writer: no other start or rotation comes between.
+  await unlockVault({ database, masterKeyFile });
+  await database.scrub('keys');
+}
+
+/** Where a rotation puts the new key until the old one is no longer needed. */
+const nextFile = (masterKeyFile: string): string => `${masterKeyFile}.next`;
+
+function openWithFile(masterKeyFile: string, roots: WrappedRoots): Vault {
+  try {
+    return openVault(readMasterKey(masterKeyFile), roots);
+  } catch (error) {
+    // A rotation that was interrupted after its commit has left the key that counts beside the one that did.
+    const vault = openVault(readMasterKey(nextFile(masterKeyFile), error), roots);
+    adoptMasterKey(nextFile(masterKeyFile), masterKeyFile);
+    return vault;
+  }
+}
+
+function toRoots(rows: readonly { readonly name: string; readonly wrapped: Buffer }[]): WrappedRoots | undefined {
+  if (rows.length === 0) return undefined;
+  return Object.fromEntries(rows.map(({ name, wrapped }) => [name, wrapped])) as WrappedRoots;
+}
+
+function statements({ builder }: SqlDatabase) {
+  return {
+    list: prepare((_: object) => builder.selectFrom('root_keys').select(['name', 'wrapped'])),
+    anyCustomer: prepare((_: object) => builder.selectFrom('customers').select('number').limit(1)),
+    insert: prepare((root: { name: string; wrapped: Buffer }) =>
+      builder.insertInto('root_keys').values({ name: root.name, wrapped: root.wrapped }),
+    ),
+    replace: prepare((root: { name: string; wrapped: Buffer }) =>
+      builder.updateTable('root_keys').set({ wrapped: root.wrapped }).where('name', '=', root.name),
+    ),
+  };
+}

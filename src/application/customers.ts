@@ -1,0 +1,200 @@
+import { applyChange, type Customer, sameContent, storeFields, timestamp, updateFields } from '../domain/customer.ts';
+import { isAnonymized } from '../domain/deletion.ts';
+import { format, isObject, merge, missing, problem, readPatch, required } from '../domain/fields.ts';
+import type { CustomerUrn, ExternalId } from '../domain/identity.ts';
+import { onePerField, type Problem } from '../domain/problems.ts';
+import type { ReferenceData } from '../domain/reference-data.ts';
+import { type PaymentOptions, paymentOptions } from '../domain/snapshot.ts';
+import { keyProblems, runOnce } from './idempotency.ts';
+import { completed, invalid, type Outcome, type Refusal, refusal } from './outcome.ts';
+import type {
+  Clock,
+  CustomerReference,
+  CustomerRepository,
+  Decision,
+  Digest,
+  StoredCustomer,
+  WriteAnswer,
+} from './ports.ts';
+import type { Caller } from './tenants.ts';
+
+export interface Snapshot extends Customer {
+  readonly options: PaymentOptions;
+}
+
+/** What a writing request may carry beside its body. */
+export interface WriteConditions {
+  /** By which the log and the ledger of erasures know the request. */
+  readonly requestId: string;
+  /** The Idempotency-Key as it was sent; a repeat within 24 hours gets the first answer. */
+  readonly idempotencyKey?: string | undefined;
+  /** If-Match as it was sent, and whether it accepts a version; absent: any version will do. */
+  readonly ifMatch?: { readonly text: string; accepts(version: number): boolean } | undefined;
+}
+
+/** The fields by which requests other than store and update name a customer. */
+export const validateFields = {
+  externalId: required(format('externalId', "The tenant's own identifier of the customer.")),
+} as const;
+export const deleteFields = {
+  customerUuid: format('customerUrn', 'The CustomerUrn; the name of the field is historical.'),
+  customerUrn: format('customerUrn', 'The CustomerUrn.'),
+  externalIdentifier: format('externalReference', "The tenant's own identifier of the customer."),
+} as const;
+export const infoFields = {
+  urn: format('customerUrn', 'The CustomerUrn; wins where both are given.'),
+  exId: format('externalReference', "The tenant's own identifier of the customer."),
+} as const;
+
+interface Needs {
+  readonly repository: CustomerRepository;
+  readonly world: ReferenceData;
+  readonly digest: Digest;
+  readonly clock: Clock;
+}
+
+export type Customers = ReturnType<typeof customerUseCases>;
+
+/** The five operations of C2A-01. Bodies come as they were sent: every rule about them is checked here. */
+export function customerUseCases({ repository, world, digest, clock }: Needs) {
+  const once = runOnce(digest, clock);
+
+  /** Whether an ExternalId is still free. Stores and reserves nothing. Answers BAD_REQUEST, INVALID_REQUEST. */
+  async function validate({ tenant }: Caller, body: unknown): Promise<Outcome<{ readonly isAvailable: boolean }>> {
+    if (!isObject(body)) return refusal('BAD_REQUEST');
+    const problems: Problem[] = [];
+    const given = readPatch(validateFields, body, '', world, problems);
+    problems.push(...missing(validateFields, merge(validateFields, {}, given), ''));
+    if (problems.length > 0) return invalid(onePerField(problems));
+    const found = await repository.find(tenant.id, { externalId: given.externalId as ExternalId });
+    return completed({ isAvailable: found === undefined });
+  }
+
+  /**
+   * Projects a new customer. Answers BAD_REQUEST, INVALID_REQUEST, the three conflicts, and what an
+   * Idempotency-Key adds (see `runOnce`).
+   */
+  async function store({ tenant }: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
+    if (!hasCustomer(body)) return refusal('BAD_REQUEST');
+    const problems = keyProblems(conditions.idempotencyKey);
+    const change = readPatch(storeFields, body, '', world, problems);
+    const applied = applyChange(undefined, change, world);
+    if (!applied.ok) return invalid(onePerField([...problems, ...applied.problems]));
+    if (problems.length > 0) return invalid(onePerField(problems));
+    return once(tenant.id, conditions.idempotencyKey, ['store', change], async (key) =>
+      toCustomer(await repository.add(tenant.id, applied.value, clock(), key)),
+    );
+  }
+
+  /**
+   * Changes a customer by RFC 7396. One that changes nothing succeeds and leaves `updatedAt` alone. Answers
+   * BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND (for an anonymised customer too), VERSION_MISMATCH, the three
+   * conflicts, and what an Idempotency-Key adds.
+   */
+  async function update({ tenant }: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
+    if (!hasCustomer(body)) return refusal('BAD_REQUEST');
+    const problems = keyProblems(conditions.idempotencyKey);
+    const change = readPatch(updateFields, body, '', world, problems);
+    const by = named(change.customer?.customerUrn, change.customer?.externalIdentifier);
+    if (by === undefined) return invalid(onePerField([...problems, ...missingName(problems)]));
+    if (problems.length > 0) {
+      // All problems at once: those of the merged record can only be seen with the record.
+      const found = await repository.find(tenant.id, by);
+      const applied = found && applyChange(found.customer, change, world);
+      return invalid(onePerField(applied?.ok === false ? [...problems, ...applied.problems] : problems));
+    }
+    return once(tenant.id, conditions.idempotencyKey, ['update', change, conditions.ifMatch?.text], async (key) => {
+      const now = clock();
+      const decide = (current: StoredCustomer | undefined): Decision => {
+        if (current === undefined || isAnonymized(current.customer)) return { leave: 'CUSTOMER_NOT_FOUND' };
+        if (conditions.ifMatch?.accepts(current.version) === false) return { leave: 'VERSION_MISMATCH' };
+        const applied = applyChange(current.customer, change, world);
+        if (!applied.ok) return { refuse: applied.problems };
+        if (sameContent(applied.value, current.customer)) return { leave: 'SUCCESS' };
+        const { customerUrn, createdAt } = current.customer;
+        return { write: { customerUrn, ...applied.value, createdAt, updatedAt: timestamp(now) } };
+      };
+      return toCustomer(await repository.change(tenant.id, by, decide, now, key));
+    });
+  }
+
+  /**
+   * Anonymises a customer (GDPR Art. 17); see `domain/deletion.ts`. On one that is anonymised already it succeeds
+   * and changes nothing. Answers BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND, and what an Idempotency-Key adds.
+   */
+  async function remove(
+    { tenant, keyId }: Caller,
+    body: unknown,
+    conditions: WriteConditions,
+  ): Promise<Outcome<undefined>> {
+    if (!isObject(body)) return refusal('BAD_REQUEST');
+    const problems = keyProblems(conditions.idempotencyKey);
+    const { customerUuid, customerUrn, externalIdentifier } = readPatch(deleteFields, body, '', world, problems);
+    const by = named(customerUuid ?? customerUrn, externalIdentifier);
+    const given = { customerUuid, customerUrn, externalIdentifier };
+    const names = Object.entries(given).filter(
+      ([name, value]) => value != null || problems.some(({ field }) => field === name),
+    );
+    if (names.length !== 1 || (by === undefined && problems.length === 0)) {
+      const message = `Exactly one of ${Object.keys(deleteFields).join(', ')} must be given.`;
+      problems.push(problem('customerUuid', 'exactly_one', message));
+    }
+    if (by === undefined || problems.length > 0) return invalid(onePerField(problems));
+    const { requestId } = conditions;
+    return once(tenant.id, conditions.idempotencyKey, ['delete', by], async (key) =>
+      toNothing(await repository.erase(tenant.id, by, { keyId, requestId }, clock(), key)),
+    );
+  }
+
+  /** A customer as it is now, with what it may pay by. Answers INVALID_REQUEST, CUSTOMER_NOT_FOUND. */
+  async function info({ tenant }: Caller, query: { urn?: unknown; exId?: unknown }): Promise<Outcome<Snapshot>> {
+    const problems: Problem[] = [];
+    // A URN wins: what is beside it is not even read.
+    const { urn, exId } = query;
+    const byUrn = readPatch(infoFields, { urn }, '', world, problems);
+    const by = named(byUrn.urn, byUrn.urn ? null : readPatch(infoFields, { exId }, '', world, problems).exId);
+    if (by === undefined && problems.length === 0) {
+      problems.push(problem('urn', 'required', 'One of urn and exId is required.'));
+    }
+    if (by === undefined || problems.length > 0) return invalid(problems);
+    const stored = await repository.find(tenant.id, by);
+    if (stored === undefined) return refusal('CUSTOMER_NOT_FOUND');
+    const options = paymentOptions(stored.customer, tenant.payment);
+    return { ...completed({ ...stored.customer, options }), version: stored.version };
+  }
+
+  return { validate, store, update, remove, info };
+}
+
+const hasCustomer = (body: unknown): boolean => isObject(body) && body.customer != null;
+
+/** How a request names its customer: the URN where it is given, else the ExternalId. */
+function named(urn: string | null | undefined, externalId: string | null | undefined): CustomerReference | undefined {
+  if (urn) return { urn: urn as CustomerUrn };
+  return externalId ? { externalId: externalId as ExternalId } : undefined;
+}
+
+/** An update that names no record, unless a name was given and is itself at fault. */
+function missingName(problems: readonly Problem[]): Problem[] {
+  const names = ['customer', 'customer.customerUrn', 'customer.externalIdentifier'];
+  const atFault = problems.some(({ field, code }) => names.includes(field) && code !== 'unknown_field');
+  return atFault
+    ? []
+    : [problem('customer.customerUrn', 'required', 'One of customerUrn and externalIdentifier is required.')];
+}
+
+function toCustomer(answer: WriteAnswer): Outcome<Customer> {
+  if (answer.code !== 'SUCCESS') return toRefusal(answer);
+  const { customer, version } = answer.stored;
+  return { ...completed(customer), version, ...replayedOf(answer) };
+}
+
+const toNothing = (answer: WriteAnswer): Outcome<undefined> =>
+  answer.code === 'SUCCESS' ? { ...completed(undefined), ...replayedOf(answer) } : toRefusal(answer);
+
+const toRefusal = (answer: Exclude<WriteAnswer, { code: 'SUCCESS' }>): Refusal =>
+  answer.code === 'INVALID_REQUEST'
+    ? invalid(onePerField(answer.problems))
+    : { ...refusal(answer.code), ...replayedOf(answer) };
+
+const replayedOf = ({ repeated }: WriteAnswer) => (repeated ? { replayed: true } : undefined);

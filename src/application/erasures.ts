@@ -1,0 +1,144 @@
+import { type Customer, timestamp } from '../domain/customer.ts';
+import { isAnonymized, keptFields } from '../domain/deletion.ts';
+import { format, merge, missing, readPatch, required } from '../domain/fields.ts';
+import type { CustomerUrn, TenantId } from '../domain/identity.ts';
+import { onePerField, type Problem } from '../domain/problems.ts';
+import type { ReferenceData } from '../domain/reference-data.ts';
+import { completed, invalid, type Outcome, refusal } from './outcome.ts';
+import type { Clock, CustomerRepository, ResidueFinding, Signer } from './ports.ts';
+import type { Caller } from './tenants.ts';
+
+/** What a deployment asserts of one erasure. Times are ISO 8601, UTC, with milliseconds. */
+interface ErasureReceipt {
+  readonly receiptVersion: 1;
+  readonly tenant: string;
+  readonly customerUrn: CustomerUrn;
+  readonly erasedAt: string;
+  /** The API key and the request that asked for it; both are in the log. */
+  readonly keyId: string;
+  readonly requestId: string;
+  /** Fields that had a value and were rewritten or removed. */
+  readonly rewritten: readonly string[];
+  /** What was kept, and on what ground. */
+  readonly kept: readonly { readonly field: string; readonly ground: string }[];
+  /** Whether the key under which the record was sealed is gone from the store of keys. */
+  readonly dataKeyDestroyed: boolean;
+  /** What was found when the receipt was made. */
+  readonly residualScan: {
+    readonly scannedAt: string;
+    readonly clean: boolean;
+    readonly findings: readonly ResidueFinding[];
+  };
+}
+
+export interface SignedReceipt {
+  readonly receipt: ErasureReceipt;
+  readonly signature: {
+    readonly algorithm: 'Ed25519';
+    /** base64url; compare it with the one that the deployment publishes. */
+    readonly publicKey: string;
+    /** base64url, over the receipt as JSON without white space. */
+    readonly value: string;
+  };
+}
+
+/** All that is held about one customer (GDPR Art. 15 and 20). */
+export interface SubjectExport {
+  readonly tenant: string;
+  readonly exportedAt: string;
+  /** What the tenant's backend sent, by `store` and `update`; for one that was erased, what remains. */
+  readonly record: Customer;
+  readonly provenance: {
+    readonly source: string;
+    readonly firstReceivedAt: string;
+    readonly lastChangedAt: string;
+    /** How often it was written. */
+    readonly version: number;
+  };
+  /** Answers that are kept for repeats of a request: they name the customer by its URN alone. */
+  readonly keptAnswers: readonly { readonly code: string; readonly keptUntil: string }[];
+  /** The entry in the ledger of erasures, where there is one. */
+  readonly erasure?: { readonly erasedAt: string; readonly keyId: string; readonly requestId: string };
+}
+
+export const erasureFields = { urn: required(format('customerUrn', 'The CustomerUrn.')) } as const;
+
+interface Needs {
+  readonly repository: CustomerRepository;
+  readonly signer: Signer;
+  readonly world: ReferenceData;
+  readonly clock: Clock;
+}
+
+export type Erasures = ReturnType<typeof erasureUseCases>;
+
+/** What can be shown of erasures, and of what is held. */
+export function erasureUseCases({ repository, signer, world, clock }: Needs) {
+  /** A signed receipt, with a look through the storage made now; undefined where nobody was erased under that URN. */
+  async function receipt(tenant: TenantId, urn: CustomerUrn): Promise<SignedReceipt | undefined> {
+    const erasure = await repository.findErasure(tenant, urn);
+    if (erasure === undefined) return undefined;
+    const findings = await repository.findResidue(tenant, urn);
+    const receipt: ErasureReceipt = {
+      receiptVersion: 1,
+      tenant,
+      customerUrn: urn,
+      erasedAt: timestamp(erasure.erasedAt),
+      keyId: erasure.keyId,
+      requestId: erasure.requestId,
+      rewritten: erasure.rewritten,
+      kept: keptFields,
+      dataKeyDestroyed: findings.every(({ place, found }) => !place.startsWith('keys') || found === 0),
+      residualScan: {
+        scannedAt: timestamp(clock()),
+        clean: findings.every(({ found }) => found === 0),
+        findings,
+      },
+    };
+    const value = Buffer.from(signer.sign(JSON.stringify(receipt))).toString('base64url');
+    return { receipt, signature: { algorithm: 'Ed25519', publicKey: publicKey(), value } };
+  }
+
+  /** The receipt of an erasure, for the tenant. Answers INVALID_REQUEST, CUSTOMER_NOT_FOUND where nobody was erased. */
+  async function show({ tenant }: Caller, query: Readonly<Record<string, unknown>>): Promise<Outcome<SignedReceipt>> {
+    const problems: Problem[] = [];
+    const given = readPatch(erasureFields, { urn: query.urn }, '', world, problems);
+    problems.push(...missing(erasureFields, merge(erasureFields, {}, given), ''));
+    if (problems.length > 0) return invalid(onePerField(problems));
+    const signed = await receipt(tenant.id, given.urn as CustomerUrn);
+    return signed === undefined ? refusal('CUSTOMER_NOT_FOUND') : completed(signed);
+  }
+
+  /** Everything that is held about one customer; undefined where there is none. */
+  async function subjectExport(tenant: TenantId, urn: CustomerUrn): Promise<SubjectExport | undefined> {
+    const stored = await repository.find(tenant, { urn });
+    if (stored === undefined) return undefined;
+    const { customer, version } = stored;
+    const erasure = isAnonymized(customer) ? await repository.findErasure(tenant, urn) : undefined;
+    const kept = await repository.findKeptAnswers(tenant, urn);
+    return {
+      tenant,
+      exportedAt: timestamp(clock()),
+      record: customer,
+      provenance: {
+        source: "sent by the tenant's backend (C2A-01 store and update)",
+        firstReceivedAt: customer.createdAt,
+        lastChangedAt: customer.updatedAt,
+        version,
+      },
+      keptAnswers: kept.map(({ code, expiresAt }) => ({ code, keptUntil: timestamp(expiresAt) })),
+      ...(erasure && {
+        erasure: {
+          erasedAt: timestamp(erasure.erasedAt),
+          keyId: erasure.keyId,
+          requestId: erasure.requestId,
+        },
+      }),
+    };
+  }
+
+  /** The key that checks this deployment's receipts: base64url. */
+  const publicKey = (): string => Buffer.from(signer.publicKey).toString('base64url');
+
+  return { receipt, show, subjectExport, publicKey };
+}

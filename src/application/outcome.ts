@@ -1,0 +1,73 @@
+import type { Conflict } from '../domain/identity.ts';
+import type { Problem } from '../domain/problems.ts';
+
+/** Every way in which a request can end short of success, and the sentence that a caller gets with it. */
+const sentences = {
+  BAD_REQUEST: 'The request has no usable body: a JSON object with the required members is expected.',
+  INVALID_REQUEST: 'One or more fields break a rule; see errors.',
+  FORBIDDEN: 'The role of this API key does not allow the operation.',
+  CUSTOMER_NOT_FOUND: 'No customer of this tenant has that identifier.',
+  NOT_FOUND: 'There is no such route.',
+  METHOD_NOT_ALLOWED: 'The route does not support this method.',
+  CUSTOMER_ALREADY_STORED: 'The external identifier is already projected.',
+  USER_WITH_SAME_EMAIL_EXISTS: 'The e-mail address belongs to another customer.',
+  USER_WITH_SAME_PHONE_NUMBER_EXISTS: 'The phone number belongs to another customer.',
+  REQUEST_IN_PROGRESS: 'A request with the same Idempotency-Key is still running.',
+  VERSION_MISMATCH: 'The record is not at the version that If-Match names.',
+  PAYLOAD_TOO_LARGE: 'The request is over the size limit.',
+  UNSUPPORTED_MEDIA_TYPE: 'The body must be sent as application/json.',
+  IDEMPOTENCY_KEY_REUSED: 'The Idempotency-Key was used with another request.',
+  TOO_MANY_REQUESTS: 'The rate limit is exceeded; see Retry-After.',
+  SQL_DATABASE_FAILURE: 'The database did not complete the operation; nothing was stored.',
+  INTERNAL_SERVER_ERROR: 'Something unforeseen happened.',
+  SERVICE_UNAVAILABLE: 'The service is overloaded or shutting down; see Retry-After.',
+} as const satisfies Record<string, string> & Record<Conflict, string>;
+
+export type RefusalCode = keyof typeof sentences;
+export type MessageCode = 'SUCCESS' | RefusalCode;
+
+/** The published `AzotteStatus`. */
+export interface Success {
+  readonly messageCode: 'SUCCESS';
+}
+export interface RefusalStatus {
+  readonly messageCode: RefusalCode;
+  readonly message: string;
+  /** With `INVALID_REQUEST`: all problems of the request, in a stable order. */
+  readonly errors?: readonly Problem[];
+}
+
+/** What every use case returns: its result, or why there is none. Adapters only translate it. */
+export type Outcome<Result> = Completed<Result> | Refusal;
+export interface Completed<Result> {
+  readonly status: Success;
+  readonly result: Result;
+  /** The version of the record in `result`, where there is one. */
+  readonly version?: number;
+  /** True where an earlier request with the same Idempotency-Key did the work. */
+  readonly replayed?: boolean;
+}
+export interface Refusal {
+  readonly status: RefusalStatus;
+  readonly replayed?: boolean;
+}
+
+const success: Success = { messageCode: 'SUCCESS' };
+
+/** A use case that did what was asked. */
+export const completed = <Result>(result: Result): Completed<Result> => ({ status: success, result });
+
+const refusals = Object.fromEntries(
+  Object.entries(sentences).map(([messageCode, message]) => [messageCode, { status: { messageCode, message } }]),
+) as Record<RefusalCode, Refusal>;
+
+/** A use case that ends for this reason. */
+export const refusal = (code: RefusalCode): Refusal => refusals[code];
+
+/** INVALID_REQUEST with all problems. */
+export const invalid = (errors: readonly Problem[]): Refusal => ({
+  status: { ...refusals.INVALID_REQUEST.status, errors },
+});
+
+export const isCompleted = <Result>(outcome: Outcome<Result>): outcome is Completed<Result> =>
+  outcome.status.messageCode === 'SUCCESS';

@@ -1,0 +1,233 @@
+import { parseTenantId, type TenantId } from '../domain/identity.ts';
+import type { PaymentSettings } from '../domain/snapshot.ts';
+import type {
+  ApiKey,
+  Clock,
+  Environment,
+  JwtSettings,
+  KeyUse,
+  Role,
+  Secrets,
+  Telemetry,
+  Tenant,
+  TenantDirectory,
+  TokenVerifier,
+} from './ports.ts';
+
+/** Who is calling: the proof that a request was authenticated. */
+export interface Caller {
+  readonly tenant: Tenant;
+  readonly keyId: string;
+  readonly role: Role;
+}
+
+/** What a request says of itself, as it was sent; undefined where a header is absent. */
+export interface Credentials {
+  readonly tenant: string | undefined;
+  readonly apiKey: string | undefined;
+  readonly authorization: string | undefined;
+}
+
+interface Needs {
+  readonly directory: TenantDirectory;
+  readonly secrets: Secrets;
+  readonly tokens: TokenVerifier;
+  readonly telemetry: Pick<Telemetry, 'keyLookup'>;
+  readonly clock: Clock;
+  readonly environment: Environment;
+}
+
+export type Tenants = ReturnType<typeof tenantUseCases>;
+
+const defaultPayment: PaymentSettings = { channels: [], canSavePaymentMethod: false };
+/** Enough to tell keys apart, too little to guess one: the prefix of the environment and four characters. */
+const shownPrefixLength = 11;
+/** How long a key that was found is trusted without looking again. A revocation must bite within a second. */
+const trustedMs = 500;
+const maxTrustedKeys = 10_000;
+
+/** Tenants, their API keys, and the question of who is calling. */
+export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, environment }: Needs) {
+  const trusted = new Map<string, Trusted>();
+  let uses = new Map<string, KeyUse>();
+
+  /**
+   * Who is calling, or undefined. Why not is not told apart: unknown tenant, wrong key, another tenant's key, a
+   * revoked or expired key, a key of the other environment and a bad token are one answer to the outside.
+   */
+  async function authenticate({ tenant, apiKey, authorization }: Credentials): Promise<Caller | undefined> {
+    if (tenant === undefined || apiKey === undefined) return undefined;
+    const now = clock();
+    const claim = `${tenant} ${apiKey}`;
+    const known = trusted.get(claim);
+    // In both directions: a clock that is set back must not prolong the trust.
+    const cached = known !== undefined && Math.abs(now - known.since) < trustedMs;
+    telemetry.keyLookup(cached);
+    const found = cached ? known : await lookUp(claim, tenant, apiKey, now);
+    if (found === undefined || found.expiresAt <= now) return undefined;
+    const { caller } = found;
+    const token = bearerToken(authorization);
+    const { jwt } = caller.tenant;
+    // A tenant without an issuer needs no bearer token; a credential that is sent all the same is not ignored.
+    if (jwt === undefined ? authorization !== undefined : token === undefined) return undefined;
+    if (jwt !== undefined && !(await tokens.proves(token as string, caller.tenant.id, jwt))) return undefined;
+    count({ tenant: caller.tenant.id, id: caller.keyId, requests: 1, lastUsedAt: now });
+    return caller;
+  }
+
+  async function lookUp(claim: string, tenant: string, apiKey: string, now: number): Promise<Trusted | undefined> {
+    trusted.delete(claim);
+    const id = parseTenantId(tenant);
+    const digest = secrets.apiKeyDigest(apiKey, environment);
+    if (id === undefined || digest === undefined) return undefined;
+    const found = await directory.findKey(id, digest);
+    if (found === undefined || found.key.revokedAt !== undefined || found.key.environment !== environment) {
+      return undefined;
+    }
+    const { id: keyId, role, expiresAt = Number.POSITIVE_INFINITY } = found.key;
+    const entry = { caller: { tenant: found.tenant, keyId, role }, expiresAt, since: now };
+    if (trusted.size >= maxTrustedKeys) trusted.clear();
+    trusted.set(claim, entry);
+    return entry;
+  }
+
+  function count({ tenant, id, requests, lastUsedAt }: KeyUse): void {
+    const known = uses.get(id) ?? { requests: 0, lastUsedAt };
+    uses.set(id, {
+      tenant,
+      id,
+      requests: known.requests + requests,
+      lastUsedAt: Math.max(known.lastUsedAt, lastUsedAt),
+    });
+  }
+
+  /**
+   * Writes down how often keys were used since the last time. To be called every few seconds, and at the end. What
+   * could not be written is kept for the next time.
+   */
+  async function recordUse(): Promise<void> {
+    if (uses.size === 0) return;
+    const counted = [...uses.values()];
+    uses = new Map();
+    try {
+      await directory.recordUse(counted);
+    } catch (error) {
+      counted.forEach(count);
+      throw error;
+    }
+  }
+
+  /** False where the tenant exists already. */
+  const addTenant = (id: TenantId, settings: TenantSettings): Promise<boolean> =>
+    directory.addTenant({ ...withSettings({ id, payment: defaultPayment, createdAt: clock() }, settings) });
+
+  /** The tenant as it is afterwards; undefined where there is none. What is absent from `settings` stays. */
+  async function setTenant(id: TenantId, settings: TenantSettings): Promise<Tenant | undefined> {
+    const current = await directory.findTenant(id);
+    if (current === undefined) return undefined;
+    const tenant = withSettings(current, settings);
+    return (await directory.setTenant(tenant)) ? tenant : undefined;
+  }
+
+  /**
+   * The new key, which is told this once and never stored; undefined where the tenant does not exist.
+   *
+   * @param lifetimeMs how long it works; absent: until it is revoked
+   */
+  async function issueKey(
+    tenant: TenantId,
+    {
+      name,
+      role,
+      lifetimeMs,
+    }: { readonly name: string; readonly role: Role; readonly lifetimeMs?: number | undefined },
+  ): Promise<IssuedKey | undefined> {
+    const secret = secrets.newApiKey(environment);
+    const now = clock();
+    const key: ApiKey = {
+      id: secrets.newId(),
+      tenant,
+      digest: secrets.apiKeyDigest(secret, environment) as Uint8Array,
+      prefix: secret.slice(0, shownPrefixLength),
+      name,
+      role,
+      environment,
+      createdAt: now,
+      ...(lifetimeMs !== undefined && { expiresAt: now + lifetimeMs }),
+      requests: 0,
+    };
+    return (await directory.addKey(key)) ? { secret, key } : undefined;
+  }
+
+  /**
+   * A new key in place of another, with its name and role; the old one works for `overlapMs` more. Undefined where
+   * there is no such key, it was revoked or has expired, or it is of the other environment, whose keys cannot be made
+   * here.
+   */
+  async function rotateKey(
+    id: string,
+    { overlapMs, lifetimeMs }: { readonly overlapMs: number; readonly lifetimeMs?: number | undefined },
+  ): Promise<(IssuedKey & { readonly replaced: ApiKey }) | undefined> {
+    const old = (await directory.listKeys()).find((key) => key.id === id);
+    if (old === undefined || old.revokedAt !== undefined || old.environment !== environment) return undefined;
+    if (old.expiresAt !== undefined && old.expiresAt <= clock()) return undefined;
+    const issued = await issueKey(old.tenant, { name: old.name, role: old.role, lifetimeMs });
+    // The old key ends last: where this process dies in between, there is one key too many, not one too few.
+    const replaced = await directory.expireKey(id, clock() + overlapMs);
+    return issued && replaced && { ...issued, replaced };
+  }
+
+  /** The key as it is afterwards; undefined where there is no such key. Other processes obey within a second. */
+  async function revokeKey(id: string): Promise<ApiKey | undefined> {
+    const key = await directory.revokeKey(id, clock());
+    trusted.clear();
+    return key;
+  }
+
+  return {
+    authenticate,
+    addTenant,
+    setTenant,
+    issueKey,
+    rotateKey,
+    revokeKey,
+    recordUse,
+    listTenants: directory.listTenants,
+    listKeys: directory.listKeys,
+  };
+}
+
+interface Trusted {
+  readonly caller: Caller;
+  readonly expiresAt: number;
+  readonly since: number;
+}
+
+export interface IssuedKey {
+  readonly secret: string;
+  readonly key: ApiKey;
+}
+
+/** RFC 6750; undefined where the header is absent or says something else. */
+const bearerToken = (authorization = ''): string | undefined => /^Bearer ([\w.~+/=-]+)$/i.exec(authorization)?.[1];
+
+export interface TenantSettings {
+  readonly name?: string | undefined;
+  readonly channels?: PaymentSettings['channels'] | undefined;
+  readonly canSavePaymentMethod?: boolean | undefined;
+  /** null: bearer tokens are no longer required. */
+  readonly jwt?: JwtSettings | null | undefined;
+}
+
+function withSettings({ jwt: currentJwt, ...tenant }: Tenant, settings: TenantSettings): Tenant {
+  const { name, channels, canSavePaymentMethod, jwt = currentJwt } = settings;
+  return {
+    ...tenant,
+    ...(name !== undefined && { name }),
+    payment: {
+      channels: channels ?? tenant.payment.channels,
+      canSavePaymentMethod: canSavePaymentMethod ?? tenant.payment.canSavePaymentMethod,
+    },
+    ...(jwt && { jwt }),
+  };
+}

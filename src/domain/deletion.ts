@@ -1,0 +1,93 @@
+import { anonymizedStatus, type ClaimedRegion, type Customer, customerFields } from './customer.ts';
+import { merge } from './fields.ts';
+import type { CustomerUrn } from './identity.ts';
+
+/**
+ * What is left of a customer after deletion (GDPR Art. 17): a record in which nothing personal remains, while what
+ * is operational stays. This is a list of what is kept; any other field, also one that is added later, is removed.
+ *
+ * - kept: `customerUrn` (downstream flows are bound to it), `createdAt`, `claimedRegion`, `legalType`, the billing
+ *   country (tax and statistics need no person);
+ * - rewritten to constants or to the URN: a placeholder made from the value itself could be confirmed by guessing.
+ *
+ * Anonymising an anonymised record changes nothing, not even `updatedAt`.
+ *
+ * @param now ISO 8601, UTC, milliseconds
+ */
+export function anonymize(customer: Customer, now: string): Customer {
+  return isAnonymized(customer) ? customer : anonymized(remainderOf(customer), now);
+}
+
+/** What of a customer outlives its deletion; none of it is personal by itself. */
+export interface Remainder {
+  readonly customerUrn: CustomerUrn;
+  readonly createdAt: string;
+  readonly claimedRegion: ClaimedRegion;
+  readonly legalType: Customer['legalType'];
+  /** ISO 3166-1 alpha-2. */
+  readonly billingCountry?: string;
+}
+
+/** Why each of it is kept, in words for an auditor. */
+export const keptFields: readonly { readonly field: string; readonly ground: string }[] = [
+  {
+    field: 'customerUrn',
+    ground: 'Art. 17(3)(b) and (e) GDPR: contracts, invoices and payments are bound to it and must be kept',
+  },
+  { field: 'createdAt', ground: 'Art. 5(2) GDPR: shows for how long data was held' },
+  {
+    field: 'claimedRegion',
+    ground: 'Art. 17(3)(b) GDPR: place of supply for tax records; identifies nobody by itself',
+  },
+  { field: 'legalType', ground: 'Art. 17(3)(b) GDPR: tax treatment; identifies nobody by itself' },
+  {
+    field: 'primaryBillingAddress.countryCode',
+    ground: 'Art. 17(3)(b) GDPR: place of supply for tax records; identifies nobody by itself',
+  },
+];
+
+/** What would remain of a customer. */
+export function remainderOf(customer: Customer): Remainder {
+  const { customerUrn, createdAt, claimedRegion, legalType, primaryBillingAddress: address } = customer;
+  return {
+    customerUrn,
+    createdAt,
+    claimedRegion,
+    legalType,
+    ...(address && { billingCountry: address.countryCode }),
+  };
+}
+
+/** The record of a customer that was deleted, from what remains alone. @param now when: ISO 8601, UTC, milliseconds */
+export function anonymized(remainder: Remainder, now: string): Customer {
+  const { customerUrn, createdAt, claimedRegion, legalType, billingCountry } = remainder;
+  return {
+    customerUrn,
+    externalIdentifier: `anonymized-${customerUrn}`,
+    email: `anonymized-${customerUrn}@anonymized.invalid`,
+    firstName: 'Anonymized',
+    lastName: 'Anonymized',
+    legalType,
+    ...(billingCountry !== undefined && { primaryBillingAddress: { countryCode: billingCountry } }),
+    privacy: noConsents,
+    status: anonymizedStatus,
+    claimedRegion,
+    createdAt,
+    updatedAt: now,
+    anonymizedAt: now,
+  };
+}
+
+const noConsents = merge(customerFields.privacy.fields, {}, {}) as Customer['privacy'];
+
+/** The names of the fields that deletion rewrites or removes, of those that have a value. */
+export function rewrittenFields(customer: Customer): string[] {
+  const rest = anonymized(remainderOf(customer), customer.updatedAt);
+  return Object.keys(customerFields).filter((name) => {
+    const before = customer[name as keyof Customer];
+    return before !== undefined && JSON.stringify(before) !== JSON.stringify(rest[name as keyof Customer]);
+  });
+}
+
+/** Whether deletion has been at this record. */
+export const isAnonymized = (customer: Customer): boolean => customer.status === anonymizedStatus;

@@ -1,0 +1,67 @@
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify';
+import { refusal } from '../application/outcome.ts';
+import type { Caller, Tenants } from '../application/tenants.ts';
+import { answer, wrapped } from './envelope.ts';
+
+/** The same for every way to fail. */
+const challenge = 'ApiKey realm="c2a-customers", Bearer realm="c2a-customers"';
+
+/**
+ * Refusals leave this long after their request came: how far a credential was right cannot be told from the time that
+ * it took to refuse it. It also slows down guessing.
+ */
+const refusalMs = 20;
+
+/**
+ * Runs before the body is read. What fails gets a 401 that tells nothing: no body, the same headers whatever was
+ * wrong.
+ */
+export function authenticate({ authenticate }: Pick<Tenants, 'authenticate'>) {
+  return function onRequest(request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    const { headers } = request;
+    const credentials = {
+      tenant: one(headers['x-tn']),
+      apiKey: one(headers['x-api-key']),
+      authorization: headers.authorization,
+    };
+    // Set before anything is looked at: a timer ticks in milliseconds from when it is set, so one that is set later
+    // would leave a tick later the more often, the longer the refusal took.
+    const release = releaseAfter(refusalMs);
+    authenticate(credentials).then((caller) => {
+      if (caller === undefined) {
+        release.call(() => reply.code(401).header('www-authenticate', challenge).send());
+        return;
+      }
+      release.cancel();
+      request.caller = caller;
+      const { writes, shape = wrapped } = request.routeOptions.config;
+      if (writes && !mayWrite(caller)) {
+        reply.send(answer(reply, refusal('FORBIDDEN'), shape));
+        return;
+      }
+      done();
+    }, done);
+  };
+}
+
+/** A moment that is fixed now, for what is decided on the way there. What is decided late is called at once. */
+function releaseAfter(ms: number) {
+  let passed = false;
+  let action: (() => void) | undefined;
+  const timer = setTimeout(() => {
+    passed = true;
+    action?.();
+  }, ms);
+  return {
+    call(decided: () => void) {
+      if (passed) decided();
+      else action = decided;
+    },
+    cancel: () => clearTimeout(timer),
+  };
+}
+
+const mayWrite = ({ role }: Caller): boolean => role === 'full';
+
+const one = (header: string | string[] | undefined): string | undefined =>
+  typeof header === 'string' ? header : undefined;

@@ -1,0 +1,77 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyRequest } from 'fastify';
+import type { Customers, WriteConditions } from '../application/customers.ts';
+import type { Erasures } from '../application/erasures.ts';
+import type { Tenants } from '../application/tenants.ts';
+import { authenticate } from './authenticate.ts';
+import { answer, bare, wrapped } from './envelope.ts';
+import { operations } from './schemas.ts';
+
+interface Needs {
+  readonly customers: Customers;
+  readonly erasures: Pick<Erasures, 'show'>;
+  readonly tenants: Pick<Tenants, 'authenticate'>;
+  /** Left out of the documentation: the same routes under another base. */
+  readonly hidden: boolean;
+}
+
+/** The endpoints, each one line: the use case knows the rules, `answer` knows HTTP. */
+export const customerRoutes: FastifyPluginAsyncTypebox<Needs> = async (
+  app,
+  { customers, erasures, tenants, hidden },
+) => {
+  app.addHook('onRequest', authenticate(tenants));
+
+  app.post(
+    '/validate',
+    { schema: { ...operations.validate, hide: hidden }, config: { shape: bare } },
+    async (request, reply) => answer(reply, await customers.validate(request.caller, request.body), bare),
+  );
+  app.post(
+    '/store',
+    { schema: { ...operations.store, hide: hidden }, config: { shape: wrapped, writes: true } },
+    async (request, reply) =>
+      answer(reply, await customers.store(request.caller, request.body, conditionsOf(request)), wrapped),
+  );
+  app.post(
+    '/delete',
+    { schema: { ...operations.delete, hide: hidden }, config: { shape: bare, writes: true } },
+    async (request, reply) =>
+      answer(reply, await customers.remove(request.caller, request.body, conditionsOf(request)), bare),
+  );
+  app.post(
+    '/update',
+    { schema: { ...operations.update, hide: hidden }, config: { shape: wrapped, writes: true } },
+    async (request, reply) =>
+      answer(reply, await customers.update(request.caller, request.body, conditionsOf(request)), wrapped),
+  );
+  app.get(
+    '/info',
+    { schema: { ...operations.info, hide: hidden }, config: { shape: wrapped } },
+    async (request, reply) =>
+      answer(reply, await customers.info(request.caller, request.query as Record<string, unknown>), wrapped),
+  );
+  app.get(
+    '/erasure',
+    { schema: { ...operations.erasure, hide: hidden }, config: { shape: wrapped } },
+    async (request, reply) =>
+      answer(reply, await erasures.show(request.caller, request.query as Record<string, unknown>), wrapped),
+  );
+};
+
+function conditionsOf({ id, headers }: FastifyRequest): WriteConditions {
+  const text = headers['if-match'];
+  return {
+    requestId: id,
+    idempotencyKey: headers['idempotency-key'] as string | undefined,
+    ifMatch: text === undefined ? undefined : { text, accepts: accepting(text) },
+  };
+}
+
+/** RFC 9110 section 13.1.1: `*`, or a list of strong entity tags; what is no tag of ours matches nothing. */
+function accepting(ifMatch: string): (version: number) => boolean {
+  if (ifMatch.trim() === '*') return () => true;
+  // A tag may hold commas, and a weak one never matches.
+  const tags: readonly string[] = ifMatch.match(/(?:W\/)?"[^"]*"/g) ?? [];
+  return (version) => tags.includes(`"${version}"`);
+}

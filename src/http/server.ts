@@ -1,0 +1,187 @@
+import { isUtf8 } from 'node:buffer';
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify';
+import type { Customers } from '../application/customers.ts';
+import type { Erasures } from '../application/erasures.ts';
+import { type MessageCode, type RefusalCode, refusal } from '../application/outcome.ts';
+import { DatabaseFailure, type Telemetry } from '../application/ports.ts';
+import type { Caller, Tenants } from '../application/tenants.ts';
+import { customerRoutes } from './customer-routes.ts';
+import { documentation } from './docs.ts';
+import { answer, type RefusalShape, wrapped } from './envelope.ts';
+import { type Limits, limitRate, refuseUnderPressure, serverLimits } from './limits.ts';
+import { requestLog } from './log.ts';
+import { type OperationsNeeds, operationsRoutes } from './operations.ts';
+import { sharedSchemas } from './schemas.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set by `authenticate`; routes that do not authenticate have none. */
+    caller: Caller;
+  }
+  interface FastifyReply {
+    /** For the log. */
+    messageCode: MessageCode | undefined;
+  }
+  interface FastifyContextConfig {
+    /** How the route puts an outcome in the envelope. */
+    shape?: RefusalShape;
+    /** Whether it is asked too often to be logged at `info`. */
+    quiet?: boolean;
+    /** Whether a read-only key may not call it. */
+    writes?: boolean;
+  }
+}
+
+export interface Services extends OperationsNeeds {
+  readonly customers: Customers;
+  readonly erasures: Pick<Erasures, 'show' | 'publicKey'>;
+  readonly tenants: Pick<Tenants, 'authenticate'>;
+  readonly telemetry: Pick<Telemetry, 'request'>;
+}
+
+export interface ServerOptions extends Limits {
+  readonly logger: FastifyBaseLogger;
+  readonly version: string;
+  /** `off`, `loopback`, or a list of addresses and networks, whose `X-Forwarded-For` is believed. */
+  readonly trustProxy: string;
+}
+
+/** The base route, and the versioned one. */
+const baseRoutes = ['/api/c2a/customer', '/api/v1/c2a/customer'] as const;
+
+/** The server with all routes, ready to listen or to be injected into; it does not listen. */
+export async function createServer(services: Services, options: ServerOptions): Promise<FastifyInstance> {
+  const log = requestLog(options.logger, services.telemetry);
+  const app = Fastify({
+    loggerInstance: options.logger,
+    ...serverLimits(options),
+    trustProxy: options.trustProxy === 'off' ? false : options.trustProxy,
+    // The envelope is ours to write; see `refuseUnderPressure`.
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    // One line a request is written below; a child logger for each would cost more than the line.
+    logController: new LogController({ disableRequestLogging: true }),
+    childLoggerFactory: (parent) => parent,
+    requestIdHeader: false,
+    genReqId,
+    routerOptions: { caseSensitive: false, ignoreTrailingSlash: true },
+    frameworkErrors: (error, request, reply: FastifyReply) => {
+      // No hook runs for a path that cannot be decoded.
+      reply.header('x-request-id', request.id).send(answer(reply, refusal(codeOf(error)), wrapped));
+      log(request, reply);
+    },
+  }).withTypeProvider<TypeBoxTypeProvider>();
+
+  app.decorateRequest('caller');
+  app.decorateReply('messageCode');
+
+  // The domain checks requests, and finds all problems at once; a gate in front would only report the first.
+  app.setValidatorCompiler(() => () => true);
+  // Keeps the order of members. That answers are as their schemas say is what the types and the tests are for.
+  app.setSerializerCompiler(() => JSON.stringify);
+  for (const schema of sharedSchemas) app.addSchema(schema);
+
+  app.removeAllContentTypeParsers();
+  const parseJson = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
+    // Decoding would replace malformed bytes silently, and what was sent would be lost.
+    if (!isUtf8(body)) return done(Object.assign(new Error('the body is not UTF-8'), { statusCode: 400 }));
+    return parseJson(request, body.toString('utf8'), done);
+  });
+
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id);
+    done();
+  });
+
+  await refuseUnderPressure(app, options);
+
+  app.addHook('onResponse', (request, reply, done) => {
+    log(request, reply);
+    done();
+  });
+
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const code = codeOf(error);
+    if (code === 'SQL_DATABASE_FAILURE' || code === 'INTERNAL_SERVER_ERROR') {
+      // Of a cause, `err` shows the message alone: "disk I/O error" has many codes.
+      const cause = (error.cause as Partial<FastifyError> | undefined)?.code;
+      app.log.error({ requestId: request.id, route: request.routeOptions.url, cause, err: error }, 'request failed');
+    }
+    return reply.send(answer(reply, refusal(code), request.routeOptions.config.shape ?? wrapped));
+  });
+
+  const routes = new Map<string, { readonly methods: readonly string[]; readonly shape: RefusalShape }>();
+  app.addHook('onRoute', ({ method, url, config }) => {
+    const methods = [...(routes.get(url)?.methods ?? []), ...[method].flat()];
+    routes.set(url, { methods, shape: config?.shape ?? wrapped });
+  });
+  const refuseRoute = (request: FastifyRequest, reply: FastifyReply) => {
+    const route = routes.get(canonicalPath(request.url));
+    if (route === undefined) return reply.send(answer(reply, refusal('NOT_FOUND'), wrapped));
+    reply.header('allow', route.methods.join(', '));
+    return reply.send(answer(reply, refusal('METHOD_NOT_ALLOWED'), route.shape));
+  };
+  app.setNotFoundHandler(refuseRoute);
+  app.addHook('onRequest', (request, reply, done) => {
+    // Not left to the handler: nobody has authenticated, and the body would be read and judged first.
+    if (request.is404) refuseRoute(request, reply);
+    else done();
+  });
+
+  await documentation(app, options.version);
+  await app.register(operationsRoutes, services);
+  await app.register(async (api) => {
+    // Around both bases: a key has one rate, whichever it uses.
+    await limitRate(api, options);
+    for (const [index, prefix] of baseRoutes.entries()) {
+      await api.register(customerRoutes, { prefix, ...services, hidden: index > 0 });
+    }
+  });
+  return app;
+}
+
+/** The caller's own request id where it is a sane one, else a new one. */
+function genReqId({ headers }: IncomingMessage): string {
+  const given = headers['x-request-id'];
+  return typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : randomUUID();
+}
+
+/** What an error that was thrown means to the caller. What is not listed is unforeseen. */
+function codeOf(error: Partial<FastifyError>): RefusalCode {
+  if (error instanceof DatabaseFailure) return 'SQL_DATABASE_FAILURE';
+  switch (error.statusCode) {
+    case 413:
+      return 'PAYLOAD_TOO_LARGE';
+    case 415:
+      return 'UNSUPPORTED_MEDIA_TYPE';
+    case 429:
+      return 'TOO_MANY_REQUESTS';
+    case 503:
+      return 'SERVICE_UNAVAILABLE';
+    case 414:
+    case 404:
+      return 'NOT_FOUND';
+    case 400:
+      return 'BAD_REQUEST';
+    default:
+      return 'INTERNAL_SERVER_ERROR';
+  }
+}
+
+/** As the router sees a path: without query and trailing slash, in lower case. */
+const canonicalPath = (url: string): string =>
+  url
+    .replace(/[?#].*$/s, '')
+    .replace(/(?<=.)\/$/, '')
+    .toLowerCase();

@@ -1,0 +1,351 @@
+/** What proves a tenant, what does not, and how the keys of an issuer come and go. */
+import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setImmediate as turn } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
+import { CompactSign, exportPKCS8, importPKCS8, type JWK } from 'jose';
+import t, { type Test } from 'tap';
+import { joseTokens } from '../../src/adapters/jwt.ts';
+import type { JwtAlgorithm, JwtSettings } from '../../src/application/ports.ts';
+import { atOnce, noon, tenantId } from '../support/storage.ts';
+import { type Changes, type Issuer, issuerOf, jwksUri, part } from '../support/tokens.ts';
+
+const acme = tenantId('acme');
+const second = 1_000;
+const minute = 60 * second;
+const day = 24 * 60 * minute;
+const cooldown = 30 * second;
+const refresh = 10 * minute;
+
+/** A verifier that asks this host, with a clock to turn. */
+function verifier(answer: (url: string, options: RequestInit) => Response | Promise<Response>) {
+  const clock = { now: noon };
+  const asked: string[] = [];
+  const fetch = async (url: unknown, options: RequestInit = {}): Promise<Response> => {
+    asked.push(String(url));
+    return answer(String(url), options);
+  };
+  const { proves } = joseTokens({ clock: () => clock.now, fetch: fetch as typeof globalThis.fetch });
+  return { clock, asked, proves: (token: string, settings: JwtSettings) => proves(token, acme, settings) };
+}
+
+const published = (keys: readonly unknown[]) => Response.json({ keys });
+const unreachable = (): Response => {
+  throw new TypeError('fetch failed');
+};
+
+/** Another algorithm by which the same private key can sign. */
+const siblings: Partial<Record<JwtAlgorithm, string>> = { RS256: 'PS256', PS256: 'RS256', EdDSA: 'Ed25519' };
+
+for (const algorithm of ['RS256', 'PS256', 'ES256', 'EdDSA'] as const) {
+  t.test(algorithm, async (t) => {
+    const issuer = await issuerOf(algorithm, { now: noon });
+    const mallory = await issuerOf(algorithm, { now: noon });
+    const { seconds, jwk, token, forge } = issuer;
+    const sources = { 'a key that is pinned': undefined, 'keys that are published': { jwksUri } };
+
+    const good: Record<string, Changes> = {
+      'as it was issued': {},
+      'for several audiences': { claims: { aud: ['other', 'c2a'] } },
+      'without nbf': { claims: { nbf: undefined } },
+      'less than 30 s after its end': { claims: { exp: seconds - 29 } },
+      '30 s before its begin': { claims: { nbf: seconds + 30 } },
+      "with others' keys in its header": {
+        header: { jwk: mallory.jwk, jku: 'https://evil.example/jwks', x5u: 'https://evil.example/x5u' },
+      },
+    };
+    const bad: Record<string, Changes> = {
+      '30 s after its end': { claims: { exp: seconds - 30 } },
+      'more than 30 s before its begin': { claims: { nbf: seconds + 31 } },
+      'without an end': { claims: { exp: undefined } },
+      'with an end that is no number': { claims: { exp: 'never' } },
+      'with a begin that is no number': { claims: { nbf: 'now' } },
+      'of another issuer': { claims: { iss: 'https://login.example.com/' } },
+      'of no issuer': { claims: { iss: undefined } },
+      'for another audience': { claims: { aud: 'c2a2' } },
+      'for other audiences': { claims: { aud: ['other', 'C2A'] } },
+      'for no audience': { claims: { aud: undefined } },
+      'of another tenant': { claims: { tenant: 'globex' } },
+      'of no tenant': { claims: { tenant: undefined } },
+      'of the tenant in capitals': { claims: { tenant: 'ACME' } },
+      'of several tenants': { claims: { tenant: ['acme'] } },
+      'with an extension that we do not know': {
+        header: { crit: ['http://example.com/x'], 'http://example.com/x': 1 },
+      },
+    };
+    const hmac = (secret: string | Buffer) => (signed: string) => createHmac('sha256', secret).update(signed).digest();
+    const der = Buffer.from(issuer.publicKeyPem.replaceAll(/-----.*-----|\s/g, ''), 'base64');
+    const [header = '', payload = '', signature = ''] = (await token()).split('.');
+    const forged: Record<string, string> = {
+      'with the algorithm none': forge({ alg: 'none' }, () => Buffer.alloc(0)),
+      'with the algorithm NONE': forge({ alg: 'nOnE' }, () => Buffer.alloc(0)),
+      'without an algorithm': forge({}, () => Buffer.from(signature, 'base64url')),
+      'signed by HMAC with the public key in PEM': forge({ alg: 'HS256' }, hmac(issuer.publicKeyPem)),
+      'signed by HMAC with the public key in DER': forge({ alg: 'HS256' }, hmac(der)),
+      'signed by HMAC under the pinned algorithm': forge({ alg: algorithm }, hmac(issuer.publicKeyPem)),
+      "signed by another's key of the same name": await mallory.token(),
+      "signed by another's key that it brings along": await mallory.token({ header: { jwk: mallory.jwk } }),
+      "signed by another's key that it refers to": await mallory.token({
+        header: { jku: 'https://evil.example/jwks', x5u: 'https://evil.example/x5u' },
+      }),
+      'signed with zeros': `${header}.${payload}.${Buffer.alloc(Buffer.from(signature, 'base64url').length).toString('base64url')}`,
+      'with another payload': `${header}.${part({ tenant: 'acme', aud: 'c2a', exp: seconds + 9_999 })}.${signature}`,
+      'with another header': `${part({ alg: algorithm, kid: 'k1', typ: 'x' })}.${payload}.${signature}`,
+      'without its signature': `${header}.${payload}.`,
+      'without its last part': `${header}.${payload}`,
+      'with a part too many': `${header}.${payload}.${signature}.${signature}`,
+      'encrypted, by its looks': `${header}....${signature}`,
+      'that is empty': '',
+      'that is no token': 'x',
+      'that is huge': `${header}.${'A'.repeat(1_000_000)}.${signature}`,
+      'whose payload is no JSON': await unreadable(issuer),
+    };
+    const sibling = siblings[algorithm];
+    if (sibling !== undefined) {
+      const key = await importPKCS8(await exportPKCS8(issuer.privateKey), sibling);
+      forged[`signed by ${sibling} with the same key`] = await token({ header: { alg: sibling } }, key);
+    }
+
+    for (const [source, keys] of Object.entries(sources)) {
+      const settings = issuer.settings(keys);
+      const { proves, asked } = verifier(() => published([jwk]));
+      const tried: [sentence: string, token: string, expected: boolean][] = [
+        ...(await all(good, true)),
+        ...(await all(bad, false)),
+        ...Object.entries(forged).map(([name, text]) => [name, text, false] as [string, string, boolean]),
+      ];
+      for (const [sentence, text, expected] of tried) {
+        t.equal(await proves(text, settings), expected, `${source}: a token ${sentence}`);
+      }
+      t.strictSame(asked, keys ? [jwksUri] : [], 'nobody else is asked for keys');
+    }
+
+    async function all(changes: Record<string, Changes>, expected: boolean) {
+      return Promise.all(
+        Object.entries(changes).map(
+          async ([name, one]) => [name, await token(one), expected] as [string, string, boolean],
+        ),
+      );
+    }
+  });
+}
+
+/** Signed as it should be, over a payload that is no JSON. */
+async function unreadable({ algorithm, privateKey }: Issuer): Promise<string> {
+  return new CompactSign(Buffer.from('{')).setProtectedHeader({ alg: algorithm, kid: 'k1' }).sign(privateKey);
+}
+
+t.test('a pinned key that does not fit its algorithm proves nothing, and harms nobody', async (t) => {
+  const issuer = await issuerOf('ES256', { now: noon });
+  const { proves } = verifier(unreachable);
+  for (const settings of [
+    { ...issuer.settings(), algorithm: 'RS256' as const },
+    issuer.settings({ publicKeyPem: 'no key' }),
+  ]) {
+    for (const token of ['x', await issuer.token()]) t.equal(await proves(token, settings), false);
+  }
+  // A rejection that nobody handles would end the process, and this test, in the next turn.
+  await turn();
+});
+
+t.test('keys that are published', async (t) => {
+  const [one, two] = await Promise.all(['k1', 'k2'].map((kid) => issuerOf('ES256', { now: noon, kid })));
+  if (one === undefined || two === undefined) throw new Error('two issuers were asked for');
+  const settings = one.settings({ jwksUri });
+  /** Tokens of this issuer that outlive every test. */
+  const lasting = (issuer: Issuer, header: Changes['header'] = {}) =>
+    issuer.token({ claims: { exp: issuer.seconds + 10 * 86_400 }, header });
+  const [byOne, byTwo] = await Promise.all([lasting(one), lasting(two)]);
+
+  /** A host whose answer can be changed, and a verifier that asks it. */
+  function host(...keys: readonly JWK[]) {
+    const answers = { next: () => published(keys) };
+    const made = verifier(() => answers.next());
+    return {
+      ...made,
+      answers,
+      publish: (...now: readonly JWK[]) => Object.assign(answers, { next: () => published(now) }),
+    };
+  }
+
+  t.test('a new key is found by its name, at most once in a cool-down', async (t) => {
+    const { proves, publish, clock, asked } = host(one.jwk);
+    t.equal(await proves(byOne, settings), true);
+    publish(one.jwk, two.jwk);
+    clock.now += cooldown - 1;
+    t.equal(await proves(byTwo, settings), false, 'the host was asked a moment ago');
+    clock.now += 1;
+    t.equal(await proves(byTwo, settings), true);
+    t.equal(await proves(byOne, settings), true);
+    t.equal(asked.length, 2);
+  });
+
+  t.test(
+    'a key of another name is none; without a name, the only key counts and one of several does not',
+    async (t) => {
+      const { proves, publish, clock } = host(one.jwk);
+      t.equal(await proves(await lasting(one, { kid: 'other' }), settings), false);
+      const nameless = await lasting(one, { kid: undefined });
+      t.equal(await proves(nameless, settings), true);
+      publish(one.jwk, two.jwk);
+      clock.now += cooldown;
+      t.equal(await proves(byTwo, settings), true);
+      t.equal(await proves(nameless, settings), false);
+    },
+  );
+
+  t.test('a key that is published for encryption, or for another algorithm, does not count', async (t) => {
+    for (const change of [{ use: 'enc' }, { alg: 'ES384' }, { key_ops: ['sign'] }]) {
+      const { proves } = host({ ...one.jwk, ...change });
+      t.equal(await proves(byOne, settings), false, JSON.stringify(change));
+    }
+  });
+
+  t.test('a key that was withdrawn stops to count with the next refresh', async (t) => {
+    const { proves, publish, clock, asked } = host(one.jwk, two.jwk);
+    t.equal(await proves(byOne, settings), true);
+    publish(two.jwk);
+    clock.now += refresh - 1;
+    t.equal(await proves(byOne, settings), true, 'not due');
+    clock.now += 1;
+    t.equal(await proves(byOne, settings), true, 'refreshed in the background');
+    await turn();
+    t.equal(await proves(byOne, settings), false);
+    t.equal(await proves(byTwo, settings), true);
+    t.equal(asked.length, 2);
+  });
+
+  for (const [away, next] of Object.entries({
+    'cannot be reached': unreachable,
+    'answers with an error': () => new Response('', { status: 503 }),
+    'answers with what are no keys': () => published([1]),
+    'answers with keys under another status': () => Response.json({ keys: [] }, { status: 203 }),
+  })) {
+    t.test(`known keys count for a day while their host ${away}`, async (t) => {
+      const { proves, answers, clock, publish } = host(one.jwk);
+      t.equal(await proves(byOne, settings), true);
+      Object.assign(answers, { next });
+      for (const later of [refresh, 60 * minute, day - 70 * minute]) {
+        clock.now += later;
+        t.equal(await proves(byOne, settings), true);
+        await turn();
+      }
+      clock.now += 1;
+      await turn();
+      t.equal(await proves(byOne, settings), false, 'after a day they do not');
+      publish(one.jwk);
+      clock.now += cooldown;
+      t.equal(await proves(byOne, settings), true, 'until it is back');
+    });
+  }
+
+  t.test('without any key the answer is no, until the host is back', async (t) => {
+    const { proves, answers, clock, publish } = host();
+    answers.next = unreachable;
+    t.equal(await proves(byOne, settings), false);
+    publish(one.jwk);
+    t.equal(await proves(byOne, settings), false, 'asked a moment ago');
+    clock.now += cooldown;
+    t.equal(await proves(byOne, settings), true);
+  });
+
+  t.test('however many tokens come, the host is asked once in a cool-down', async (t) => {
+    const unknown = await Promise.all(
+      Array.from({ length: 200 }, (_, index) => lasting(two, { kid: `unknown-${index}` })),
+    );
+    for (const [name, next] of Object.entries({
+      'that answers': () => published([one.jwk]),
+      'that is away': unreachable,
+    })) {
+      const { proves, answers, clock, asked } = host();
+      Object.assign(answers, { next });
+      for (let turns = 1; turns <= 3; turns += 1) {
+        const answered = await atOnce(200, (index) => proves(unknown[index] as string, settings));
+        t.notOk(answered.includes(true));
+        for (const token of unknown.slice(0, 20)) await proves(token, settings);
+        t.equal(asked.length, turns, `a host ${name}, cool-down ${turns}`);
+        clock.now += cooldown;
+      }
+    }
+  });
+
+  t.test('while a refresh is due and the host is away, it is asked once in a cool-down too', async (t) => {
+    const { proves, answers, clock, asked } = host(one.jwk);
+    await proves(byOne, settings);
+    answers.next = unreachable;
+    clock.now += refresh;
+    const answered = await atOnce(200, () => proves(byOne, settings));
+    t.notOk(answered.includes(false));
+    for (let again = 0; again < 20; again += 1) t.equal(await proves(byOne, settings), true);
+    t.equal(asked.length, 2);
+  });
+
+  t.test('settings that change hold at once', async (t) => {
+    const { proves } = host(one.jwk);
+    t.equal(await proves(byOne, settings), true);
+    t.equal(await proves(byOne, { ...settings, audience: 'other' }), false);
+    t.equal(await proves(byOne, two.settings()), false, 'another key');
+    t.equal(await proves(byOne, { ...settings, algorithm: 'ES384' }), false);
+  });
+
+  t.test('keys are not fetched over plain http', async (t) => {
+    const { proves, asked } = host(one.jwk);
+    t.equal(await proves(byOne, one.settings({ jwksUri: 'http://login.example.com/jwks.json' })), false);
+    t.strictSame(asked, []);
+  });
+
+  const jwks = JSON.stringify({ keys: [one.jwk] });
+  const padded = JSON.stringify({ keys: [one.jwk], padding: 'x'.repeat(300_000) });
+  const hosts: Record<string, readonly [answers: boolean, listener: RequestListener]> = {
+    'that answers': [true, (_, response) => response.end(jwks)],
+    'that answers in gzip': [true, (_, response) => response.setHeader('content-encoding', 'gzip').end(gzipSync(jwks))],
+    'that redirects': [
+      false,
+      ({ url }, response) =>
+        url === '/moved' ? response.end(jwks) : response.writeHead(302, { location: '/moved' }).end(),
+    ],
+    'that says too much': [false, (_, response) => response.end(padded)],
+    'that says too much, packed': [
+      false,
+      (_, response) => response.setHeader('content-encoding', 'gzip').end(gzipSync(padded)),
+    ],
+    'that says what is no JSON': [false, (_, response) => response.end('{"keys":')],
+    'that says null': [false, (_, response) => response.end('null')],
+    'that says nothing': [false, (_, response) => response.end()],
+    'that has no keys': [false, (_, response) => response.end('{"keys":{}}')],
+    'that fails': [false, (_, response) => response.writeHead(500).end(jwks)],
+    'that does not know': [false, (_, response) => response.writeHead(404).end(jwks)],
+    'that hangs up': [false, (request) => request.socket.destroy()],
+    'that never answers': [false, () => {}],
+    'that never ends': [false, (_, response) => response.write(jwks)],
+  };
+  t.test('hosts', { jobs: 20, buffered: true }, async (t) => {
+    for (const [name, [expected, listener]] of Object.entries(hosts)) {
+      t.test(`a host ${name}`, async (t) => {
+        const { url, requests } = await listening(t, listener);
+        const { proves, asked } = verifier((_, options) => fetch(url, options));
+        t.equal(await proves(byOne, settings), expected);
+        t.equal(await proves(byOne, settings), expected);
+        t.equal(asked.length, 1);
+        t.strictSame(requests, ['/jwks.json'], 'and nothing beside');
+      });
+    }
+  });
+});
+
+/** A host on this machine; it ends with the test. */
+async function listening(t: Test, listener: RequestListener) {
+  const requests: (string | undefined)[] = [];
+  const server = createServer((request, response) => {
+    requests.push(request.url);
+    listener(request, response);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`, requests };
+}

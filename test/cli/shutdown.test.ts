@@ -1,0 +1,117 @@
+/** How `serve` ends: what was begun gets its answer, and the end comes in time. */
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import type { Credentials } from '../../src/demo.ts';
+import { c2a, type Serving, serving } from '../support/process.ts';
+import { storing } from '../support/service.ts';
+import { dial, rawRequests, within } from '../support/sockets.ts';
+
+async function started(test: Test, words: readonly string[] = []) {
+  const dataDir = test.testdir({});
+  const server = await serving(['--json', '--data-dir', dataDir, '--max-event-loop-delay-ms', '0', ...words]);
+  test.teardown(() => server.child.kill('SIGKILL'));
+  const { credentials } = JSON.parse(server.greeting) as { credentials: Credentials };
+  return { ...server, dataDir, credentials, port: Number(new URL(server.url).port) };
+}
+
+/** A store of which the server has the head, and waits for the body. */
+async function begun({ credentials, port }: { credentials: Credentials; port: number }) {
+  const body = JSON.stringify(storing({ externalIdentifier: 'in-flight' }));
+  const line = await dial(port);
+  const { post } = rawRequests({ credentials });
+  line.send(post(`Content-Length: ${body.length}\r\nExpect: 100-continue\r\n`, '', 'store'));
+  while (!line.received().startsWith('HTTP/1.1 100')) await delay(5);
+  return { ...line, body };
+}
+
+/** Waits until no new connection is taken. */
+async function refusesConnections(port: number): Promise<void> {
+  for (let turn = 0; turn < 200; turn += 1) {
+    const line = await dial(port);
+    const refused = !line.isOpen();
+    line.socket.destroy();
+    if (refused) return;
+    await delay(10);
+  }
+  throw new Error('it still takes connections');
+}
+
+const exit = async ({ stop }: Pick<Serving, 'stop'>, signal: NodeJS.Signals) => within('the exit', stop(signal), 8_000);
+
+for (const signals of [
+  ['SIGTERM'],
+  ['SIGINT'],
+  ['SIGTERM', 'SIGTERM'],
+  ['SIGINT', 'SIGINT'],
+  ['SIGTERM', 'SIGINT'],
+] as const) {
+  t.test(`on ${signals.join(' and ')} what was begun gets its answer, and the code is 0`, async (t) => {
+    const server = await started(t);
+    const request = await begun(server);
+    const { get } = rawRequests(server);
+    const [silent, slow] = [await dial(server.port), await dial(server.port)];
+    slow.send(get().slice(0, 40));
+    const ended = once(server.child, 'exit');
+    for (const signal of signals) server.child.kill(signal);
+    await refusesConnections(server.port);
+    t.same([await silent.toEnd(), await slow.toEnd()], [[], []], 'connections without a whole request are closed');
+    request.send(request.body + get());
+    const [answer, next] = await request.toEnd();
+    t.equal(answer?.outcome, '200 SUCCESS');
+    if (next) t.match(next, { outcome: '503 SERVICE_UNAVAILABLE', headers: { 'retry-after': '1' } });
+    const [code] = await within('the exit', ended);
+    t.equal(code, 0);
+    t.notMatch((await server.stop()).stderr, '"fatal"');
+
+    const [key] = JSON.parse((await c2a(['key', 'list', '--json', '--data-dir', server.dataDir])).stdout);
+    t.ok(key.requests >= 1, 'the use of the key was written down');
+    t.notOk(existsSync(join(server.dataDir, 'customers.db-wal')), 'the file is closed');
+  });
+}
+
+t.test('a request that does not end is cut off after the time that is set, and the code is 1', async (t) => {
+  const server = await started(t, ['--shutdown-timeout-ms', '500']);
+  const request = await begun(server);
+  const since = Date.now();
+  const { code, stderr } = await exit(server, 'SIGTERM');
+  t.equal(code, 1);
+  t.ok(Date.now() - since >= 450, 'not before');
+  t.match(stderr, '"level":"fatal"');
+  t.match(stderr, 'requests did not end in time');
+  t.same(await request.toEnd(), [], 'without an answer');
+  const again = await serving(['--data-dir', server.dataDir]);
+  t.equal((await again.stop()).code, 0, 'and starts again');
+});
+
+t.test('a signal as soon as it listens ends it with 0', async (t) => {
+  t.equal((await exit(await started(t), 'SIGTERM')).code, 0);
+});
+
+t.test('connections that are kept open do not hold up the end', async (t) => {
+  const server = await started(t);
+  const { get } = rawRequests(server);
+  const lines = await Promise.all(Array.from({ length: 20 }, () => dial(server.port)));
+  for (const line of lines) {
+    line.send(get());
+    t.match(await line.answers(), [{ status: 404 }]);
+  }
+  const since = Date.now();
+  t.equal((await exit(server, 'SIGTERM')).code, 0);
+  t.ok(Date.now() - since < 3_000, `${Date.now() - since} ms`);
+  for (const line of lines) await line.toEnd();
+});
+
+t.test('--check-config says whether the configuration is in order, and does nothing else', async (t) => {
+  const dataDir = join(t.testdir({}), 'new');
+  const check = (...words: string[]) => c2a(['serve', '--check-config', '--data-dir', dataDir, ...words]);
+  const good = await check();
+  t.match(good, { code: 0, stdout: 'the configuration is in order\n', stderr: '' });
+  const json = await check('--json', '--partition', '07');
+  t.match(JSON.parse(json.stdout), { partition: '07', dataDir, shutdownTimeoutMs: 10_000 });
+  const bad = await check('--shutdown-timeout-ms', '5', '--rate-limit', '0');
+  t.match(bad, { code: 2, stdout: '', stderr: /C2A_RATE_LIMIT .*\n.*C2A_SHUTDOWN_TIMEOUT_MS/ });
+  t.notOk(existsSync(dataDir), 'no folder was made');
+});

@@ -1,0 +1,116 @@
+/** Whatever happens to memory and to SQLite alike, they answer alike: random sequences of writes, some in one turn. */
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import t from 'tap';
+import { memoryCustomers } from '../../src/adapters/memory.ts';
+import type { CustomerReference, CustomerRepository, WriteAnswer } from '../../src/application/ports.ts';
+import {
+  byExternalId,
+  byUrn,
+  connectSqlite,
+  type Decide,
+  type Fields,
+  newFolder,
+  noon,
+  overwrite,
+  requestKey,
+  tenantId,
+  tenantOf,
+  world,
+} from '../support/storage.ts';
+
+const externalIds = ['crm-1', 'CRM-1', 'crm-2', 'crm-3'];
+const keys = ['k', 'l'];
+const keyLifetimeMs = 5;
+
+// Few values, so that they collide.
+const externalId = fc.constantFrom(...externalIds);
+const fields: fc.Arbitrary<Fields> = fc.record(
+  {
+    email: fc.constantFrom('jane@example.com', 'JANE@example.com', 'joan@bücher.example', 'joan@xn--bcher-kva.example'),
+    phoneNumber: fc.constantFrom('+491701234567', '+491707654321'),
+    firstName: fc.constantFrom('Jane', 'Joan'),
+  },
+  { requiredKeys: [] },
+);
+
+/** What shall be decided, as data: a counterexample is to be read by people. */
+type Step = Parameters<typeof overwrite>[0] | 'forget' | 'SUCCESS' | 'VERSION_MISMATCH' | 'refuse' | 'throw';
+const steps: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 4, arbitrary: fields },
+  { weight: 2, arbitrary: fc.record({ externalIdentifier: externalId }) },
+  fc.constantFrom({ email: undefined }, { phoneNumber: undefined }),
+  fc.constantFrom<Step>('forget', 'forget', 'SUCCESS', 'VERSION_MISMATCH', 'refuse', 'throw'),
+);
+
+function decideBy(step: Exclude<Step, 'forget'>): Decide {
+  if (typeof step === 'object') return overwrite(step);
+  return (current) => {
+    if (step === 'throw') throw new Error('a mistake of ours');
+    if (step === 'refuse') return { refuse: [] };
+    return { leave: current ? step : 'CUSTOMER_NOT_FOUND' };
+  };
+}
+
+/** A customer by the order in which it was made, or by its ExternalId. */
+type Name = { readonly nth: number } | { readonly externalId: string };
+type Write = ({ readonly add: string; readonly fields: Fields } | { readonly change: Name; readonly step: Step }) & {
+  readonly key?: { readonly name: string; readonly request: string };
+};
+
+const key = fc.record({ name: fc.constantFrom(...keys), request: fc.constantFrom('one', 'other') });
+const perhaps = <Value>(arbitrary: fc.Arbitrary<Value>) => fc.option(arbitrary, { nil: undefined, freq: 2 });
+const names: fc.Arbitrary<Name> = fc.oneof(fc.record({ nth: fc.nat({ max: 5 }) }), fc.record({ externalId }));
+const write: fc.Arbitrary<Write> = fc
+  .tuple(fc.oneof(fc.record({ add: externalId, fields }), fc.record({ change: names, step: steps })), perhaps(key))
+  .map(([what, key]) => (key ? { ...what, key } : what));
+/** What is written in each millisecond, in one turn of the event loop. */
+const turns = fc.array(fc.array(write, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 12 });
+
+/** Plays the turns to one tenant of a repository, and gives all that can be seen of it, URNs by their order. */
+async function play(acme: ReturnType<typeof tenantOf>, turns: readonly (readonly Write[])[]): Promise<string[]> {
+  const made: string[] = [];
+  const seen: string[] = [];
+  const note = (what: unknown) =>
+    seen.push(JSON.stringify(what, null, 1).replace(/cu\.\d+\.\d+/g, (urn) => `urn ${made.indexOf(urn)}`));
+
+  const reference = (name: Name): CustomerReference =>
+    'nth' in name ? byUrn(made[name.nth] ?? 'cu.00.0') : byExternalId(name.externalId);
+
+  async function ask(write: Write, now: number): Promise<WriteAnswer | { thrown: string }> {
+    const key = write.key && requestKey(write.key.name, write.key.request, now + keyLifetimeMs);
+    const when = { now, ...(key && { key }) };
+    const asked = () => {
+      if ('add' in write) return acme.add(write.add, write.fields, when);
+      const by = reference(write.change);
+      return write.step === 'forget' ? acme.forget(by, when) : acme.change(by, decideBy(write.step), when);
+    };
+    return asked().catch((error) => ({ thrown: error.message }));
+  }
+
+  for (const [turn, writes] of turns.entries()) {
+    const answers = await Promise.all(writes.map((write) => ask(write, noon + turn)));
+    for (const answer of answers) {
+      const urn = 'stored' in answer ? answer.stored.customer.customerUrn : undefined;
+      if (urn && !made.includes(urn)) made.push(urn);
+    }
+    note(answers);
+    for (const urn of made) note((await acme.find(byUrn(urn))) ?? null);
+    for (const externalId of externalIds) note((await acme.find(byExternalId(externalId))) ?? null);
+  }
+  return seen;
+}
+
+t.test('memory and SQLite give the same answers to the same requests', async (t) => {
+  const { repository } = await connectSqlite(t, newFolder(t));
+  let run = 0;
+  await fc.assert(
+    fc.asyncProperty(turns, async (turns) => {
+      run += 1;
+      // A tenant of its own for each run spares opening a file for each.
+      const played = (one: CustomerRepository) => play(tenantOf(one, tenantId(`run-${run}`)), turns);
+      assert.deepEqual(await played(repository), await played(memoryCustomers({ world })));
+    }),
+    { numRuns: 150 },
+  );
+});

@@ -1,0 +1,53 @@
+/** The contracts over SQLite. */
+import t, { type Test } from 'tap';
+import { sqlCustomers } from '../../src/adapters/sql/customers.ts';
+import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
+import {
+  atOnce,
+  byUrn,
+  connectSqlite,
+  newFolder,
+  noon,
+  requestKey,
+  tenantOf,
+  withRawSqlite,
+  world,
+} from '../support/storage.ts';
+import { customerRepositoryContract, sharedCustomersContract } from './customer-repository.ts';
+import { sharedTenantsContract, tenantDirectoryContract } from './tenant-directory.ts';
+
+/** Makes a path and gives what opens it, as often as wanted. */
+const storage = (t: Test) => {
+  const path = newFolder(t);
+  return () => connectSqlite(t, path);
+};
+const open = (t: Test) => storage(t)();
+
+t.test('customers', async (t) => customerRepositoryContract(t, async (t) => (await open(t)).repository));
+t.test('customers, shared', async (t) => sharedCustomersContract(t, storage));
+t.test('tenants', async (t) => tenantDirectoryContract(t, async (t) => (await open(t)).directory));
+t.test('tenants, shared', async (t) =>
+  sharedTenantsContract(t, (t) => {
+    const connect = storage(t);
+    return async () => (await connect()).directory;
+  }),
+);
+
+t.test('a URN is not taken for one of another partition that has the same number', async (t) => {
+  const { database, vault } = await open(t);
+  const acme = tenantOf(sqlCustomers({ database, vault, world, partition: '01' }));
+  const { customer } = await acme.has('crm-1');
+  t.equal(customer.customerUrn, 'cu.01.1');
+  t.equal(await acme.find(byUrn('cu.00.10000000000001')), undefined);
+});
+
+t.test('what was kept for expired keys leaves the file', async (t) => {
+  const path = newFolder(t);
+  const acme = tenantOf((await connectSqlite(t, path)).repository);
+  const kept = () =>
+    withRawSqlite(sqliteFiles(path).data, (raw) => raw.prepare('SELECT count(*) FROM kept_answers').pluck().get());
+  await atOnce(12, (index) => acme.add(`crm-${index}`, {}, { key: requestKey(`k${index}`, 'one', noon + 1) }));
+  t.equal(kept(), 12);
+  for (const name of ['a', 'b']) await acme.add('crm-0', {}, { now: noon + 1, key: requestKey(name, 'one', noon + 2) });
+  t.equal(kept(), 2);
+});

@@ -1,0 +1,23 @@
+/** What a customer may pay by. */
+import t from 'tap';
+import type { Customer } from '../../src/domain/customer.ts';
+import { paymentOptions } from '../../src/domain/snapshot.ts';
+
+const settings = {
+  channels: [{ channel: 'CARD' }, { channel: 'SEPA', countries: ['DE', 'FR'] }, { channel: 'PIX', countries: ['BR'] }],
+  canSavePaymentMethod: true,
+};
+const optionsOf = (status: Customer['status'], countryCode: string) =>
+  paymentOptions({ status, claimedRegion: { countryCode, languageCode: 'de' } } as Customer, settings);
+
+t.test('channels are those of the tenant for the claimed country', async (t) => {
+  t.same(optionsOf('Active', 'DE'), { availableChannels: ['CARD', 'SEPA'], canSavePaymentMethod: true });
+  t.same(optionsOf('Inactive', 'BR'), { availableChannels: ['CARD', 'PIX'], canSavePaymentMethod: true });
+  t.same(optionsOf('Churned', 'US'), { availableChannels: ['CARD'], canSavePaymentMethod: true });
+});
+
+t.test('who is blocked or anonymised may pay by nothing and save nothing', async (t) => {
+  for (const status of ['Blocked', 'Anonymized'] as const) {
+    t.same(optionsOf(status, 'DE'), { availableChannels: [], canSavePaymentMethod: false });
+  }
+});

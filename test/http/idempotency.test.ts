@@ -1,0 +1,223 @@
+/** `Idempotency-Key` on store, update and delete. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import t from 'tap';
+import { memoryCustomers } from '../../src/adapters/memory.ts';
+import { referenceData } from '../../src/adapters/reference-data.ts';
+import { eachStorage, refusedFor, startService, storing } from '../support/service.ts';
+
+const dayMs = 24 * 60 * 60 * 1000;
+const under = (key: string) => ({ 'idempotency-key': key });
+const jane = { externalIdentifier: 'crm-1', email: 'jane@example.com', firstName: 'Jane' };
+const reused = '422 IDEMPOTENCY_KEY_REUSED';
+
+eachStorage((start, t) => {
+  t.test('a repeated store gets the first answer', async (t) => {
+    const { post } = await start(t);
+    const first = await post('store', storing(jane), under('k'));
+    const again = await post('store', storing(jane), under('k'));
+    t.equal(first.headers['idempotency-replayed'], undefined);
+    t.equal(again.headers['idempotency-replayed'], 'true');
+    t.equal(again.text, first.text);
+    t.equal(again.headers.etag, first.headers.etag);
+    t.equal((await post('store', storing(jane))).outcome, '409 CUSTOMER_ALREADY_STORED', 'without the key');
+  });
+
+  t.test('the same request in another spelling is the same request', async (t) => {
+    const { post } = await start(t);
+    const { text } = await post('store', storing(jane), under('k'));
+    const { claimedRegion } = storing(jane);
+    const spelled = { claimedRegion, customer: { lastName: '', ...jane, firstName: ' Jane ' } };
+    t.match(await post('store', spelled, under('k')), { text, headers: { 'idempotency-replayed': 'true' } });
+  });
+
+  t.test('a repeated update is applied once', async (t) => {
+    const { post, info } = await start(t);
+    await post('store', storing(jane));
+    const update = { customer: { externalIdentifier: 'crm-1', firstName: 'Joan' } };
+    const first = await post('update', update, under('k'));
+    const again = await post('update', update, under('k'));
+    t.same([again.text, again.headers.etag], [first.text, '"2"']);
+    t.equal((await info({ exId: 'crm-1' })).headers.etag, '"2"');
+  });
+
+  t.test('a repeated delete succeeds though its ExternalId is free again', async (t) => {
+    const { post } = await start(t);
+    await post('store', storing(jane));
+    const remove = { externalIdentifier: 'crm-1' };
+    const first = await post('delete', remove, under('k'));
+    const again = await post('delete', remove, under('k'));
+    t.equal(first.outcome, '200 SUCCESS');
+    t.match(again, { text: first.text, headers: { 'idempotency-replayed': 'true' } });
+    t.equal((await post('delete', remove)).outcome, '404 CUSTOMER_NOT_FOUND');
+  });
+
+  t.test('a refusal is repeated too, though the reason is gone', async (t) => {
+    const { post } = await start(t);
+    const update = { customer: { externalIdentifier: 'crm-1', firstName: 'Joan' } };
+    t.equal((await post('update', update, under('u'))).outcome, '404 CUSTOMER_NOT_FOUND');
+    t.equal((await post('delete', { customerUrn: 'cu.00.1' }, under('d'))).outcome, '404 CUSTOMER_NOT_FOUND');
+    await post('store', storing(jane));
+    t.equal((await post('store', storing(jane), under('s'))).outcome, '409 CUSTOMER_ALREADY_STORED');
+    const stale = [update, { ...under('v'), 'if-match': '"9"' }] as const;
+    t.equal((await post('update', ...stale)).outcome, '412 VERSION_MISMATCH');
+
+    const replayed = { headers: { 'idempotency-replayed': 'true' } };
+    t.match(await post('update', update, under('u')), { outcome: '404 CUSTOMER_NOT_FOUND', ...replayed });
+    t.match(await post('update', ...stale), { outcome: '412 VERSION_MISMATCH', ...replayed });
+    await post('delete', { externalIdentifier: 'crm-1' });
+    t.match(await post('store', storing(jane), under('s')), { outcome: '409 CUSTOMER_ALREADY_STORED', ...replayed });
+  });
+
+  t.test('field problems are not kept: the request may be sent again, corrected', async (t) => {
+    const { post } = await start(t);
+    refusedFor(t, await post('store', storing({ ...jane, email: 'x' }), under('k')), [
+      'customer.email: invalid_format',
+    ]);
+    t.match(await post('store', storing(jane), under('k')), { outcome: '200 SUCCESS' });
+    const merged = { customer: { externalIdentifier: 'crm-1', legalType: 'Corporate' } };
+    refusedFor(t, await post('update', merged, under('m')), ['customer.corporationInfo: required']);
+    const complete = { customer: { ...merged.customer, corporationInfo: { companyName: 'ACME' } } };
+    t.equal((await post('update', complete, under('m'))).outcome, '200 SUCCESS');
+  });
+
+  t.test('the same key with another request is refused, whatever the operation', async (t) => {
+    const { post, info } = await start(t);
+    await post('store', storing(jane), under('k'));
+    t.equal((await post('store', storing({ ...jane, firstName: 'Joan' }), under('k'))).outcome, reused);
+    t.equal((await post('update', { customer: jane }, under('k'))).outcome, reused);
+    t.equal((await post('delete', { externalIdentifier: 'crm-1' }, under('k'))).outcome, reused);
+    t.match(await info({ exId: 'crm-1' }), { outcome: '200 SUCCESS', headers: { etag: '"1"' } });
+    t.equal(
+      (await post('store', storing(jane), under('k'))).headers['idempotency-replayed'],
+      'true',
+      'still the first',
+    );
+  });
+
+  t.test('a key belongs to its tenant', async (t) => {
+    const { post, tenant } = await start(t);
+    const { result } = await post('store', storing(jane), under('k'));
+    const globex = await tenant('globex');
+    const theirs = await globex.post('store', storing(jane), under('k'));
+    t.equal(theirs.headers['idempotency-replayed'], undefined);
+    t.not(theirs.result.customerUrn, result.customerUrn);
+  });
+
+  t.test('a key may be used anew after 24 hours', async (t) => {
+    const { post, clock } = await start(t);
+    await post('store', storing(jane), under('k'));
+    clock.now += dayMs - 1;
+    t.equal((await post('store', storing(jane), under('k'))).headers['idempotency-replayed'], 'true');
+    clock.now += 1;
+    t.equal((await post('store', storing(jane), under('k'))).outcome, '409 CUSTOMER_ALREADY_STORED');
+  });
+
+  t.test('a key is 1 to 128 visible characters', async (t) => {
+    const { post } = await start(t);
+    for (const key of ['', ' ', 'a b', 'ä', 'x'.repeat(129)]) {
+      for (const [route, body] of [
+        ['store', storing(jane)],
+        ['update', { customer: jane }],
+        ['delete', { externalIdentifier: 'x' }],
+      ] as const) {
+        refusedFor(t, await post(route, body, under(key)), ['Idempotency-Key: invalid_format'], `${route} ${key}`);
+      }
+    }
+    refusedFor(t, await post('store', storing({}), under('a b')), [
+      'Idempotency-Key: invalid_format',
+      'customer.externalIdentifier: required',
+    ]);
+    for (const [index, key] of ['!', '~', 'x'.repeat(128)].entries()) {
+      t.equal((await post('store', storing({ externalIdentifier: `k${index}` }), under(key))).outcome, '200 SUCCESS');
+    }
+  });
+
+  t.test('validate and info do not know it', async (t) => {
+    const { post, info } = await start(t);
+    for (const isAvailable of [true, false]) {
+      const { body, headers } = await post('validate', { externalId: 'crm-1' }, under('k'));
+      t.match(body, { isAvailable });
+      t.equal(headers['idempotency-replayed'], undefined);
+      await post('store', storing(jane));
+    }
+    t.equal((await info({ exId: 'crm-1' })).status, 200);
+  });
+
+  t.test('a replay after a deletion answers with the record as it is now', async (t) => {
+    const { post } = await start(t);
+    await post('store', storing(jane), under('k'));
+    await post('delete', { externalIdentifier: 'crm-1' });
+    const again = await post('store', storing(jane), under('k'));
+    t.match(again, { outcome: '200 SUCCESS', result: { status: 'Anonymized' } });
+    t.notMatch(again.text, /jane/i);
+  });
+
+  t.test('of fifty simultaneous repeats one does the work, and none is told a conflict with itself', async (t) => {
+    const { post } = await start(t);
+    const answers = await Promise.all(Array.from({ length: 50 }, () => post('store', storing(jane), under('k'))));
+    const worked = answers.filter(
+      ({ outcome, headers }) => outcome === '200 SUCCESS' && !headers['idempotency-replayed'],
+    );
+    t.equal(worked.length, 1);
+    for (const { outcome } of answers) t.match(outcome, /^200 SUCCESS$|^409 REQUEST_IN_PROGRESS$/);
+  });
+});
+
+t.test('a request under way is told to the next with its key', async (t) => {
+  const customers = memoryCustomers({ world: referenceData() });
+  let arrived = () => {};
+  const arrival = new Promise<void>((resolve) => {
+    arrived = resolve;
+  });
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const { post, tenant } = await startService(t, {
+    repository: {
+      ...customers,
+      async add(...request) {
+        arrived();
+        await held;
+        return customers.add(...request);
+      },
+    },
+  });
+  const first = post('store', storing(jane), under('k'));
+  await arrival;
+  t.equal((await post('store', storing(jane), under('k'))).outcome, '409 REQUEST_IN_PROGRESS');
+  t.equal((await post('update', { customer: jane }, under('k'))).outcome, '409 REQUEST_IN_PROGRESS');
+  const other = (await tenant('globex')).post('store', storing(jane), under('k'));
+  release();
+  t.equal((await first).outcome, '200 SUCCESS');
+  t.equal((await other).outcome, '200 SUCCESS', "another tenant's key is another key");
+  t.equal((await post('store', storing(jane), under('k'))).headers['idempotency-replayed'], 'true');
+});
+
+t.test('what SQLite keeps of a request holds nothing of it', async (t) => {
+  const dataDir = t.testdir({});
+  const { post } = await startService(t, { storage: 'sqlite', dataDir });
+  const key = 'key-jane@example.com';
+  await post('store', storing(jane), under(key));
+  await post('store', storing(jane), under('again'));
+  await post('delete', { externalIdentifier: 'crm-1' }, under('deleted'));
+
+  const database = new Database(join(dataDir, 'customers.db'), { readonly: true });
+  const kept = database.prepare('SELECT key_digest, fingerprint, answer FROM kept_answers').all() as Record<
+    string,
+    unknown
+  >[];
+  database.close();
+  t.same(
+    kept.map(({ answer }) => JSON.parse(String(answer))).sort((a, b) => a.code.localeCompare(b.code)),
+    [{ code: 'CUSTOMER_ALREADY_STORED' }, { code: 'SUCCESS', urn: 'cu.00.1' }, { code: 'SUCCESS', urn: 'cu.00.1' }],
+  );
+  for (const { key_digest, fingerprint } of kept)
+    t.same(
+      [key_digest, fingerprint].map((digest) => (digest as Buffer).length),
+      [32, 32],
+    );
+  for (const file of readdirSync(dataDir)) t.notOk(readFileSync(join(dataDir, file)).includes(key), file);
+});

@@ -1,0 +1,161 @@
+/** What an orchestrator, Prometheus and an operator see. */
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import pino from 'pino';
+import t from 'tap';
+import { base, startService, storing } from '../support/service.ts';
+
+const plainJson = 'application/json; charset=utf-8';
+
+t.test('alive, ready and metrics need no authentication, and ignore one that is sent', async (t) => {
+  const { app, credentials } = await startService(t);
+  for (const headers of [{}, { ...credentials }, { ...credentials, 'x-api-key': 'wrong' }, { authorization: 'x' }]) {
+    const alive = await app.inject({ url: '/healthz', headers });
+    t.match(alive, { statusCode: 200, headers: { 'content-type': plainJson }, body: '{"status":"alive"}' });
+    const ready = await app.inject({ url: '/readyz', headers });
+    t.match(ready, { statusCode: 200, headers: { 'content-type': plainJson }, body: '{"status":"ready"}' });
+    const metrics = await app.inject({ url: '/metrics', headers });
+    t.match(metrics, { statusCode: 200, headers: { 'content-type': /^text\/plain; version=0\.0\.4/ } });
+    for (const answer of [alive, ready, metrics]) t.ok(answer.headers['x-request-id']);
+  }
+});
+
+t.test('not ready while the storage cannot write, ready again by itself; alive all the while', async (t) => {
+  const dataDir = t.testdir({});
+  const { app, post } = await startService(t, { storage: 'sqlite', dataDir });
+  const ready = async () => (await app.inject({ url: '/readyz' })).statusCode;
+  /** An answer is good for a second. */
+  const becomes = async (status: number) => {
+    for (let turn = 0; turn < 30 && (await ready()) !== status; turn += 1) await delay(100);
+    t.equal(await ready(), status);
+  };
+  await becomes(200);
+  const outside = new Database(join(dataDir, 'customers.db'));
+  t.teardown(() => outside.close());
+  outside.exec(`CREATE TRIGGER refuse BEFORE UPDATE ON erasures_applied BEGIN SELECT RAISE(ABORT, 'read-only'); END`);
+  await becomes(503);
+  t.equal((await app.inject({ url: '/readyz' })).body, '{"status":"cannot write"}', 'and not why: that is in the log');
+  t.equal((await app.inject({ url: '/healthz' })).statusCode, 200);
+  outside.exec('DROP TRIGGER refuse');
+  await becomes(200);
+  t.equal(
+    (await post('store', storing({ externalIdentifier: 'x' }))).result.customerUrn,
+    'cu.00.1',
+    'asking cost none',
+  );
+});
+
+t.test('however many ask, the storage is asked once a second', async (t) => {
+  const { app } = await startService(t, { storage: 'sqlite', dataDir: t.testdir({}) });
+  await Promise.all(Array.from({ length: 50 }, () => app.inject({ url: '/readyz' })));
+  const { body } = await app.inject({ url: '/metrics' });
+  t.equal(sampleOf(body, 'c2a_commit_writes_count'), 5, 'the vault, the ledger, the tenant, its key, and this');
+});
+
+/** The value of a sample, by its name and labels; undefined where there is none. */
+function sampleOf(text: string, sample: string): number | undefined {
+  const line = text.split('\n').find((one) => one.startsWith(`${sample} `));
+  return line === undefined ? undefined : Number(line.slice(sample.length + 1));
+}
+
+t.test('metrics tell requests by route and code, times, batches, the database and the cache of keys', async (t) => {
+  const { app, post, info, anonymous, send, credentials } = await startService(t, {
+    storage: 'sqlite',
+    dataDir: t.testdir({}),
+  });
+  const store = (externalIdentifier: string) => post('store', storing({ externalIdentifier }));
+  await Promise.all(['a', 'b', 'c', 'd'].map(store));
+  await store('a');
+  await info({ exId: 'a' });
+  await anonymous.info({ exId: 'a' });
+  await post('validate', '{');
+  await send({ method: 'GET', url: '/nowhere' });
+  await send({ method: 'GET', url: `/api/v1/c2a/customer/info?exId=a`, headers: { ...credentials } });
+  await app.inject({ url: '/healthz' });
+
+  const { body } = await app.inject({ url: '/metrics' });
+  const expected: Record<string, number> = {
+    [`c2a_requests_total{route="${base}/store",code="SUCCESS"}`]: 4,
+    [`c2a_requests_total{route="${base}/store",code="CUSTOMER_ALREADY_STORED"}`]: 1,
+    [`c2a_requests_total{route="${base}/info",code="SUCCESS"}`]: 1,
+    [`c2a_requests_total{route="${base}/info",code="401"}`]: 1,
+    [`c2a_requests_total{route="${base}/validate",code="BAD_REQUEST"}`]: 1,
+    'c2a_requests_total{route="/api/v1/c2a/customer/info",code="SUCCESS"}': 1,
+    'c2a_requests_total{route="none",code="NOT_FOUND"}': 1,
+    'c2a_requests_total{route="/healthz",code="200"}': 1,
+    [`c2a_request_seconds_count{route="${base}/store"}`]: 5,
+    [`c2a_request_seconds_bucket{le="+Inf",route="${base}/store"}`]: 5,
+    c2a_commit_writes_sum: 9,
+  };
+  for (const [sample, value] of Object.entries(expected)) t.equal(sampleOf(body, sample), value, sample);
+  const commits = sampleOf(body, 'c2a_commit_writes_count') as number;
+  t.ok(commits < 9, `9 writes in ${commits} transactions`);
+  t.equal(sampleOf(body, 'c2a_database_seconds_count{operation="commit"}'), commits);
+  const hits = 'c2a_key_lookups_total{result="hit"}';
+  const misses = 'c2a_key_lookups_total{result="miss"}';
+  t.equal((sampleOf(body, hits) ?? 0) + (sampleOf(body, misses) ?? 0), 8, 'one question for each who has credentials');
+  t.ok((sampleOf(body, hits) ?? 0) >= 4 && (sampleOf(body, misses) ?? 0) >= 1);
+  t.ok((sampleOf(body, 'c2a_database_seconds_count{operation="read"}') ?? 0) >= 3);
+  for (const gauge of ['nodejs_eventloop_lag_p99_seconds', 'process_resident_memory_bytes']) {
+    t.ok(sampleOf(body, gauge) !== undefined, gauge);
+  }
+  for (const line of body.split('\n').filter((one) => one !== '' && !one.startsWith('#'))) {
+    if (!/^[a-z_0-9]+(\{([a-z_]+="[^"\n]*",?)*\})? (-?[\d.e+-]+|NaN|\+Inf)$/.test(line)) t.fail(`no sample: ${line}`);
+  }
+});
+
+t.test('no tenant, key, path of a caller or submitted value is in the metrics, and labels do not grow', async (t) => {
+  const mark = 'Zx9';
+  const { app, post, info, send, anonymous, credentials, services } = await startService(t);
+  const [key] = await services.tenants.listKeys();
+  const series = async () => (await app.inject({ url: '/metrics' })).body.match(/^c2a_requests_total\{/gm)?.length ?? 0;
+  const ask = async (turn: number) => {
+    const customer = { externalIdentifier: `${mark}-${turn}`, email: `${mark}${turn}@example.com`, firstName: mark };
+    await post('store', storing(customer), { 'idempotency-key': `${mark}-${turn}`, 'x-request-id': `${mark}-${turn}` });
+    await info({ exId: `${mark}-${turn}` });
+    await send({ method: 'GET', url: `/${mark}-${turn}?${mark}=${mark}` });
+    await send({ method: 'GET', url: `/%zz${mark}-${turn}` });
+    await anonymous.info({ exId: mark });
+    await app.inject({ method: 'GET', url: '/healthz', headers: { 'x-tn': `${mark}-${turn}` } });
+  };
+  await ask(1);
+  await series();
+  const few = await series();
+  for (let turn = 2; turn < 40; turn += 1) await ask(turn);
+  t.equal(await series(), few, 'as many series as after the first');
+  const { body } = await app.inject({ url: '/metrics' });
+  for (const secret of [mark, '"acme"', credentials['x-api-key'], key?.id as string, 'example.com']) {
+    t.notOk(body.includes(secret), secret.slice(0, 8));
+  }
+});
+
+t.test('what is asked all the time is logged at debug alone', async (t) => {
+  const routes = ['/healthz', '/readyz', '/metrics'];
+  for (const [level, expected] of [
+    ['info', []],
+    ['debug', routes],
+  ] as const) {
+    const stream = new PassThrough();
+    const { app } = await startService(t, { logger: pino({ level }, stream) });
+    stream.read();
+    for (const url of routes) await app.inject({ url });
+    const lines = String(stream.read() ?? '')
+      .split('\n')
+      .filter(Boolean);
+    t.same(
+      lines.map((line) => JSON.parse(line).route),
+      expected,
+      level,
+    );
+  }
+});
+
+t.test('other methods are refused as anywhere', async (t) => {
+  const { send } = await startService(t);
+  for (const url of ['/healthz', '/readyz', '/metrics']) {
+    const answer = await send({ method: 'POST', url, payload: '{' });
+    t.match(answer, { outcome: '405 METHOD_NOT_ALLOWED', headers: { allow: /GET/ } }, url);
+  }
+});

@@ -1,0 +1,288 @@
+/** Bytes as a proxy, a scanner or an attacker sends them: each gets an answer of ours, or none; nothing gets through. */
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { base, startService, storing } from '../support/service.ts';
+import { dial, envelopeFaults, exchangeAll, portOf, rawRequests, within } from '../support/sockets.ts';
+
+const service = await startService(t, { config: { rateLimit: 'off' } });
+const port = await portOf(service);
+const { get, post } = rawRequests(service);
+
+const body = '{"externalId":"x"}';
+const length = `Content-Length: ${body.length}\r\n`;
+const chunked = 'Transfer-Encoding: chunked\r\n';
+const chunks = `12\r\n${body}\r\n0\r\n\r\n`;
+/** What an attacker would have answered to somebody else. */
+const smuggled = `GET ${base}/info HTTP/1.1\r\nHost: smuggled\r\n\r\n`;
+
+/** A test after which the server must be as well as before. */
+const survived = (name: string, run: (t: Test) => Promise<void>) =>
+  t.test(name, async (t) => {
+    await run(t);
+    t.match(await exchangeAll(port, post(length, body)), [{ outcome: '200 SUCCESS' }], 'it is alive');
+  });
+
+const ambiguous: Record<string, string> = {
+  'Transfer-Encoding after Content-Length': post(`${length}${chunked}`, chunks),
+  'Transfer-Encoding before Content-Length': post(`${chunked}${length}`, chunks),
+  'Transfer-Encoding hidden by Content-Length': post(`Content-Length: 4\r\n${chunked}`, `0\r\n\r\n${smuggled}`),
+  'Content-Length twice': post(`${length}${length}`, body),
+  'two different Content-Length': post(`${length}Content-Length: 4\r\n`, body),
+  'a list in Content-Length': post('Content-Length: 18, 18\r\n', body),
+  'Content-Length with a plus': post('Content-Length: +18\r\n', body),
+  'Content-Length with a minus': post('Content-Length: -18\r\n', body),
+  'Content-Length with a space within': post('Content-Length: 1 8\r\n', body),
+  'Content-Length in hexadecimal': post('Content-Length: 0x12\r\n', body),
+  'Content-Length without a value': post('Content-Length: \r\n', body),
+  'Content-Length beyond any number': post(`Content-Length: ${'9'.repeat(30)}\r\n`, body),
+  'Content-Length with a space before the colon': post('Content-Length : 18\r\n', body),
+  'Transfer-Encoding twice': post(`${chunked}${chunked}`, chunks),
+  'chunked twice in one Transfer-Encoding': post('Transfer-Encoding: chunked, chunked\r\n', chunks),
+  'chunked before another coding': post('Transfer-Encoding: chunked, gzip\r\n', chunks),
+  'a coding like chunked': post('Transfer-Encoding: xchunked\r\n', chunks),
+  'chunked after a vertical tab': post('Transfer-Encoding: \x0bchunked\r\n', chunks),
+  'chunked in quotes': post('Transfer-Encoding: "chunked"\r\n', chunks),
+  'a space before the colon of Transfer-Encoding': post('Transfer-Encoding : chunked\r\n', chunks),
+  'a folded Transfer-Encoding': post('Transfer-Encoding:\r\n chunked\r\n', chunks),
+  'the coding identity': post('Transfer-Encoding: identity\r\n', body),
+  'a chunk size that is no number': post(chunked, `zz\r\n${body}\r\n0\r\n\r\n`),
+  'a negative chunk size': post(chunked, `-12\r\n${body}\r\n0\r\n\r\n`),
+  'a chunk size with 0x': post(chunked, `0x12\r\n${body}\r\n0\r\n\r\n`),
+  'a chunk size beyond any number': post(chunked, `${'f'.repeat(17)}\r\n${body}\r\n0\r\n\r\n`),
+  'a chunk size that ends in a bare LF': post(chunked, `12\n${body}\r\n0\r\n\r\n`),
+  'a chunk that is longer than it says': post(chunked, `10\r\n${body}\r\n0\r\n\r\n`),
+  'a chunk extension without end': post(chunked, `12;${'x'.repeat(20_000)}\r\n${body}\r\n0\r\n\r\n`),
+};
+
+const malformed: Record<string, string> = {
+  'bare LF for line ends': get().replaceAll('\r\n', '\n'),
+  'one bare LF': get('x: y\nx-tn: other\r\n'),
+  'a bare CR within a line': get('x: y\rx-tn: other\r\n'),
+  'a folded line': get('x: y\r\n x-tn: other\r\n'),
+  'a folded first line': 'GET / HTTP/1.1\r\n Host: x\r\n\r\n',
+  'a space before a colon': get('x : y\r\n'),
+  'a line without a colon': get('x\r\n'),
+  'a line without a name': get(': y\r\n'),
+  'NUL in a value': get('x: a\0b\r\n'),
+  'NUL in a name': get('x\0: a\r\n'),
+  'a version that is none': get().replace('HTTP/1.1', 'HTTP/1.2'),
+  'a preface of HTTP/2': 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
+  'a TLS greeting': '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03',
+  'a method in lower case': get().replace('GET', 'get'),
+  'a method without end': get().replace('GET', 'G'.repeat(5000)),
+  'a target without a slash': 'GET api HTTP/1.1\r\nHost: x\r\n\r\n',
+  'a space in the target': 'GET /a b HTTP/1.1\r\nHost: x\r\n\r\n',
+  'CONNECT to a host': 'CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n',
+  'CONNECT to a route': get().replace('GET', 'CONNECT'),
+  'HTTP/0.9': 'GET /\r\n\r\n',
+  'a body that ends early': post('Content-Length: 30\r\n', body),
+  'chunks that end early': post(chunked, '12\r\n{'),
+  'a head that ends early': get().slice(0, -2),
+  'no Host': get().replace('Host: x\r\n', ''),
+  'two Hosts': get('Host: y\r\n'),
+  'the same Host twice': get('hOST: x\r\n'),
+};
+
+survived('what is ambiguous or malformed is 400, and nothing after it is read', async (t) => {
+  for (const [name, bytes] of Object.entries({ ...ambiguous, ...malformed })) {
+    const answers = await exchangeAll(port, bytes);
+    t.same([answers.map(({ outcome }) => outcome), answers.flatMap(envelopeFaults)], [['400 BAD_REQUEST'], []], name);
+  }
+});
+
+survived('what could hide another request closes the connection, even where more was to come', async (t) => {
+  for (const [name, bytes] of Object.entries(ambiguous)) {
+    const line = await dial(port);
+    line.send(bytes + smuggled);
+    const outcomes = (await line.toEnd()).map(({ outcome }) => outcome);
+    t.same(outcomes, ['400 BAD_REQUEST'], name);
+  }
+});
+
+survived('what is unusual and allowed is served', async (t) => {
+  const notFound = '404 CUSTOMER_NOT_FOUND';
+  const served: Record<string, [bytes: string, outcome: string]> = {
+    'HTTP/1.0': [get().replace('HTTP/1.1', 'HTTP/1.0'), notFound],
+    'HTTP/1.0 without Host': [get().replace('HTTP/1.1\r\nHost: x', 'HTTP/1.0'), notFound],
+    'HTTP/1.0 that keeps the connection': [get('Connection: keep-alive\r\n').replace('/1.1', '/1.0'), notFound],
+    'empty lines before the request': [`\r\n\r\n${get()}`, notFound],
+    'an empty Host': [get().replace('Host: x', 'Host:'), notFound],
+    'the absolute form': [get().replace('GET /', 'GET http://example.com/'), notFound],
+    'a chunked body': [post(chunked, chunks), '200 SUCCESS'],
+    'chunked in capitals': [post('Transfer-Encoding: CHUNKED\r\n', chunks), '200 SUCCESS'],
+    'a body in chunks of one byte': [
+      post(chunked, `${[...body].map((byte) => `1\r\n${byte}\r\n`).join('')}0\r\n\r\n`),
+      '200 SUCCESS',
+    ],
+    'a chunk extension': [post(chunked, `12;a=b\r\n${body}\r\n0\r\n\r\n`), '200 SUCCESS'],
+    'space around Content-Length': [post(`Content-Length:   ${body.length}  \r\n`, body), '200 SUCCESS'],
+    'a body on GET': [get(length) + body, notFound],
+    'an offer of WebSocket': [get('Connection: Upgrade\r\nUpgrade: websocket\r\n'), notFound],
+    'an offer of HTTP/2': [post(`Connection: Upgrade\r\nUpgrade: h2c\r\n${length}`, body), '200 SUCCESS'],
+    'an expectation that is none': [post(`Expect: 200-maybe\r\n${length}`, body), '200 SUCCESS'],
+    'bytes beyond ASCII in a header': [get('x: \xff\xfe\r\n'), notFound],
+    'OPTIONS of everything': ['OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n', '404 NOT_FOUND'],
+    'a path that begins with two slashes': [get().replace('GET /', 'GET //'), '404 NOT_FOUND'],
+    TRACE: [get().replace('GET', 'TRACE'), '405 METHOD_NOT_ALLOWED'],
+    QUERY: [get().replace('GET', 'QUERY'), '405 METHOD_NOT_ALLOWED'],
+  };
+  for (const [name, [bytes, outcome]] of Object.entries(served)) {
+    const answers = await exchangeAll(port, bytes);
+    t.same([answers.map((answer) => answer.outcome), answers.flatMap(envelopeFaults)], [[outcome], []], name);
+  }
+});
+
+survived('what is no route is told before its body is read or judged', async (t) => {
+  const bodies: Record<string, string> = {
+    'no JSON': 'Content-Type: application/json\r\nContent-Length: 1\r\n\r\n{',
+    'another media type': 'Content-Type: text/plain\r\nContent-Length: 1\r\n\r\nx',
+    'no media type at all': 'Content-Type: ;\r\nContent-Length: 1\r\n\r\nx',
+    'too large': `Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n${'x'.repeat(100_000)}`,
+    'announced only': 'Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n',
+  };
+  for (const [name, rest] of Object.entries(bodies)) {
+    for (const [line, outcome] of [
+      ['POST /nowhere', '404 NOT_FOUND'],
+      [`PUT ${base}/store`, '405 METHOD_NOT_ALLOWED'],
+    ] as const) {
+      const caller = await dial(port);
+      caller.send(`${line} HTTP/1.1\r\nHost: x\r\n${rest}`);
+      t.match(await caller.answers(), [{ outcome }], `${line}: ${name}`);
+      caller.drop();
+    }
+  }
+});
+
+survived('HEAD answers the head of GET and no body', async (t) => {
+  const line = await dial(port);
+  line.send(get('Connection: close\r\n').replace('GET', 'HEAD'));
+  await line.toEnd();
+  t.match(line.received(), /^HTTP\/1\.1 404 .*\r\ncontent-length: \d+\r\n.*\r\n\r\n$/s);
+});
+
+survived('Expect: 100-continue is answered before the body is sent, and then the request', async (t) => {
+  const line = await dial(port);
+  line.send(post(`Expect: 100-continue\r\n${length}`, ''));
+  await line.answers(0);
+  while (!line.received().includes('\r\n\r\n')) await new Promise(setImmediate);
+  t.equal(line.received(), 'HTTP/1.1 100 Continue\r\n\r\n');
+  line.send(body);
+  t.match(await line.answers(), [{ outcome: '200 SUCCESS' }]);
+  line.drop();
+});
+
+survived('requests that are sent at once are answered in their order, and none is lost', async (t) => {
+  const requests = Array.from({ length: 300 }, (_, index): [bytes: string, outcome: string] => {
+    const own = JSON.stringify(storing({ externalIdentifier: `pipelined-${index}` }));
+    const writing = `Content-Length: ${own.length}\r\n`;
+    const kinds: [string, string][] = [
+      [post(writing, own, 'store'), '200 SUCCESS'],
+      [get(), '404 CUSTOMER_NOT_FOUND'],
+      [post(chunked, chunks), '200 SUCCESS'],
+      // Refused after a while: those behind it wait for their turn.
+      [get('x-api-key: two\r\n'), '401'],
+      ['GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n', '404 NOT_FOUND'],
+    ];
+    return (index % 50 === 3 ? kinds[3] : kinds[index % 3 === 2 ? 4 : index % 3]) as [string, string];
+  });
+  const line = await dial(port);
+  const marked = requests.map(([bytes], index) => bytes.replace('\r\n', `\r\nx-request-id: ${index}\r\n`));
+  line.send(marked.join(''));
+  const answers = await line.answers(requests.length);
+  t.same(
+    answers.map(({ headers, outcome }) => [headers['x-request-id'], outcome]),
+    requests.map(([, outcome], index) => [String(index), outcome]),
+  );
+  line.drop();
+});
+
+survived('requests on one connection one after the other, and in pieces of any size', async (t) => {
+  const line = await dial(port);
+  const bytes = post(length, body);
+  for (const [turn, size] of [1, 7, 64, 1024].entries()) {
+    for (let at = 0; at < bytes.length; at += size) {
+      line.send(bytes.slice(at, at + size));
+      await new Promise(setImmediate);
+    }
+    t.equal((await line.answers(turn + 1)).length, turn + 1);
+  }
+  line.drop();
+});
+
+survived('who has said all it has to say still gets its answer, however long that takes', async (t) => {
+  const service = await startService(t, { storage: 'sqlite', dataDir: t.testdir({}) });
+  const port = await portOf(service);
+  const { get, post } = rawRequests(service);
+  const store = JSON.stringify(storing({ externalIdentifier: 'half-closed' }));
+  const writing = `Content-Length: ${store.length}\r\n`;
+  t.match(await exchangeAll(port, post(writing, store, 'store')), [{ outcome: '200 SUCCESS' }]);
+  t.match(await exchangeAll(port, get('x-api-key: two\r\n')), [{ outcome: '401' }]);
+  t.match(await exchangeAll(port, get() + post(writing, store, 'store') + get()), [
+    { outcome: '404 CUSTOMER_NOT_FOUND' },
+    { outcome: '409 CUSTOMER_ALREADY_STORED' },
+    { outcome: '404 CUSTOMER_NOT_FOUND' },
+  ]);
+});
+
+survived(
+  'what follows a request is no answer to it: it is stored, told so, and then the rest is refused',
+  async (t) => {
+    const service = await startService(t, { storage: 'sqlite', dataDir: t.testdir({}) });
+    const port = await portOf(service);
+    const { post } = rawRequests(service);
+    const store = (name: string) => {
+      const body = JSON.stringify(storing({ externalIdentifier: name }));
+      return post(`Content-Length: ${body.length}\r\n`, body, 'store');
+    };
+    for (const [name, rest] of Object.entries({
+      brace: '}',
+      smuggling: ambiguous['Content-Length twice'],
+      half: 'GET',
+    })) {
+      const answers = await exchangeAll(port, store(`${name}-1`) + store(`${name}-2`) + rest);
+      const outcomes = answers.map(({ outcome }) => outcome);
+      t.same(outcomes, ['200 SUCCESS', '200 SUCCESS', '400 BAD_REQUEST'], name);
+    }
+  },
+);
+
+survived('callers that go away in the middle leave nothing behind', async (t) => {
+  const store = JSON.stringify(storing({ externalIdentifier: 'aborted' }));
+  const bytes = post(`Content-Length: ${store.length}\r\n`, store, 'store');
+  for (const sent of [0, 1, 20, bytes.indexOf('\r\n\r\n') + 4, bytes.length - 1]) {
+    for (const leave of ['drop', 'end'] as const) {
+      const line = await dial(port);
+      line.send(bytes.slice(0, sent));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      line[leave]();
+      if (leave === 'end') await line.toEnd();
+    }
+  }
+  t.equal((await service.info({ exId: 'aborted' })).outcome, '404 CUSTOMER_NOT_FOUND');
+  const open = () => new Promise<number>((resolve) => service.app.server.getConnections((_, count) => resolve(count)));
+  for (let turn = 0; turn < 100 && (await open()) > 0; turn += 1) await new Promise((done) => setTimeout(done, 10));
+  t.equal(await open(), 0, 'no connection is left');
+});
+
+survived('a CONNECT that is cut off, or kept open in silence, harms nobody', async () => {
+  const request = 'CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n';
+  for (let turn = 0; turn < 300; turn += 1) {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    socket.write(request, () => socket.resetAndDestroy());
+    await once(socket, 'close');
+  }
+  const silent = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  silent.resume().write(request);
+  await once(silent, 'end');
+  const { server } = service.app;
+  const open = () => new Promise<number>((resolve) => server.getConnections((_, count) => resolve(count)));
+  const letGo = async () => {
+    while ((await open()) > 0) await delay(50);
+  };
+  await within('the server to let go of a caller that does not', letGo());
+  silent.destroy();
+});

@@ -1,0 +1,32 @@
+/** What lies on disk: the bytes of files, and whether they hold what they must not. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
+import { withRawSqlite } from './storage.ts';
+
+/** Every file of a folder by its name. */
+export const filesOf = (folder: string): Record<string, Buffer> =>
+  Object.fromEntries(
+    readdirSync(folder)
+      .sort()
+      .map((name) => [name, readFileSync(join(folder, name))]),
+  );
+
+export function occurrences(bytes: Buffer, wanted: Buffer): number {
+  let found = 0;
+  for (let at = bytes.indexOf(wanted); at >= 0; at = bytes.indexOf(wanted, at + 1)) found += 1;
+  return found;
+}
+
+/** The keys of all customers as they are stored: wrapped. */
+export const wrappedKeys = (dataDir: string): Buffer[] =>
+  withRawSqlite(sqliteFiles(dataDir).keys, (raw) =>
+    raw.prepare<[], Buffer>('SELECT wrapped FROM data_keys').pluck().all(),
+  );
+
+/** How often any of these keys lies in the store of keys or in its log. */
+export function copiesOf(keys: readonly Buffer[], dataDir: string): number {
+  const { keys: file } = sqliteFiles(dataDir);
+  const bytes = Buffer.concat([file, `${file}-wal`].filter(existsSync).map((path) => readFileSync(path)));
+  return keys.reduce((found, key) => found + occurrences(bytes, key), 0);
+}

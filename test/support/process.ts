@@ -1,0 +1,89 @@
+/** The program as a user starts it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+export interface Finished {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+type Environment = Readonly<Record<string, string>>;
+
+/**
+ * Starts a program without settings of ours and without the hooks that the test runner gives to every child (it adds
+ * them to NODE_OPTIONS at every spawn, so they are taken out again on the other side of it).
+ */
+export function start(file: string, words: readonly string[], extra: Environment = {}, cwd?: string) {
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('C2A_'));
+  const env = { ...Object.fromEntries(inherited), ...extra };
+  const child = spawn('env', ['-u', 'NODE_OPTIONS', file, ...words], { env, cwd });
+  child.stdout.setEncoding('utf8');
+  child.stderr.setEncoding('utf8');
+  return child;
+}
+
+/** Runs a program to its end. */
+export async function run(
+  file: string,
+  words: readonly string[],
+  extra: Environment = {},
+  cwd?: string,
+): Promise<Finished> {
+  const child = start(file, words, extra, cwd);
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (text) => {
+    stdout += text;
+  });
+  child.stderr.on('data', (text) => {
+    stderr += text;
+  });
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, stdout, stderr };
+}
+
+/** Runs a command of ours to its end. */
+export const c2a = (words: readonly string[], environment: Environment = {}): Promise<Finished> =>
+  run(process.execPath, [main, ...words], environment);
+
+export interface Serving {
+  readonly url: string;
+  /** What it said on standard output when it was ready. */
+  readonly greeting: string;
+  readonly child: ChildProcess;
+  /** Sends a signal and gives the exit code, and all that was printed. */
+  stop(signal?: NodeJS.Signals): Promise<Finished>;
+}
+
+/** Starts `serve` on a free port and waits until it listens. */
+export async function serving(words: readonly string[], environment: Environment = {}): Promise<Serving> {
+  const child = start(process.execPath, [main, 'serve', '--port', '0', ...words], environment);
+  let stdout = '';
+  let stderr = '';
+  child.stderr.on('data', (text) => {
+    stderr += text;
+  });
+  const closed = once(child, 'close') as Promise<[number | null]>;
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stdout.on('data', (text) => {
+      stdout += text;
+      const said = /listens on (\S+),|"url":"([^"]+)"/.exec(stdout);
+      if (said && stdout.endsWith('\n')) resolve((said[1] ?? said[2]) as string);
+    });
+    closed.then(([code]) => reject(new Error(`serve ended with ${code}: ${stderr}`)), reject);
+  });
+  return {
+    url,
+    greeting: stdout,
+    child,
+    async stop(signal = 'SIGTERM') {
+      child.kill(signal);
+      const [code] = await closed;
+      return { code, stdout, stderr };
+    },
+  };
+}

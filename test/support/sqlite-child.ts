@@ -1,0 +1,109 @@
+/**
+ * A process that uses an SQLite file: `node sqlite-child.ts <task> <argument>…`. It says `ready` when it has loaded
+ * and begins with the first line on its standard input. Every line it prints is true when it is printed.
+ */
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import Database from 'better-sqlite3';
+import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
+import { rotateMasterKey } from '../../src/adapters/sql/vault-keys.ts';
+import { byUrn, openFolder, overwrite, storedIn, tenantOf } from './storage.ts';
+
+const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const say = (...words: readonly unknown[]) => process.stdout.write(`${words.join(' ')}\n`);
+
+async function open(dataDir: string) {
+  const { database, repository } = await openFolder(dataDir);
+  return { database, acme: tenantOf(repository) };
+}
+type Acme = Awaited<ReturnType<typeof open>>['acme'];
+
+/** Adds a customer and says `<ExternalId> <URN or code>` once that is answered. */
+async function add(acme: Acme, externalId: string, email: string): Promise<void> {
+  const answer = await acme.add(externalId, { email });
+  say(externalId, answer.code === 'SUCCESS' ? answer.stored.customer.customerUrn : answer.code);
+}
+
+const tasks: Record<string, (path: string, argument: string) => Promise<void>> = {
+  /** Opens a file, and then each that is named on a further line. */
+  async open(path) {
+    for (let next: string | undefined = path; next; next = (await input.next()).value) {
+      const { database } = await open(next);
+      await database.close();
+      say('opened');
+    }
+  },
+
+  /** Adds `count` customers with the ExternalIds `crm-0`, `crm-1`, … */
+  async add(path, count) {
+    const { database, acme } = await open(path);
+    const numbers = Array.from({ length: Number(count) }, (_, number) => number);
+    // A few at a time, so that the transactions of several processes alternate.
+    while (numbers.length > 0) {
+      await Promise.all(numbers.splice(0, 5).map((number) => add(acme, `crm-${number}`, `${number}@example.com`)));
+    }
+    await database.close();
+  },
+
+  /** Adds customers, several at a time, until it is killed. */
+  async addForever(path, prefix) {
+    const { acme } = await open(path);
+    const lane = async (number: number): Promise<never> => {
+      for (let count = 0; ; count += 1)
+        await add(acme, `${prefix}-${number}-${count}`, `${prefix}.${number}.${count}@example.com`);
+    };
+    await Promise.all([1, 2, 3, 4].map(lane));
+  },
+
+  /** Adds customers and erases them, several at a time, until it is killed. Says `stored <URN>`, then `erased <URN>`. */
+  async eraseForever(path, prefix) {
+    const { acme } = await open(path);
+    const lane = async (number: number): Promise<never> => {
+      for (let count = 0; ; count += 1) {
+        const name = `${prefix}-${number}-${count}`;
+        const { by, customer } = storedIn(await acme.add(name, { email: `${name}@example.com` }));
+        say('stored', customer.customerUrn);
+        await acme.forget(by);
+        say('erased', customer.customerUrn);
+      }
+    };
+    await Promise.all([1, 2, 3, 4].map(lane));
+  },
+
+  /** Changes each customer whose URN is on a further line, again and again, until it is gone; says how often. */
+  async changeUntilGone(path) {
+    const { acme } = await open(path);
+    for await (const urn of input) {
+      let changes = 0;
+      while ((await acme.change(byUrn(urn), overwrite({ firstName: `changed ${changes}` }))).code === 'SUCCESS') {
+        changes += 1;
+      }
+      say(changes);
+    }
+  },
+
+  /** Changes the master key `count` times. */
+  async rotate(path, count) {
+    const { database } = await open(path);
+    for (let time = 0; time < Number(count); time += 1) {
+      await rotateMasterKey({ database, masterKeyFile: join(path, 'master.key') });
+    }
+    await database.close();
+  },
+
+  /** Holds the lock of a writer until a further line comes. */
+  async lock(path) {
+    const database = new Database(sqliteFiles(path).data);
+    database.exec('BEGIN IMMEDIATE');
+    say('locked');
+    await input.next();
+    database.exec('COMMIT');
+    database.close();
+  },
+};
+
+const [task = '', ...words] = process.argv.slice(2);
+say('ready');
+await input.next();
+await tasks[task]?.(...(words as [string, string]));
+process.exit();

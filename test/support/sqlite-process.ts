@@ -1,0 +1,65 @@
+/** Processes that use an SQLite file; see `sqlite-child.ts` for what they do. */
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { Test } from 'tap';
+import { start } from './process.ts';
+
+const script = fileURLToPath(new URL('./sqlite-child.ts', import.meta.url));
+
+/** Starts a process that waits for its first line; it is killed with the test if it has not ended. */
+export async function startSqliteProcess(
+  t: Test,
+  task: 'open' | 'add' | 'addForever' | 'eraseForever' | 'changeUntilGone' | 'rotate' | 'lock',
+  path: string,
+  argument: string | number = '',
+) {
+  const child = start(process.execPath, [script, task, path, String(argument)]);
+  t.teardown(() => child.kill('SIGKILL'));
+  const closed = once(child, 'close');
+  const lines: string[] = [];
+  let stderr = '';
+  let wake = () => {};
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    lines.push(line);
+    wake();
+  });
+  child.stderr.on('data', (text) => {
+    stderr += text;
+  });
+
+  /** Resolves when it has printed so many lines. */
+  async function said(count: number): Promise<void> {
+    while (lines.length < count) {
+      const more = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      const ended = closed.then(() => {
+        if (lines.length < count) throw new Error(`${task} ended early: ${stderr}`);
+      });
+      await Promise.race([more, ended]);
+    }
+  }
+
+  await said(1);
+  lines.shift();
+  return {
+    /** What it printed since it was ready. */
+    lines,
+    said,
+    /** Sends it a line: the first one begins its task. */
+    tell: (line = '') => child.stdin.write(`${line}\n`),
+    /** Ends it as a power cut ends a process. */
+    async kill(): Promise<void> {
+      child.kill('SIGKILL');
+      await closed;
+    },
+    /** Waits until it has done its task. */
+    async done(): Promise<readonly string[]> {
+      child.stdin.end();
+      const [code] = await closed;
+      if (code !== 0) throw new Error(`${task} ended with ${code}: ${stderr}`);
+      return lines;
+    },
+  };
+}

@@ -1,0 +1,164 @@
+/** What can be shown: a receipt that anybody can check without us, and all that is held about one person. */
+import { writeFileSync } from 'node:fs';
+import t, { type Test } from 'tap';
+import { erasureCommands } from '../../src/adapters/cli/erasure-commands.ts';
+import { ephemeralVault } from '../../src/adapters/vault.ts';
+import { deployment } from '../support/deployment.ts';
+import { c2a } from '../support/process.ts';
+
+const jane = {
+  externalIdentifier: 'crm-1',
+  email: 'jane@example.com',
+  firstName: 'Jane',
+  primaryBillingAddress: { street: 'Hauptstraße 1', countryCode: 'DE' },
+};
+
+/** Runs `verify-receipt` in this process, which is quicker: what it prints, or the message of its refusal. */
+async function verify(file: string, receipt: unknown, publicKey?: string): Promise<unknown> {
+  writeFileSync(file, typeof receipt === 'string' ? receipt : JSON.stringify(receipt));
+  let printed: unknown;
+  const unused = () => Promise.reject(new Error('needs no data'));
+  const context = {
+    arguments_: [file],
+    options: { 'public-key': publicKey },
+    open: unused,
+    restore: unused,
+    print: (value: unknown) => {
+      printed = value;
+    },
+  };
+  const command = erasureCommands.find(({ name }) => name === 'verify-receipt');
+  return command?.run(context).then(
+    () => printed,
+    (error: Error) => error.message,
+  );
+}
+
+/** A deployment with a server, in which Jane was erased and Joan was not. */
+async function erasedJane(t: Test) {
+  const { serve, command, ...rest } = deployment(t);
+  const server = await serve();
+  const joan = await server.has({ externalIdentifier: 'crm-2', firstName: 'Joan' });
+  const urn = await server.has(jane);
+  await server.forget(urn);
+
+  return { ...rest, serve, command, server, urn, joan };
+}
+
+t.test('a receipt says who was erased, when, by whom, what was rewritten and that nothing is left', async (t) => {
+  const { server, urn, command } = await erasedJane(t);
+  const [{ id: keyId }] = (await command('key', 'list')).value;
+  const { status, body } = await server.receipt(urn);
+  t.equal(status, 200);
+  const { receipt, signature } = body.result;
+  t.match(receipt, {
+    receiptVersion: 1,
+    tenant: 'acme',
+    customerUrn: urn,
+    erasedAt: /^\d{4}-.*Z$/,
+    keyId,
+    requestId: /./,
+    rewritten: ['externalIdentifier', 'email', 'firstName', 'primaryBillingAddress'],
+    dataKeyDestroyed: true,
+    residualScan: { clean: true },
+  });
+  t.ok(receipt.residualScan.findings.every(({ found }: { found: number }) => found === 0));
+  t.ok(receipt.kept.every(({ ground }: { ground: string }) => ground.includes('GDPR')));
+  t.notMatch(JSON.stringify(body), /jane|Hauptstra/i);
+
+  const { publicKey } = (await server.ask('/.well-known/c2a-receipts')).body;
+  t.equal(signature.publicKey, publicKey, 'the key is the one that the deployment publishes');
+});
+
+t.test('a receipt is valid as the API answered it, as the command printed it, and nothing else is', async (t) => {
+  const { server, urn, command, serve, beside } = await erasedJane(t);
+  const file = beside('receipt.json');
+  const overHttp = (await server.receipt(urn)).body;
+  const printed = (await command('erasure-receipt', urn, '--tenant', 'acme')).value;
+  const { receipt, signature } = printed;
+  const { publicKey } = signature;
+  for (const genuine of [overHttp, overHttp.result, printed, JSON.stringify(printed, null, 2)]) {
+    t.match(await verify(file, genuine), { valid: true, publicKey, customerUrn: urn });
+    t.match(await verify(file, genuine, publicKey), { valid: true });
+  }
+  t.match(await command('verify-receipt', file).then(({ code }) => code), 2, 'it takes no data folder');
+  t.equal((await c2a(['verify-receipt', file, '--public-key', publicKey])).code, 0);
+
+  const other = Buffer.from(ephemeralVault().publicKey).toString('base64url');
+  const forged: Record<string, unknown> = {
+    'another customer': { receipt: { ...receipt, customerUrn: 'cu.00.1' }, signature },
+    'another time': { receipt: { ...receipt, erasedAt: '2020-01-01T00:00:00.000Z' }, signature },
+    'a field more': { receipt: { ...receipt, more: 1 }, signature },
+    'another order': { receipt: Object.fromEntries(Object.entries(receipt).reverse()), signature },
+    'another signature': { receipt, signature: { ...signature, value: overHttp.result.signature.value } },
+    'no signature at all': { receipt, signature: { ...signature, value: '' } },
+    'another key': { receipt, signature: { ...signature, publicKey: other } },
+  };
+  for (const [name, receipt] of Object.entries(forged)) {
+    t.match(await verify(file, receipt), /not what was signed/, name);
+  }
+  t.match(await verify(file, printed, other), /another key signed it/, 'not of the deployment that was expected');
+  t.equal((await c2a(['verify-receipt', file, '--public-key', other])).code, 1);
+  for (const text of ['', 'hello', '{}', 'null', '{"receipt":{},"signature":{}}']) {
+    t.match(await verify(file, text), /is not a receipt/, `${text} is none`);
+  }
+
+  t.equal((await command('keys', 'rotate-master')).code, 0);
+  await server.stop();
+  const restarted = await serve();
+  t.equal((await restarted.receipt(urn)).body.result.signature.publicKey, publicKey);
+  t.match(await verify(file, printed, publicKey), { valid: true }, 'after a restart and a rotation too');
+});
+
+t.test('there is no receipt for who was not erased, nor for another tenant', async (t) => {
+  const { server, urn, joan, command } = await erasedJane(t);
+  await command('tenant', 'add', 'other');
+  const { key } = (await command('key', 'issue', 'other')).value;
+  const asOther = { headers: { 'x-tn': 'other', 'x-api-key': key } };
+  const path = `/api/c2a/customer/erasure?urn=`;
+  t.match(await server.receipt(joan), { status: 404, body: { status: { messageCode: 'CUSTOMER_NOT_FOUND' } } });
+  t.equal((await server.receipt('cu.00.999')).status, 404);
+  t.equal((await server.receipt('nonsense')).status, 400);
+  t.equal((await server.ask(path + urn, asOther)).status, 404);
+  t.equal((await server.ask(path + urn, { headers: { 'x-api-key': 'wrong' } })).status, 401);
+  const commands: [words: string[], code: number, stderr: RegExp][] = [
+    [[joan, '--tenant', 'acme'], 1, /was erased under/],
+    [[urn, '--tenant', 'other'], 1, /was erased under/],
+    [['nonsense', '--tenant', 'acme'], 2, /looks like cu\.00\.482/],
+    [[urn], 2, /--tenant is needed/],
+  ];
+  await Promise.all(
+    commands.map(async ([words, code, stderr]) =>
+      t.match(await command('erasure-receipt', ...words), { code, stderr }, words.join(' ')),
+    ),
+  );
+});
+
+t.test('an export holds all there is about a person, and after the erasure only what remains', async (t) => {
+  const { serve, command } = deployment(t);
+  const server = await serve();
+  const { body } = await server.post(
+    'store',
+    { customer: jane, claimedRegion: { countryCode: 'DE', languageCode: 'de' } },
+    { 'idempotency-key': 'k-1' },
+  );
+  const record = body.result;
+  const exported = () => command('subject-export', record.customerUrn, '--tenant', 'acme');
+
+  const before = await exported();
+  t.equal(before.code, 0);
+  t.same(before.value.record, record);
+  t.match(before.value, {
+    tenant: 'acme',
+    provenance: { firstReceivedAt: record.createdAt, lastChangedAt: record.updatedAt, version: 1 },
+    keptAnswers: [{ code: 'SUCCESS', keptUntil: String }],
+  });
+  t.notOk('erasure' in before.value);
+
+  await server.forget(record.customerUrn);
+  const after = await exported();
+  t.match(after.value, { record: { status: 'Anonymized' }, erasure: { erasedAt: String, keyId: String } });
+  t.notMatch(JSON.stringify(after.value), /jane|Hauptstra/i);
+  t.equal((await command('subject-export', 'cu.00.999', '--tenant', 'acme')).code, 1);
+  t.equal((await command('subject-export', record.customerUrn, '--tenant', 'other')).code, 1);
+});

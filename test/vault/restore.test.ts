@@ -1,0 +1,255 @@
+/** Copies: what they hold, what may be put back, and that nobody who was erased comes back with them. */
+import { copyFileSync, linkSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { restoreSqlite } from '../../src/adapters/sql/restore.ts';
+import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
+import { openServices, restoreBackup } from '../../src/compose.ts';
+import { readConfig } from '../../src/config.ts';
+import { filesOf, occurrences, wrappedKeys } from '../support/bytes.ts';
+import { deployment } from '../support/deployment.ts';
+import { atOnce, byExternalId, byUrn, connectSqlite, newFolder, tenantOf, withRawSqlite } from '../support/storage.ts';
+
+const configOf = (dataDir: string) => readConfig({}, { C2A_DATA_DIR: dataDir });
+
+/** Does something with the files of a data folder, as a command does. */
+async function maintain<Result>(
+  dataDir: string,
+  use: (maintenance: Awaited<ReturnType<typeof openServices>>['maintenance']) => Promise<Result>,
+): Promise<Result> {
+  const services = await openServices(configOf(dataDir));
+  try {
+    return await use(services.maintenance);
+  } finally {
+    await services.close();
+  }
+}
+
+/** A closed data folder with customers, and a backup of it. */
+async function backedUp(t: Test, customers = 3, dataDir = newFolder(t)) {
+  const { repository, close } = await connectSqlite(t, dataDir);
+  await atOnce(customers, (index) => tenantOf(repository).has(`crm-${index}`, { firstName: 'Jane' }));
+  await close();
+  const backup = `${dataDir}.backup`;
+  await maintain(dataDir, ({ backup: write }) => write(backup));
+  return { dataDir, backup };
+}
+
+/** Puts a backup in the place of the records. */
+const ways: Record<string, (dataDir: string, backup: string) => unknown> = {
+  'the restore command': (dataDir, backup) => restoreBackup(configOf(dataDir), backup),
+  'plainly copying the file': (dataDir, backup) => copyFileSync(backup, sqliteFiles(dataDir).data),
+};
+
+t.test('a backup under load is whole, holds what was acknowledged before it and no key', async (t) => {
+  const { dataDir, serve, command, beside } = deployment(t);
+  const backup = beside('backup.db');
+  const server = await serve();
+  await atOnce(200, (index) => server.has({ externalIdentifier: `before-${index}` }));
+
+  const load = { goesOn: true, stored: 0 };
+  const storing = atOnce(8, async (lane) => {
+    for (let count = 0; load.goesOn; count += 1) {
+      await server.has({ externalIdentifier: `during-${lane}-${count}` });
+      load.stored += 1;
+    }
+  });
+  const { code, value } = await command('backup', backup);
+  load.goesOn = false;
+  await storing;
+  t.same({ code, value }, { code: 0, value: { file: backup } });
+  t.ok(load.stored > 0);
+  t.equal(statSync(backup).mode & 0o777, 0o600);
+
+  const bytes = readFileSync(backup);
+  t.same(
+    wrappedKeys(dataDir).filter((key) => occurrences(bytes, key) > 0),
+    [],
+  );
+  t.notOk(bytes.includes('data_keys'));
+  withRawSqlite(backup, (raw) => {
+    t.equal(raw.pragma('integrity_check', { simple: true }), 'ok');
+    t.ok((raw.prepare('SELECT count(*) FROM customers').pluck().get() as number) >= 200);
+  });
+  t.match(await command('backup', backup), { code: 1, stderr: /exist/i }, 'a file that is there is never overwritten');
+});
+
+for (const [name, putBack] of Object.entries(ways)) {
+  t.test(`nobody who was erased comes back by ${name}, and no URN is used again`, async (t) => {
+    const { dataDir, serve, beside } = deployment(t);
+    const backup = beside('backup.db');
+    const server = await serve();
+    const jane = { externalIdentifier: 'crm-1', email: 'jane@example.com', phoneNumber: '+491701234567' };
+    const urn = await server.has(jane);
+    const joan = await server.has({ externalIdentifier: 'crm-2' });
+    await maintain(dataDir, ({ backup: write }) => write(backup));
+    await server.forget(urn);
+    const late = await server.has({ externalIdentifier: 'crm-3' });
+    await server.stop();
+
+    await putBack(dataDir, backup);
+    const restored = await serve();
+    t.match((await restored.info({ urn })).body.result, { status: 'Anonymized', firstName: 'Anonymized' });
+    t.equal((await restored.info({ exId: 'crm-1' })).status, 404);
+    t.equal((await restored.info({ urn: joan })).body.result.externalIdentifier, 'crm-2');
+    t.equal((await restored.info({ urn: late })).status, 404, 'what came after the backup is not in it');
+    t.equal((await restored.receipt(urn)).body.result.receipt.residualScan.clean, true);
+    const again = await restored.has(jane);
+    t.notOk([urn, joan, late].includes(again), 'its identities are free, and get a new URN');
+  });
+}
+
+t.test('the restore command says how many were erased again', async (t) => {
+  const { dataDir, backup } = await backedUp(t);
+  const { repository, close } = await connectSqlite(t, dataDir);
+  for (const urn of ['cu.00.1', 'cu.00.2']) await tenantOf(repository).forget(byUrn(urn));
+  await close();
+  const { code, value } = await deployment(t, dataDir).command('restore', backup);
+  t.match({ code, value }, { code: 0, value: { file: backup, erasedAgain: 2, unreadable: 0 } });
+  t.equal(await maintain(dataDir, async ({ erasedAgain }) => erasedAgain), 0, 'once');
+  t.equal(statSync(sqliteFiles(dataDir).data).mode & 0o777, 0o600);
+});
+
+t.test('a copy of the keys that was put back does not revive whom the ledger in it knows', async (t) => {
+  const { dataDir } = await backedUp(t);
+  const { repository, close } = await connectSqlite(t, dataDir);
+  await tenantOf(repository).forget(byUrn('cu.00.1'));
+  await close();
+  const copy = `${dataDir}.keys`;
+  await maintain(dataDir, ({ backupKeys }) => backupKeys(copy));
+  copyFileSync(copy, sqliteFiles(dataDir).keys);
+  const reopened = tenantOf((await connectSqlite(t, dataDir)).repository);
+  t.match((await reopened.find(byUrn('cu.00.1')))?.customer, { status: 'Anonymized' });
+  t.match((await reopened.find(byUrn('cu.00.2')))?.customer, { firstName: 'Jane' });
+});
+
+t.test('what is no sound backup of ours is refused, and nothing is touched', async (t) => {
+  const { dataDir, backup } = await backedUp(t);
+  const file = `${dataDir}.bad`;
+  const sql = (text: string) => withRawSqlite(file, (raw) => raw.exec(text));
+  const bad: Record<string, () => void> = {
+    missing: () => rmSync(file, { force: true }),
+    empty: () => writeFileSync(file, ''),
+    'no database': () => writeFileSync(file, 'This is a letter to a friend. '.repeat(400)),
+    'cut short': () => truncateSync(file, statSync(file).size - 4096),
+    damaged: () => {
+      const bytes = readFileSync(file);
+      writeFileSync(file, bytes.fill(0xa5, 4096, 3 * 4096));
+    },
+    'of another program': () => {
+      rmSync(file);
+      sql('CREATE TABLE erasures (urn TEXT)');
+    },
+    'the store of keys': () => copyFileSync(sqliteFiles(dataDir).keys, file),
+    'of a newer version': () => sql('PRAGMA user_version = 99'),
+  };
+  for (const [name, make] of Object.entries(bad)) {
+    copyFileSync(backup, file);
+    make();
+    const before = filesOf(dataDir);
+    t.throws(() => restoreSqlite(dataDir, file), name);
+    t.same(filesOf(dataDir), before, `${name}: no file was touched`);
+  }
+});
+
+t.test('while a server runs a restore is refused, and the server goes on', async (t) => {
+  const { dataDir, serve, command, beside } = deployment(t);
+  const server = await serve();
+  const urn = await server.has({ externalIdentifier: 'crm-1' });
+  const backup = beside('backup.db');
+  await maintain(dataDir, ({ backup: write }) => write(backup));
+  const late = await server.has({ externalIdentifier: 'crm-2' });
+  const before = Object.keys(filesOf(dataDir));
+  t.match(await command('restore', backup), { code: 1, stderr: /stop it first/ });
+  t.same(Object.keys(filesOf(dataDir)), before, 'nothing is left beside the files');
+  for (const known of [urn, late]) t.equal((await server.info({ urn: known })).status, 200);
+});
+
+t.test('without the keys nothing starts or is restored, and the records stay as they are', async (t) => {
+  const { dataDir, backup } = await backedUp(t);
+  rmSync(sqliteFiles(dataDir).keys);
+  const before = filesOf(dataDir);
+  const { command } = deployment(t, dataDir);
+  const refused = { code: 1, stderr: /keys\.db is missing/ };
+  t.match(await command('tenant', 'list'), refused);
+  t.match(await command('restore', backup), refused);
+  t.same(filesOf(dataDir), before);
+});
+
+t.test('records of another deployment are reported as unreadable, and none is anonymised', async (t) => {
+  const theirs = await backedUp(t, 3);
+  for (const [name, customers] of Object.entries({ fewer: 1, more: 5 })) {
+    const { dataDir } = await backedUp(t, customers, `${theirs.dataDir}-${name}`);
+    restoreSqlite(dataDir, theirs.backup);
+    t.same(
+      await maintain(dataDir, async ({ erasedAgain, countUnreadable }) => [erasedAgain, await countUnreadable()]),
+      [0, 3],
+      `where we have ${name} customers than they`,
+    );
+    withRawSqlite(sqliteFiles(dataDir).data, (raw) => {
+      t.equal(raw.prepare('SELECT count(*) FROM customers WHERE anonymized_at IS NULL').pluck().get(), 3);
+    });
+    const acme = tenantOf((await connectSqlite(t, dataDir)).repository);
+    await t.rejects(acme.find(byUrn('cu.00.2')), 'they are a failure');
+    t.equal(await acme.find(byExternalId('crm-1')), undefined, 'and found by no name');
+  }
+  const { dataDir } = await backedUp(t, 2, `${theirs.dataDir}-ours`);
+  const { command } = deployment(t, dataDir);
+  t.match(await command('restore', theirs.backup), { code: 1, value: { unreadable: 3 }, stderr: /other keys/ });
+});
+
+t.test('a copy of the keys overwrites the previous one, and is for its owner alone', async (t) => {
+  const { dataDir } = await backedUp(t);
+  const copy = `${dataDir}.keys`;
+  const copyKeys = () => maintain(dataDir, ({ backupKeys }) => backupKeys(copy));
+  await copyKeys();
+  const held = (file: string) => {
+    const bytes = readFileSync(file);
+    return wrappedKeys(dataDir).filter((key) => bytes.includes(key)).length;
+  };
+  t.equal(held(copy), 3);
+  t.equal(statSync(copy).mode & 0o777, 0o600);
+
+  // A second name shows what becomes of the old file's bytes.
+  linkSync(copy, `${copy}.beside`);
+  writeFileSync(`${copy}.next`, 'left by a copy that was interrupted');
+  await copyKeys();
+  t.equal(held(copy), 3);
+  const previous = readFileSync(`${copy}.beside`);
+  t.ok(previous.length > 0 && previous.every((byte) => byte === 0));
+});
+
+t.test('a copy of the keys never takes the place of anything else', async (t) => {
+  const { dataDir, backup } = await backedUp(t);
+  const files = [...Object.values(sqliteFiles(dataDir)), join(dataDir, 'master.key'), backup];
+  const before = files.map((file) => readFileSync(file));
+  for (const file of files) {
+    await t.rejects(
+      maintain(dataDir, ({ backupKeys }) => backupKeys(file)),
+      { message: /no earlier copy/ },
+      file,
+    );
+  }
+  t.same(
+    files.map((file) => readFileSync(file)),
+    before,
+  );
+});
+
+t.test('a key that was revoked since the backup stays revoked', async (t) => {
+  const { command, beside } = deployment(t);
+  const backup = beside('backup.db');
+  await command('tenant', 'add', 'acme');
+  const { value: issued } = await command('key', 'issue', 'acme');
+  await command('backup', backup);
+  const { value: revoked } = await command('key', 'revoke', issued.id);
+  t.match((await command('restore', backup)).value, { keptKeys: true });
+  t.same((await command('key', 'list')).value, [revoked]);
+});
+
+t.test('missing records are not taken for a new deployment', async (t) => {
+  const { dataDir } = await backedUp(t);
+  const { command } = deployment(t, dataDir);
+  rmSync(sqliteFiles(dataDir).data);
+  t.match(await command('tenant', 'list'), { code: 1, stderr: /customers\.db is missing/ });
+});

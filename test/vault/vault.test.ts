@@ -1,0 +1,154 @@
+/** The cryptography on its own: what was sealed comes back to its owner, and to nobody else. */
+import fc from 'fast-check';
+import t from 'tap';
+import {
+  ephemeralVault,
+  newRoots,
+  openVault,
+  rewrapRoots,
+  secureBuffer,
+  verifySignature,
+} from '../../src/adapters/vault.ts';
+
+const vault = ephemeralVault();
+const owner = 'acme cu.00.1';
+const wrongMasterKey = { message: /the master key is not the one/ };
+const texts = fc.string({ unit: 'binary', maxLength: 200 });
+
+const masterKey = (byte: number): Buffer => secureBuffer(32).fill(byte);
+
+/** A copy of bytes in which one bit is another. */
+function flipped(bytes: Buffer, bit: number): Buffer {
+  const copy = Buffer.from(bytes);
+  copy.writeUInt8(copy.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
+  return copy;
+}
+
+t.test('any text comes back, and nothing of it shows', async () => {
+  fc.assert(
+    fc.property(texts, texts, texts, (text, owner, context) => {
+      const key = vault.newDataKey(owner);
+      const sealed = vault.seal(key, owner, text, context);
+      const shows = Buffer.byteLength(text) > 3 && sealed.includes(text);
+      return vault.open(key, owner, sealed, context) === text && !shows;
+    }),
+  );
+});
+
+t.test('any flipped bit of what was sealed, or of its key, is refused', async (t) => {
+  const key = vault.newDataKey(owner);
+  const sealed = vault.seal(key, owner, 'Jane', 'v1');
+  for (let bit = 0; bit < sealed.length * 8; bit += 1) {
+    t.throws(() => vault.open(key, owner, flipped(sealed, bit), 'v1'));
+  }
+  for (let bit = 0; bit < key.length * 8; bit += 1) {
+    t.throws(() => vault.open(flipped(key, bit), owner, sealed, 'v1'));
+  }
+});
+
+t.test('what was cut short or made longer is refused', async (t) => {
+  const key = vault.newDataKey(owner);
+  const sealed = vault.seal(key, owner, 'Jane', 'v1');
+  for (let length = 0; length < sealed.length; length += 1) {
+    t.throws(() => vault.open(key, owner, sealed.subarray(0, length), 'v1'));
+  }
+  t.throws(() => vault.open(key, owner, Buffer.concat([sealed, Buffer.alloc(1)]), 'v1'));
+});
+
+t.test('another owner, context, key or deployment is refused', async (t) => {
+  const key = vault.newDataKey(owner);
+  const sealed = vault.seal(key, owner, 'Jane', 'v1');
+  const refused = {
+    'another tenant': () => vault.open(key, 'other cu.00.1', sealed, 'v1'),
+    'another customer': () => vault.open(key, 'acme cu.00.2', sealed, 'v1'),
+    'another version': () => vault.open(key, owner, sealed, 'v2'),
+    'another key of the same owner': () => vault.open(vault.newDataKey(owner), owner, sealed, 'v1'),
+    'another deployment': () => ephemeralVault().open(key, owner, sealed, 'v1'),
+    'sealing for another owner': () => vault.seal(key, 'acme cu.00.2', 'Jane', 'v1'),
+  };
+  for (const [name, attempt] of Object.entries(refused)) t.throws(attempt, name);
+  t.equal(vault.open(key, owner, sealed, 'v1'), 'Jane', 'a refusal leaves no trace in the next attempt');
+});
+
+t.test('no nonce and no key repeats', async (t) => {
+  const times = 20_000;
+  const key = vault.newDataKey(owner);
+  const nonces = new Set<string>();
+  const keys = new Set<string>();
+  for (let time = 0; time < times; time += 1) {
+    nonces.add(vault.seal(key, owner, 'Jane', 'v1').toString('hex', 0, 24));
+    keys.add(vault.newDataKey(owner).toString('hex'));
+  }
+  t.equal(nonces.size, times);
+  t.equal(keys.size, times);
+});
+
+t.test('a blind index is the same for the same value, and has 128 bits', async (t) => {
+  t.same(vault.blindIndex('acme', 'email', 'jane@example.com'), vault.blindIndex('acme', 'email', 'jane@example.com'));
+  t.equal(vault.blindIndex('acme', 'email', 'jane@example.com').length, 16);
+});
+
+t.test('blind indexes of different tenants, kinds, values and deployments have nothing in common', async (t) => {
+  const indexes = [vault, ephemeralVault()].flatMap((vault) =>
+    ['acme', 'other'].flatMap((tenant) =>
+      ['email', 'externalId'].flatMap((kind) =>
+        ['jane', 'Jane', ''].map((value) => vault.blindIndex(tenant, kind, value).toString('hex')),
+      ),
+    ),
+  );
+  t.equal(new Set(indexes).size, 24);
+});
+
+t.test('the parts of a digest cannot run into each other', async () => {
+  const parts = fc.array(texts, { maxLength: 3 });
+  fc.assert(
+    fc.property(parts, parts, (one, other) => {
+      const same = JSON.stringify(one) === JSON.stringify(other);
+      return vault.digest(...one).equals(vault.digest(...other)) === same;
+    }),
+  );
+});
+
+t.test('an entry of the ledger opens under its own hash alone', async (t) => {
+  const hash = vault.ledgerHash(owner);
+  const sealed = vault.sealLedger('erased', hash);
+  t.equal(vault.openLedger(sealed, hash), 'erased');
+  t.throws(() => vault.openLedger(sealed, vault.ledgerHash('acme cu.00.2')));
+});
+
+t.test('the roots open under their master key, which is wiped, and make the same vault every time', async (t) => {
+  const roots = newRoots(masterKey(1));
+  const given = masterKey(1);
+  const one = openVault(given, roots);
+  t.ok(given.equals(Buffer.alloc(32)), 'the master key is not kept');
+  const other = openVault(masterKey(1), roots);
+  const key = one.newDataKey(owner);
+  t.equal(other.open(key, owner, one.seal(key, owner, 'Jane', 'v1'), 'v1'), 'Jane');
+  t.same(other.publicKey, one.publicKey);
+  t.same(other.blindIndex('acme', 'email', 'jane'), one.blindIndex('acme', 'email', 'jane'));
+});
+
+t.test('another master key, or roots in each other’s place, is refused as the wrong one', async (t) => {
+  const roots = newRoots(masterKey(1));
+  t.throws(() => openVault(masterKey(2), roots), wrongMasterKey);
+  t.throws(() => rewrapRoots(roots, masterKey(2), masterKey(3)), wrongMasterKey);
+  t.throws(() => openVault(masterKey(1), { ...roots, data: roots.index }), wrongMasterKey);
+  t.throws(() => openVault(masterKey(1), { ...roots, data: flipped(roots.data, 7) }), wrongMasterKey);
+});
+
+t.test('rewrapped roots are the same roots, under the new master key alone', async (t) => {
+  const roots = newRoots(masterKey(1));
+  const rewrapped = rewrapRoots(roots, masterKey(1), masterKey(2));
+  t.same(openVault(masterKey(2), rewrapped).publicKey, openVault(masterKey(1), roots).publicKey);
+  t.throws(() => openVault(masterKey(1), rewrapped), wrongMasterKey);
+});
+
+t.test('a signature holds for its text and its key', async (t) => {
+  const signature = vault.sign('erased');
+  t.ok(verifySignature(signature, 'erased', vault.publicKey));
+  t.notOk(verifySignature(signature, 'erased.', vault.publicKey));
+  t.notOk(verifySignature(signature, 'erased', ephemeralVault().publicKey));
+  t.notOk(verifySignature(flipped(signature, 9), 'erased', vault.publicKey));
+  t.notOk(verifySignature(signature.subarray(1), 'erased', vault.publicKey));
+  t.notOk(verifySignature(signature, 'erased', vault.publicKey.subarray(1)));
+});
