@@ -212,8 +212,10 @@ function mergedValue(field: Field, current: unknown, change: unknown): unknown {
     const kept = change === null ? undefined : (current as Loose | undefined);
     if (kept === undefined && !change && !field.always) return undefined;
     const group = merge(field.fields, (kept ?? {}) as Partial<Values<FieldTable>>, (change ?? {}) as Patch<FieldTable>);
-    // An empty group that the caller has just sent stays, so that its missing members are reported.
-    return Object.keys(group).length > 0 || (change && kept === undefined) ? group : undefined;
+    // A group sent as {} where there is none stays, so that its missing members are reported. One whose members are
+    // all null removes what is not there, so that applying a change twice is applying it once.
+    const sentEmpty = kept === undefined && isObject(change) && Object.keys(change).length === 0;
+    return Object.keys(group).length > 0 || sentEmpty ? group : undefined;
   }
   const value = change === undefined ? current : (change ?? undefined);
   return value ?? ('fallback' in field ? field.fallback : undefined);

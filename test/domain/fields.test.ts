@@ -128,6 +128,7 @@ t.test('a change by RFC 7396', async (t) => {
     t.same(merge(groups, record, { outer: null }), {});
     t.same(merge(groups, record, { outer: { one: null, two: null } }), {});
     t.same(merge(groups, record, { outer: {} }), record);
+    t.same(merge(groups, {}, { outer: { one: null } }), {}, 'there is nothing to remove');
     t.same(merge(groups, {}, { outer: {} }), { outer: {} }, 'sent empty: its missing members are still to be reported');
   });
 
