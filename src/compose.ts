@@ -9,7 +9,7 @@ import { type Metrics, prometheusMetrics } from './adapters/metrics.ts';
 import { referenceData } from './adapters/reference-data.ts';
 import { secrets } from './adapters/secrets.ts';
 import { sqlCustomers } from './adapters/sql/customers.ts';
-import { writeProbe } from './adapters/sql/database.ts';
+import { type SqlDatabase, writeProbe } from './adapters/sql/database.ts';
 import { isCopyOfKeys, restoreSqlite } from './adapters/sql/restore.ts';
 import { openSqlite } from './adapters/sql/sqlite.ts';
 import { sqlTenants } from './adapters/sql/tenants.ts';
@@ -72,7 +72,7 @@ export async function openServices(config: Config, clock: Clock = Date.now): Pro
 }
 
 async function openStorage(config: Config, world: ReferenceData, telemetry: Telemetry): Promise<Storage> {
-  const { storage, dataDir, partition } = config;
+  const { storage, dataDir, databaseUrl, partition } = config;
   if (storage === 'memory') {
     return {
       repository: memoryCustomers({ partition, world }),
@@ -85,23 +85,39 @@ async function openStorage(config: Config, world: ReferenceData, telemetry: Tele
     };
   }
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  if (databaseUrl !== '') {
+    // Loaded where it is needed alone.
+    const { openPostgres } = await import('./adapters/sql/postgres.ts');
+    const { databasePoolSize: poolSize, databaseTimeoutMs: timeoutMs } = config;
+    const database = await openPostgres({ url: databaseUrl, poolSize, timeoutMs }, telemetry);
+    return openSql(database, config, world, copiesByServer);
+  }
   const database = await openSqlite(dataDir, telemetry);
+  return openSql(database, config, world, {
+    backup: (file) => database.copy('data', file),
+    backupKeys: (file) =>
+      replaceCopy(
+        file,
+        (path) => isCopyOfKeys(path, dataDir),
+        (next) => database.copy('keys', next),
+      ),
+  });
+}
+
+type Copies = Pick<Maintenance, 'backup' | 'backupKeys'>;
+
+/** Everything that is kept in SQL. The database is closed where it cannot be used. */
+async function openSql(database: SqlDatabase, config: Config, world: ReferenceData, copies: Copies): Promise<Storage> {
   try {
     const masterKeyFile = masterKeyFileOf(config);
     const vault = await unlockVault({ database, masterKeyFile });
-    const repository = sqlCustomers({ database, vault, world, partition });
+    const repository = sqlCustomers({ database, vault, world, partition: config.partition });
     return {
       repository,
       directory: sqlTenants(database),
       vault,
       maintenance: {
-        backup: (file) => database.copy('data', file),
-        backupKeys: (file) =>
-          replaceCopy(
-            file,
-            (path) => isCopyOfKeys(path, dataDir),
-            (next) => database.copy('keys', next),
-          ),
+        ...copies,
         rotateMasterKey: () => rotateMasterKey({ database, masterKeyFile }),
         countUnreadable: repository.countUnreadable,
         erasedAgain: await repository.reconcile(),
@@ -114,6 +130,11 @@ async function openStorage(config: Config, world: ReferenceData, telemetry: Tele
     throw error;
   }
 }
+
+const byServer = async (): Promise<never> => {
+  throw new Error('PostgreSQL is copied by its own tools: pg_dump --schema=c2a for the records; see README.md');
+};
+const copiesByServer: Copies = { backup: byServer, backupKeys: byServer };
 
 const none = async (): Promise<never> => {
   throw new Error('memory storage has no files');
@@ -129,8 +150,12 @@ const noMaintenance: Maintenance = {
 const masterKeyFileOf = ({ masterKeyFile, dataDir }: Config): string => masterKeyFile || join(dataDir, 'master.key');
 
 /** Puts a backup in place of the records; see `restoreSqlite`. Throws, and touches nothing, where a server runs or it is no backup of ours. */
-export async function restoreBackup({ storage, dataDir }: Config, file: string): Promise<{ keptKeys: boolean }> {
+export async function restoreBackup(
+  { storage, databaseUrl, dataDir }: Config,
+  file: string,
+): Promise<{ keptKeys: boolean }> {
   if (storage === 'memory') return none();
+  if (databaseUrl !== '') return byServer();
   return restoreSqlite(dataDir, file);
 }
 

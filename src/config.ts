@@ -47,6 +47,24 @@ export const settings = Type.Object({
     allowed: 'a folder that this user may write to; it is made where it is missing',
     description: 'Folder of the SQLite files.',
   }),
+  C2A_DATABASE_URL: Type.String({
+    default: '',
+    pattern: '^$|^postgres(ql)?://',
+    allowed: 'postgres://user:password@host:5432/database, or empty for SQLite',
+    description: 'A PostgreSQL database in place of SQLite.',
+  }),
+  C2A_DATABASE_POOL_SIZE: whole({
+    default: 10,
+    minimum: 1,
+    maximum: 1000,
+    description: 'Connections of this process to PostgreSQL, at most.',
+  }),
+  C2A_DATABASE_TIMEOUT_MS: whole({
+    default: 5_000,
+    minimum: 100,
+    maximum: 600_000,
+    description: 'Time that PostgreSQL has for a statement, a lock or a connection.',
+  }),
   C2A_MASTER_KEY_FILE: Type.String({
     default: '',
     allowed: 'the path of a file with 64 hexadecimal digits; it is made where there is no data yet',

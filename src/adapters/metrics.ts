@@ -41,6 +41,11 @@ export function prometheusMetrics(): Metrics {
     buckets: [0.00001, 0.00005, ...latencyBuckets],
     registers,
   });
+  const lost = new Counter({
+    name: 'c2a_database_connections_lost_total',
+    help: 'Idle connections that the database has closed.',
+    registers,
+  });
   const keyLookups = new Counter({
     name: 'c2a_key_lookups_total',
     help: 'Authentications whose key was known (hit) or looked up (miss).',
@@ -63,6 +68,7 @@ export function prometheusMetrics(): Metrics {
       commit.observe(seconds);
     },
     read: (seconds) => read.observe(seconds),
+    connectionLost: () => lost.inc(),
     keyLookup: (cached) => (cached ? hit : miss).inc(),
     contentType: registry.contentType,
     render: () => registry.metrics(),

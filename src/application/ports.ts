@@ -263,6 +263,8 @@ export interface Telemetry {
   commit(writes: number, seconds: number): void;
   /** One read from the database. */
   read(seconds: number): void;
+  /** A connection to the database that was lost while nobody used it. */
+  connectionLost(): void;
   /** Whether a key was known without a look-up. */
   keyLookup(cached: boolean): void;
 }

@@ -141,8 +141,13 @@ function clientErrorHandler(error: NodeJS.ErrnoException, socket: Socket): void 
 /** Requests that came whole on the same connection are answered first: to them, ours would say something false. */
 function afterAnswers(socket: Socket, refuse: () => void): void {
   const pending = pendingAnswer(socket);
-  if (pending?.req.complete) pending.once('close', () => afterAnswers(socket, refuse));
-  else refuse();
+  if (!pending?.req.complete) {
+    refuse();
+    return;
+  }
+  // Where the caller has said all it has to say, Node would close behind the last of them.
+  socket.removeAllListeners('end');
+  pending.once('close', () => afterAnswers(socket, refuse));
 }
 
 /** The answer that is next to leave by this socket; none where no request has come. */

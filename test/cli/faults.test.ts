@@ -249,7 +249,9 @@ t.test('what it cannot start with is one plain line and the code 1', async (t) =
     [
       'a database of a newer version',
       (folder) => {
-        withRawSqlite(join(folder, 'customers.db'), (database) => database.pragma('user_version = 9999'));
+        withRawSqlite(join(folder, 'customers.db'), (database) =>
+          database.exec('CREATE TABLE data_version (version, oldest); INSERT INTO data_version VALUES (9999, 9999)'),
+        );
         return withKeys(folder);
       },
       /use a newer one/,

@@ -84,22 +84,21 @@ t.test('a database that refuses stores nothing, and the service goes on when it 
   t.equal(outside.prepare('SELECT count(*) FROM customers').pluck().get(), 0);
   t.equal(outside.prepare('SELECT count(*) FROM kept_answers').pluck().get(), 0);
   outside.close();
-  t.match((await service.post('store', storing(jane), { 'idempotency-key': 'k' })).result, { customerUrn: 'cu.00.1' });
+  t.match((await service.post('store', storing(jane), { 'idempotency-key': 'k' })).result, {
+    customerUrn: /^cu\.00\.\d+$/,
+  });
 });
 
 t.test('one bad write in a batch does not spoil the others', async (t) => {
   const dataDir = t.testdir({});
   const { post } = await startService(t, { storage: 'sqlite', dataDir });
   const outside = new Database(join(dataDir, 'customers.db'));
-  outside.exec(`CREATE TRIGGER refuse BEFORE INSERT ON customers WHEN NEW.remainder LIKE '%"AQ"%'
+  outside.exec(`CREATE TRIGGER refuse BEFORE INSERT ON customers WHEN NEW.number = 3
     BEGIN SELECT RAISE(ABORT, 'refused'); END`);
   outside.close();
-  const regions = ['DE', 'AQ', 'DE'].map((countryCode) => ({ countryCode, languageCode: 'de' }));
   const answers = await Promise.all(
-    regions.map((region, index) => post('store', storing({ externalIdentifier: `crm-${index}` }, region))),
+    ['a', 'b', 'c', 'd', 'e'].map((externalIdentifier) => post('store', storing({ externalIdentifier }))),
   );
-  t.same(
-    answers.map(({ outcome }) => outcome),
-    ['200 SUCCESS', '500 SQL_DATABASE_FAILURE', '200 SUCCESS'],
-  );
+  const outcomes = answers.map(({ outcome }) => outcome);
+  t.same(outcomes.toSorted(), [...Array(4).fill('200 SUCCESS'), '500 SQL_DATABASE_FAILURE']);
 });

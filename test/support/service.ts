@@ -14,6 +14,7 @@ import { type Config, readConfig } from '../../src/config.ts';
 import { type Credentials, createDemoTenant } from '../../src/demo.ts';
 import { parseTenantId, type TenantId } from '../../src/domain/identity.ts';
 import { type Asked, conformance, type OpenApi } from '../http/conformance.ts';
+import { newDatabase } from './postgres.ts';
 
 export const base = '/api/c2a/customer';
 export const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
@@ -40,6 +41,7 @@ export interface Answer {
 interface Options {
   readonly storage?: 'memory' | 'sqlite';
   readonly dataDir?: string;
+  readonly databaseUrl?: string;
   readonly environment?: 'sandbox' | 'live';
   readonly logger?: Logger;
   /** Settings that differ from their defaults. */
@@ -59,10 +61,11 @@ export type Service = Awaited<ReturnType<typeof startService>>;
 
 /** Starts a service with the tenant `acme`; it ends with the test. */
 export async function startService(test: Test, options: Options = {}) {
-  const { storage = 'memory', dataDir = '', environment = 'sandbox', repository } = options;
+  const { storage = 'memory', dataDir = '', databaseUrl = '', environment = 'sandbox', repository } = options;
   const clock = { now: Date.parse('2026-01-15T09:30:00.000Z') };
   const read = () => clock.now;
-  const config = { ...readConfig({}, {}), maxEventLoopDelayMs: 0, ...options.config, storage, dataDir, environment };
+  const place = { storage, dataDir, databaseUrl, environment };
+  const config = { ...readConfig({}, {}), maxEventLoopDelayMs: 0, ...options.config, ...place };
   const composed = await openServices(config, read);
   const services: Services = repository
     ? {
@@ -172,11 +175,18 @@ type Start = (test: Test, options?: Options) => Promise<Service>;
 
 /** Registers the tests of a file once for each storage. */
 export function eachStorage(define: (start: Start, t: Test) => void): void {
-  for (const storage of ['memory', 'sqlite'] as const) {
-    t.test(`over ${storage}`, async (test) => {
-      const start: Start = (one, options) =>
-        startService(one, { storage, ...(storage === 'sqlite' && { dataDir: one.testdir({}) }), ...options });
-      define(start, test);
-    });
+  const storages: Record<string, (test: Test) => Options | Promise<Options>> = {
+    memory: () => ({ storage: 'memory' }),
+    SQLite: (test) => ({ storage: 'sqlite', dataDir: test.testdir({}) }),
+    PostgreSQL: async (test) => ({
+      storage: 'sqlite',
+      dataDir: test.testdir({}),
+      databaseUrl: await newDatabase(test),
+    }),
+  };
+  for (const [name, make] of Object.entries(storages)) {
+    t.test(`over ${name}`, async (test) =>
+      define(async (one, options) => startService(one, { ...(await make(one)), ...options }), test),
+    );
   }
 }

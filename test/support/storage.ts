@@ -5,10 +5,13 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Test } from 'tap';
 import { referenceData } from '../../src/adapters/reference-data.ts';
-import { sqlCustomers } from '../../src/adapters/sql/customers.ts';
+import { type SqlCustomers, sqlCustomers } from '../../src/adapters/sql/customers.ts';
+import type { SqlDatabase } from '../../src/adapters/sql/database.ts';
+import { openPostgres } from '../../src/adapters/sql/postgres.ts';
 import { openSqlite } from '../../src/adapters/sql/sqlite.ts';
 import { sqlTenants } from '../../src/adapters/sql/tenants.ts';
 import { unlockVault } from '../../src/adapters/sql/vault-keys.ts';
+import type { Vault } from '../../src/adapters/vault.ts';
 import type {
   CustomerReference,
   CustomerRepository,
@@ -146,9 +149,27 @@ export async function openFolder(dataDir: string) {
   }
 }
 
+/** Opens a PostgreSQL database as the program does, with a master key of the test's own; it is closed with the test. */
+export async function connectPostgres(t: Test, url: string) {
+  masterKeys.set(url, masterKeys.get(url) ?? join(t.testdir({}), 'master.key'));
+  const database = await openPostgres({ url, poolSize: 10, timeoutMs: 5_000 }, noTelemetry);
+  const vault = await unlockVault({ database, masterKeyFile: masterKeys.get(url) as string });
+  const repository = sqlCustomers({ database, vault, world, partition: '00' });
+  await repository.reconcile();
+  return closing(t, { database, vault, repository });
+}
+/** By the URL of the database. */
+const masterKeys = new Map<string, string>();
+
 /** Opens a data folder; it is closed with the test if not before. */
 export async function connectSqlite(t: Test, dataDir: string) {
-  const { database, vault, repository } = await openFolder(dataDir);
+  return closing(t, await openFolder(dataDir));
+}
+
+function closing<Database extends SqlDatabase>(
+  t: Test,
+  { database, vault, repository }: { database: Database; vault: Vault; repository: SqlCustomers },
+) {
   let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= database.close();

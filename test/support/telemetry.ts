@@ -1,4 +1,4 @@
 import type { Telemetry } from '../../src/application/ports.ts';
 
 /** Counts nothing. */
-export const noTelemetry: Telemetry = { request() {}, commit() {}, read() {}, keyLookup() {} };
+export const noTelemetry: Telemetry = { request() {}, commit() {}, read() {}, connectionLost() {}, keyLookup() {} };

@@ -141,7 +141,7 @@ t.test('what is no sound backup of ours is refused, and nothing is touched', asy
       sql('CREATE TABLE erasures (urn TEXT)');
     },
     'the store of keys': () => copyFileSync(sqliteFiles(dataDir).keys, file),
-    'of a newer version': () => sql('PRAGMA user_version = 99'),
+    'of a newer version': () => sql('UPDATE data_version SET version = 99, oldest = 99'),
   };
   for (const [name, make] of Object.entries(bad)) {
     copyFileSync(backup, file);

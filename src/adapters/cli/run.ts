@@ -61,6 +61,7 @@ const common: Record<string, Option> = {
 /** Where the data is: every command that opens it takes these. */
 export const storageOptions: Record<string, Option> = settingOptions([
   'C2A_DATA_DIR',
+  'C2A_DATABASE_URL',
   'C2A_MASTER_KEY_FILE',
   'C2A_ENVIRONMENT',
 ]);

@@ -1,4 +1,5 @@
-import type { SqlDatabase } from './database.ts';
+import { sql } from 'kysely';
+import type { Dialect } from './dialects.ts';
 import { prepare } from './statement.ts';
 import type { Tables } from './tables.ts';
 
@@ -15,7 +16,7 @@ type Key = { tenant: string; digest: Uint8Array };
 type Place = { tenant: string; number: number };
 
 /** Every statement about customers, their keys, kept answers and erasures. */
-export function customerStatements({ builder }: SqlDatabase) {
+export function customerStatements({ builder, writesTogether }: Dialect) {
   // The key by a subquery: as a join, SQLite takes three times as long (measured).
   const customers = builder
     .selectFrom('customers')
@@ -29,6 +30,25 @@ export function customerStatements({ builder }: SqlDatabase) {
         .as('wrapped'),
     );
   const holding = ['external_id', 'email', 'phone_number'] as const;
+
+  const insertCustomer = (into: Pick<typeof builder, 'insertInto'>, row: Tables['customers']) =>
+    into
+      .insertInto('customers')
+      .values({
+        tenant: row.tenant,
+        number: row.number,
+        version: row.version,
+        external_id: row.external_id,
+        email: row.email,
+        phone_number: row.phone_number,
+        sealed: row.sealed,
+        remainder: row.remainder,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        anonymized_at: row.anonymized_at,
+      })
+      .onConflict((on) => on.doNothing())
+      .returning(['tenant', 'number', 'created_at']);
 
   return {
     findByNumber: prepare((at: Place) =>
@@ -66,35 +86,38 @@ export function customerStatements({ builder }: SqlDatabase) {
     findHolding: prepare((at: Place) =>
       builder.selectFrom('customers').select(holding).where('tenant', '=', at.tenant).where('number', '=', at.number),
     ),
-    nextSequence: prepare((at: { name: string }) =>
+    /** The last of `count` numbers that are taken. */
+    takeSequence: prepare((of: { name: string; count: number }) =>
       builder
         .updateTable('sequences')
-        .set((set) => ({ last: set('last', '+', 1) }))
-        .where('name', '=', at.name)
+        .set((set) => ({ last: set('last', '+', of.count) }))
+        .where('name', '=', of.name)
         .returning('last'),
     ),
-    sequence: prepare((at: { name: string }) =>
-      builder.selectFrom('sequences').select('last').where('name', '=', at.name),
+    sequence: prepare((of: { name: string }) =>
+      builder.selectFrom('sequences').select('last').where('name', '=', of.name),
     ),
-    insert: prepare((row: Tables['customers']) =>
-      builder
-        .insertInto('customers')
-        .values({
-          tenant: row.tenant,
-          number: row.number,
-          version: row.version,
-          external_id: row.external_id,
-          email: row.email,
-          phone_number: row.phone_number,
-          sealed: row.sealed,
-          remainder: row.remainder,
-          created_at: row.created_at,
-          updated_at: row.updated_at,
-          anonymized_at: row.anonymized_at,
-        })
-        .onConflict((on) => on.doNothing())
-        .returning('number'),
-    ),
+    insert: prepare((row: Tables['customers']) => insertCustomer(builder, row)),
+    /** Both in one trip to the database, where it can do that. */
+    insertWithKey: writesTogether
+      ? prepare((row: Tables['customers'] & { wrapped: Buffer }) =>
+          builder
+            .with('inserted', (into) => insertCustomer(into, row))
+            .with('keyed', (into) =>
+              into
+                .insertInto('data_keys')
+                .columns(['tenant', 'number', 'created_at', 'wrapped'])
+                .expression((from) =>
+                  from
+                    .selectFrom('inserted')
+                    .select(['tenant', 'number', 'created_at'])
+                    .select(sql<Buffer>`${row.wrapped}::bytea`.as('wrapped')),
+                ),
+            )
+            .selectFrom('inserted')
+            .select('number'),
+        )
+      : undefined,
     update: prepare((row: Omit<Tables['customers'], 'created_at'> & { expected: number }) =>
       builder
         .updateTable('customers')
@@ -114,6 +137,25 @@ export function customerStatements({ builder }: SqlDatabase) {
         .returning('number'),
     ),
 
+    /** Removes what is personal from a record that has not been rewritten yet, whatever its version. */
+    rewrite: prepare((to: Place & { at: number }) =>
+      builder
+        .updateTable('customers')
+        .set((set) => ({
+          version: set('version', '+', 1),
+          external_id: null,
+          email: null,
+          phone_number: null,
+          sealed: null,
+          updated_at: to.at,
+          anonymized_at: to.at,
+        }))
+        .where('tenant', '=', to.tenant)
+        .where('number', '=', to.number)
+        .where('anonymized_at', 'is', null)
+        .returning('number'),
+    ),
+
     insertKey: prepare((key: Tables['data_keys']) =>
       builder
         .insertInto('data_keys')
@@ -126,17 +168,28 @@ export function customerStatements({ builder }: SqlDatabase) {
       builder
         .insertInto('erasures')
         .values({ tenant: entry.tenant, hash: entry.hash, sealed: entry.sealed })
-        .onConflict((on) => on.doNothing()),
+        .onConflict((on) => on.doNothing())
+        .returning('tenant'),
     ),
     findErasure: prepare((at: { tenant: string; hash: Buffer }) =>
       builder.selectFrom('erasures').select('sealed').where('tenant', '=', at.tenant).where('hash', '=', at.hash),
     ),
-    listErasures: prepare((_: object) => builder.selectFrom('erasures').selectAll()),
-    applied: prepare((_: object) => builder.selectFrom('erasures_applied').select('count')),
-    countApplied: prepare((_: object) =>
-      builder.updateTable('erasures_applied').set((set) => ({ count: set('count', '+', 1) })),
+    /** A page of the ledger, in the order of its primary key. */
+    listErasuresAfter: prepare((last: { tenant: string; hash: Buffer }) =>
+      builder
+        .selectFrom('erasures')
+        .selectAll()
+        .where((is) =>
+          is.or([is('tenant', '>', last.tenant), is.and([is('tenant', '=', last.tenant), is('hash', '>', last.hash)])]),
+        )
+        .orderBy('tenant')
+        .orderBy('hash')
+        .limit(listedAtOnce),
     ),
-    setApplied: prepare((to: { count: number }) => builder.updateTable('erasures_applied').set({ count: to.count })),
+    applied: prepare((_: object) => builder.selectFrom('erasures_applied').select('count')),
+    countApplied: prepare((more: { count: number }) =>
+      builder.updateTable('erasures_applied').set((set) => ({ count: set('count', '+', more.count) })),
+    ),
 
     claimKey: prepare((key: Key & { fingerprint: Uint8Array; expiresAt: number; now: number }) =>
       builder

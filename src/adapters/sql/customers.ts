@@ -1,11 +1,14 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import {
   type CustomerReference,
   type CustomerRepository,
+  DatabaseFailure,
   type Erasure,
   type KeptAnswer,
   keptAnswer,
   type RequestKey,
+  type ResidueFinding,
   type StoredCustomer,
   type WriteAnswer,
 } from '../../application/ports.ts';
@@ -58,7 +61,8 @@ export interface SqlCustomers extends CustomerRepository {
  * key that is being destroyed, and writes nothing that could be read.
  */
 export function sqlCustomers({ database, vault, world, partition }: Needs): SqlCustomers {
-  const run = customerStatements(database);
+  const run = customerStatements(database.dialect);
+  const numbers = urnNumbers(database, run, Number(partition) * sequencesPerPartition);
 
   /** A record as it is. */
   function* load(tenant: TenantId, row: Row): Program<StoredCustomer> {
@@ -100,25 +104,15 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
 
   /** Puts the anonymised record in place of one whose key was destroyed. */
   function* completeErasure(tenant: TenantId, row: Row): Program<StoredCustomer> {
-    const erasure = yield* findErasure(tenant, toUrn(row.number));
+    const { number } = row;
+    const erasure = yield* findErasure(tenant, toUrn(number));
     // Never guess: a key that is lost without an erasure is a store of keys that does not belong to these records.
     if (erasure === undefined) throw new Error('the key of a record is missing, and the ledger knows of no erasure');
-    const { number } = row;
-    const version = row.version + 1;
-    const at = erasure.erasedAt;
-    const rewritten = yield* run.update({
-      ...noHolding,
-      tenant,
-      number,
-      version,
-      expected: row.version,
-      sealed: null,
-      remainder: row.remainder,
-      updated_at: at,
-      anonymized_at: at,
-    });
-    if (rewritten.length > 0) yield* run.countApplied({});
-    return { customer: toAnonymized(row, at), version };
+    const rewritten = yield* run.rewrite({ tenant, number, at: erasure.erasedAt });
+    if (rewritten.length > 0) yield* run.countApplied({ count: 1 });
+    // Read anew: an update may have come between, and what remains is what it has left.
+    const [erased] = yield* run.findByNumber({ tenant, number });
+    return yield* load(tenant, erased as Row);
   }
 
   /** Whether a record belongs to these keys. After `reconcile`, one that was erased holds nothing to be read. */
@@ -148,31 +142,37 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     return firstConflict(comparable(identity), holders.map(comparable));
   }
 
-  function* add(tenant: TenantId, content: CustomerContent, now: number): Program<WriteAnswer> {
+  /** @throws NumberTaken where a record has that number, which only a store of keys that was put back can bring about */
+  function* add(tenant: TenantId, content: CustomerContent, number: number, now: number): Program<WriteAnswer> {
     const holding = holdingOf(tenant, identityOf(content, world));
-    for (;;) {
-      const [sequence] = yield* run.nextSequence({ name: 'customer' });
-      const customer = newCustomer(content, customerUrn(partition, (sequence as { last: number }).last), now);
-      const { customerUrn: urn } = customer;
-      const number = toNumber(urn) as number;
-      const wrapped = vault.newDataKey(ownerOf(tenant, urn));
-      const row = { ...holding, ...toRow(tenant, customer, 1, wrapped), number, created_at: now };
-      const inserted = yield* run.insert(row);
-      if (inserted.length > 0) {
-        yield* run.insertKey({ tenant, number, wrapped, created_at: now });
-        return { code: 'SUCCESS', stored: { customer, version: 1 } };
-      }
+    const urn = toUrn(number);
+    const customer = newCustomer(content, urn, now);
+    const wrapped = vault.newDataKey(ownerOf(tenant, urn));
+    const row = { ...holding, ...toRow(tenant, customer, 1, wrapped), number, created_at: now };
+    for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
+      const inserted = yield* insertWithKey({ ...row, wrapped });
+      if (inserted.length > 0) return { code: 'SUCCESS', stored: { customer, version: 1 } };
       const code = yield* conflict(tenant, holding, number);
       if (code !== undefined) return { code };
+      if ((yield* run.findByNumber({ tenant, number })).length > 0) throw new NumberTaken();
     }
+    throw contention();
   }
+
+  const insertWithKey =
+    run.insertWithKey ??
+    function* (row: Parameters<typeof run.insert>[0] & { wrapped: Buffer }) {
+      const inserted = yield* run.insert(row);
+      if (inserted.length > 0) yield* run.insertKey(row);
+      return inserted;
+    };
 
   function* change(
     tenant: TenantId,
     by: CustomerReference,
     decide: Parameters<CustomerRepository['change']>[2],
   ): Program<WriteAnswer> {
-    for (;;) {
+    for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       const row = yield* findRow(tenant, by);
       const current = row && (yield* load(tenant, row));
       const decision = decide(current);
@@ -186,7 +186,8 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       const { number } = row;
       const identity = identityOf(customer, world);
       const holding = holdingOf(tenant, identity);
-      // A constraint that would fire is looked for first: a failed UPDATE would end the transaction on PostgreSQL.
+      // A constraint that would fire is looked for first. Where another writer comes in between, the database starts
+      // this program again.
       const same = isDeepStrictEqual(identity, identityOf(current.customer, world));
       const code = same ? undefined : yield* conflict(tenant, holding, number);
       if (code !== undefined) return { code };
@@ -195,6 +196,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       const updated = yield* run.update({ ...holding, ...next, number, expected: current.version });
       if (updated.length > 0) return { code: 'SUCCESS', stored: { customer, version } };
     }
+    throw contention();
   }
 
   /** Destroys a customer's key and enters that in the ledger. The record is rewritten by whoever loads it next. */
@@ -214,8 +216,9 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     const { customerUrn: urn } = customer;
     const erasure: Erasure = { urn, erasedAt: now, ...request, rewritten: rewrittenFields(customer) };
     const hash = vault.ledgerHash(ownerOf(tenant, urn));
-    yield* run.enterErasure({ tenant, hash, sealed: vault.sealLedger(JSON.stringify(erasure), hash) });
-    yield* run.nextSequence({ name: 'erasure' });
+    const sealed = vault.sealLedger(JSON.stringify(erasure), hash);
+    const entered = yield* run.enterErasure({ tenant, hash, sealed });
+    if (entered.length > 0) yield* run.takeSequence({ name: 'erasure', count: 1 });
     yield* run.destroyKey({ tenant, number: row.number });
     return { code: 'SUCCESS', stored };
   }
@@ -271,8 +274,38 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     };
   }
 
+  /** Runs a write that needs no transaction by itself, but one together with what is kept for its key. */
+  const write = (
+    tenant: TenantId,
+    now: number,
+    key: RequestKey | undefined,
+    work: () => Program<WriteAnswer>,
+  ): Promise<WriteAnswer> =>
+    key === undefined ? database.writeEach(work) : database.write(() => once(tenant, now, key, work));
+
+  /** Whether erasures were made that are not in the records. A moment is given to those that are being made. */
+  async function hasUnappliedErasures(): Promise<boolean> {
+    for (let look = 0; look < 10; look += 1) {
+      if (look > 0) await delay(20);
+      const [made, applied] = await database.read(function* () {
+        return [yield* run.sequence({ name: 'erasure' }), yield* run.applied({})];
+      });
+      if (made?.[0]?.last === applied?.[0]?.count) return false;
+    }
+    return true;
+  }
+
   return {
-    add: (tenant, content, now, key) => database.write(() => once(tenant, now, key, () => add(tenant, content, now))),
+    add(tenant, content, now, key) {
+      const addAs = (number: number): Promise<WriteAnswer> =>
+        write(tenant, now, key, () => add(tenant, content, number, now)).catch((error) => {
+          if (!(error instanceof NumberTaken)) throw error;
+          numbers.skip();
+          return numbers.take().then(addAs);
+        });
+      const number = numbers.next();
+      return number === undefined ? numbers.take().then(addAs) : addAs(number);
+    },
 
     async find(tenant, by) {
       const found = await database.read(function* () {
@@ -284,8 +317,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       return found === 'half erased' ? database.write(() => find(tenant, by)) : found;
     },
 
-    change: (tenant, by, decide, now, key) =>
-      database.write(() => once(tenant, now, key, () => change(tenant, by, decide))),
+    change: (tenant, by, decide, now, key) => write(tenant, now, key, () => change(tenant, by, decide)),
 
     async erase(tenant, by, request, now, key) {
       const answer = await database.write(() => once(tenant, now, key, () => shred(tenant, by, request, now)));
@@ -321,30 +353,36 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
           { place: 'customers: index of external identifiers', found: left(holding?.external_id) },
           { place: 'customers: index of e-mail addresses', found: left(holding?.email) },
           { place: 'customers: index of phone numbers', found: left(holding?.phone_number) },
-          { place: 'keys: log that is not emptied yet', found: database.isScrubbed('keys') ? 0 : 1 },
-          { place: 'customers: log that is not emptied yet', found: database.isScrubbed('data') ? 0 : 1 },
+          ...unemptied('keys: log that is not emptied yet', database.isScrubbed('keys')),
+          ...unemptied('customers: log that is not emptied yet', database.isScrubbed('data')),
         ];
       }),
 
     async reconcile() {
-      const again = await database.write(function* () {
-        const [ledger] = yield* run.sequence({ name: 'erasure' });
-        const [applied] = yield* run.applied({});
-        if (ledger?.last === applied?.count) return 0;
-        let again = 0;
-        for (const { tenant, hash, sealed } of yield* run.listErasures({})) {
-          const { urn } = JSON.parse(vault.openLedger(sealed, hash)) as Erasure;
-          const number = toNumber(urn) as number;
-          // A copy of the keys that was put back may hold one that was destroyed since.
-          yield* run.destroyKey({ tenant, number });
-          const [row] = yield* run.findByNumber({ tenant, number });
-          if (row === undefined || row.anonymized_at !== null) continue;
-          yield* completeErasure(tenant as TenantId, row);
-          again += 1;
-        }
-        yield* run.setApplied({ count: ledger?.last ?? 0 });
-        return again;
-      });
+      const again = (await hasUnappliedErasures())
+        ? await database.exclusive(function* () {
+            const [ledger] = yield* run.sequence({ name: 'erasure' });
+            const [applied] = yield* run.applied({});
+            let again = 0;
+            let last: { tenant: string; hash: Buffer } = { tenant: '', hash: Buffer.alloc(0) };
+            for (;;) {
+              const page = yield* run.listErasuresAfter(last);
+              for (const { tenant, hash, sealed } of page) {
+                const { urn, erasedAt } = JSON.parse(vault.openLedger(sealed, hash)) as Erasure;
+                const number = toNumber(urn) as number;
+                // A copy of the keys that was put back may hold one that was destroyed since.
+                yield* run.destroyKey({ tenant, number });
+                const rewritten = yield* run.rewrite({ tenant, number, at: erasedAt });
+                again += rewritten.length;
+              }
+              const end = page.at(-1);
+              if (end === undefined) break;
+              last = end;
+            }
+            yield* run.countApplied({ count: (ledger?.last ?? 0) - (applied?.count ?? 0) });
+            return again;
+          })
+        : 0;
       // A crash may have left a destroyed key in the log.
       await database.scrub('keys');
       return again;
@@ -362,6 +400,67 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
           last = end;
         }
       }),
+  };
+}
+
+const unemptied = (place: string, scrubbed: boolean | undefined): ResidueFinding[] =>
+  scrubbed === undefined ? [] : [{ place, found: scrubbed ? 0 : 1 }];
+
+/** How often a write looks again where others have changed what it found. Each time one of the others has succeeded. */
+const maxAttempts = 100;
+const contention = () => new DatabaseFailure(new Error(`others came first ${maxAttempts} times`));
+
+/** A record has the number that was to be given to a new one. */
+class NumberTaken extends Error {}
+
+/** No more than twice as many are lost when a process ends. */
+const maxNumbersTaken = 128;
+
+/**
+ * Numbers for new customers, taken from the database's sequence some at a time, so that the sequence is not written with
+ * every customer. Twice as many are taken each time: a process that stores little takes few.
+ *
+ * @param base the partition's part of the numbers
+ */
+function urnNumbers(database: SqlDatabase, run: ReturnType<typeof customerStatements>, base: number) {
+  let taken: number[] = [];
+  let count = 1;
+  let taking: Promise<void> | undefined;
+
+  function takeMore(): Promise<void> {
+    taking ??= database
+      .write(() => run.takeSequence({ name: 'customer', count }))
+      .then(([row]) => {
+        const { last } = row as { last: number };
+        for (let number = last - count + 1; number <= last; number += 1) taken.push(base + number);
+        count = Math.min(2 * count, maxNumbersTaken);
+      })
+      .finally(() => {
+        taking = undefined;
+      });
+    return taking;
+  }
+
+  /** One that was taken already; undefined where all were handed out. */
+  function next(): number | undefined {
+    // In good time: who finds none must wait. What fails here fails again for whoever needs it.
+    if (taken.length === count >> 2) takeMore().catch(() => undefined);
+    return taken.shift();
+  }
+
+  return {
+    next,
+    async take(): Promise<number> {
+      for (;;) {
+        const number = next();
+        if (number !== undefined) return number;
+        await takeMore();
+      }
+    },
+    /** Passes over the numbers that were taken. */
+    skip(): void {
+      taken = [];
+    },
   };
 }
 

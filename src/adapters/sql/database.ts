@@ -1,25 +1,32 @@
-import type { Kysely } from 'kysely';
 import { DatabaseFailure } from '../../application/ports.ts';
+import type { Dialect } from './dialects.ts';
 import { type Program, prepare } from './statement.ts';
-import type { Tables } from './tables.ts';
+import type { Part } from './tables.ts';
 
-/** A database that runs programs. Both methods throw `DatabaseFailure`, and then nothing of the program was stored. */
+/** A database that runs programs. What runs one throws `DatabaseFailure` where the database refused or lost it. */
 export interface SqlDatabase {
-  /** Builds statements in the database's dialect; it runs none. */
-  readonly builder: Kysely<Tables>;
+  readonly dialect: Dialect;
   /** Runs a program that only reads. */
   read<Result>(program: () => Program<Result>): Promise<Result>;
   /**
-   * Runs a program as one transaction, durable when the promise resolves. `program` may be started more than once;
-   * only its last run counts.
+   * Runs a program as one transaction, durable when the promise resolves; where it throws, nothing was stored. `program`
+   * may be started more than once; only its last run counts.
    */
   write<Result>(program: () => Program<Result>): Promise<Result>;
+  /**
+   * Like `write`, for a program that holds together without a transaction: each of its statements may be stored by itself
+   * and other writers may come between them. That spares a remote database the trips to begin and commit.
+   */
+  writeEach<Result>(program: () => Program<Result>): Promise<Result>;
+  /** Like `write`, and of all processes on the database only one is in here at a time. */
+  exclusive<Result>(program: () => Program<Result>): Promise<Result>;
   /** Overwrites what was deleted from the keys or the records, in the log too, where the database is ours to do so. */
-  scrub(part: 'data' | 'keys'): Promise<void>;
-  /** False while what was deleted is still in the log, because another process reads from it. */
-  isScrubbed(part: 'data' | 'keys'): boolean;
-  /** Writes a consistent copy of the records or of the keys to a new file (mode 0600, synced), without stopping writers. */
-  copy(part: 'data' | 'keys', file: string): Promise<void>;
+  scrub(part: Part): Promise<void>;
+  /**
+   * False while what was deleted is still in the log, because another process reads from it; undefined where the log is
+   * not ours to see.
+   */
+  isScrubbed(part: Part): boolean | undefined;
   /** Finishes what was begun and closes. */
   close(): Promise<void>;
 }
@@ -29,7 +36,7 @@ export interface SqlDatabase {
  * value to what it is would not do: SQLite then writes nothing at all, and a full disk goes unnoticed.)
  */
 export function writeProbe(database: SqlDatabase): () => Promise<boolean> {
-  const { builder } = database;
+  const { builder } = database.dialect;
   const ofKeys = prepare(({ by }: { by: number }) =>
     builder
       .updateTable('sequences')

@@ -12,8 +12,9 @@ import {
 } from 'node:fs';
 import Database from 'better-sqlite3';
 import { syncFolder } from '../files.ts';
-import { migrations } from './migrations.ts';
+import { checkVersion, migrations } from './migrations.ts';
 import { sqliteFiles } from './sqlite.ts';
+import type { SchemaVersion } from './tables.ts';
 
 /**
  * Puts a backup in place of the records of a data folder; the keys and the ledger stay. The records that were there are
@@ -59,7 +60,7 @@ function carryTenants(from: string, to: string): boolean {
   const database = new Database(to);
   try {
     database.prepare('ATTACH ? AS present').run(from);
-    const version = (schema: string) => database.pragma(`${schema}.user_version`, { simple: true });
+    const version = (schema: string) => database.prepare(`SELECT version FROM ${schema}.data_version`).pluck().get();
     if (version('main') !== version('present')) return false;
     const tables = ['tenants', 'api_keys'];
     const carry = tables.map((table) => `DELETE FROM ${table}; INSERT INTO ${table} SELECT * FROM present.${table};`);
@@ -95,10 +96,10 @@ function checkBackup(file: string): void {
   const backup = new Database(file, { readonly: true, fileMustExist: true });
   try {
     if (backup.pragma('integrity_check', { simple: true }) !== 'ok') throw new Error(`${file} is damaged`);
-    const version = backup.pragma('user_version', { simple: true }) as number;
-    const known = backup.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'erasures_applied'").get();
-    if (known === undefined || version < 1) throw new Error(`${file} is not a backup of ours`);
-    if (version > migrations.data.length) throw new Error(`${file} is of a newer version of this program`);
+    const known = backup.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'data_version'").get();
+    if (known === undefined) throw new Error(`${file} is not a backup of ours`);
+    const version = backup.prepare('SELECT version, oldest FROM data_version').get() as SchemaVersion;
+    checkVersion('data', version, migrations.data.length);
   } finally {
     backup.close();
   }

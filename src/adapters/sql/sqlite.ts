@@ -1,13 +1,18 @@
 import { closeSync, existsSync, fsyncSync, openSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import Database from 'better-sqlite3';
-import { Kysely, SqliteDialect } from 'kysely';
 import { DatabaseFailure, type Telemetry } from '../../application/ports.ts';
 import type { SqlDatabase } from './database.ts';
-import { migrations } from './migrations.ts';
+import { sqliteDialect } from './dialects.ts';
+import { type Migrations, migrate } from './migrations.ts';
 import type { Bound, Program, Statement } from './statement.ts';
-import type { Tables } from './tables.ts';
+import type { Part } from './tables.ts';
+
+export interface SqliteDatabase extends SqlDatabase {
+  /** Writes a consistent copy of a part to a new file (mode 0600, synced), without stopping writers. */
+  copy(part: Part, file: string): Promise<void>;
+}
 
 /** How many writes share a transaction at most: beyond this, waiting costs more than the sync that is saved. */
 const maxBatch = 256;
@@ -41,7 +46,11 @@ export const sqliteFiles = (dataDir: string) => ({
  * Every commit is synced to disk (`synchronous=FULL`). To make that cheap, writes that arrive in one turn of the event
  * loop share one transaction, each keeping its own answer. Several processes may use one folder.
  */
-export async function openSqlite(dataDir: string, telemetry: Pick<Telemetry, 'commit' | 'read'>): Promise<SqlDatabase> {
+export async function openSqlite(
+  dataDir: string,
+  telemetry: Pick<Telemetry, 'commit' | 'read'>,
+  migrations?: Migrations,
+): Promise<SqliteDatabase> {
   const files = sqliteFiles(dataDir);
   if (!existsSync(files.data) && existsSync(files.keys) && statSync(files.keys).size > 0) {
     throw new Error(`${files.data} is missing, though there are keys for it: put it back, or restore a backup`);
@@ -52,7 +61,6 @@ export async function openSqlite(dataDir: string, telemetry: Pick<Telemetry, 'co
   // SQLite gives its own files (WAL, shared memory) the mode of the main file.
   for (const file of Object.values(files)) closeSync(openSync(file, 'a', 0o600));
   const database = new Database(files.keys, { timeout: lockWaitMs });
-  const builder = new Kysely<Tables>({ dialect: new SqliteDialect({ database }) });
   try {
     // The keys are the main file: a commit over both files syncs it first.
     database.prepare('ATTACH ? AS data').run(files.data);
@@ -60,7 +68,6 @@ export async function openSqlite(dataDir: string, telemetry: Pick<Telemetry, 'co
     for (const schema of ['main', 'data']) {
       for (const pragma of schemaPragmas) await untilFree(() => database.pragma(`${schema}.${pragma}`));
     }
-    await migrate(database, builder);
     database.pragma(`busy_timeout = ${busyTimeoutMs}`);
   } catch (error) {
     database.close();
@@ -68,7 +75,7 @@ export async function openSqlite(dataDir: string, telemetry: Pick<Telemetry, 'co
     throw error;
   }
 
-  const prepared = new Map<Statement, Database.Statement<unknown[], never>>();
+  const prepared = new WeakMap<Statement, Database.Statement<unknown[], never>>();
   const begin = database.prepare('BEGIN IMMEDIATE');
   const beginRead = database.prepare('BEGIN');
   const commit = database.prepare('COMMIT');
@@ -203,8 +210,14 @@ export async function openSqlite(dataDir: string, telemetry: Pick<Telemetry, 'co
   }
   const logs = { keys: logEmptier('main'), data: logEmptier('data') };
 
-  return {
-    builder,
+  const write: SqlDatabase['write'] = (program) =>
+    new Promise((resolve, reject) => {
+      waiting.push({ program, resolve, reject, since: performance.now() });
+      if (!scheduled) schedule(0);
+    });
+
+  const opened: SqliteDatabase = {
+    dialect: sqliteDialect,
 
     async read(program) {
       const started = performance.now();
@@ -218,11 +231,10 @@ export async function openSqlite(dataDir: string, telemetry: Pick<Telemetry, 'co
       }
     },
 
-    write: (program) =>
-      new Promise((resolve, reject) => {
-        waiting.push({ program, resolve, reject, since: performance.now() });
-        if (!scheduled) schedule(0);
-      }),
+    write,
+    // A transaction is shared with others anyway, and of all processes one has it.
+    writeEach: write,
+    exclusive: write,
 
     scrub: (part) => logs[part].ask(),
     isScrubbed: (part) => logs[part].isEmpty(),
@@ -248,10 +260,12 @@ export async function openSqlite(dataDir: string, telemetry: Pick<Telemetry, 'co
     },
 
     async close() {
-      if (scheduled) {
+      while (scheduled) {
         await new Promise<void>((resolve) => {
           drained = resolve;
         });
+        // Whoever waited for one write to begin another has its turn.
+        await nextTurn();
       }
       for (const log of Object.values(logs)) log.stop();
       try {
@@ -262,6 +276,16 @@ export async function openSqlite(dataDir: string, telemetry: Pick<Telemetry, 'co
       }
     },
   };
+  try {
+    await migrate(opened, migrations);
+    return opened;
+  } catch (error) {
+    await opened.close();
+    if (error instanceof DatabaseFailure) {
+      throw new Error(`${dataDir}: ${(error.cause as Error).message}`, { cause: error.cause });
+    }
+    throw error;
+  }
 }
 
 const pragmas = [
@@ -288,34 +312,6 @@ async function untilFree(work: () => void): Promise<void> {
       if (!isBusy(error) || Date.now() - since > lockWaitMs) throw error;
       await delay(lockRetryMs);
     }
-  }
-}
-
-/** `user_version` counts the migrations that were run, so that up-to-date files open without a look at their schema. */
-async function migrate(database: Database.Database, builder: Kysely<Tables>): Promise<void> {
-  const steps = [
-    { schema: 'main', all: migrations.keys },
-    { schema: 'data', all: migrations.data },
-  ];
-  const version = (schema: string) => database.pragma(`${schema}.user_version`, { simple: true }) as number;
-  if (steps.every(({ schema, all }) => version(schema) === all.length)) return;
-  // Two processes may start at once: the second finds the work done.
-  database.exec('BEGIN IMMEDIATE');
-  try {
-    for (const { schema, all } of steps) {
-      const present = version(schema);
-      if (present > all.length) {
-        throw new Error(
-          `the database has schema version ${present}; this program knows ${all.length}: use a newer one`,
-        );
-      }
-      for (const step of all.slice(present)) await step(builder as Kysely<unknown>);
-      database.pragma(`${schema}.user_version = ${all.length}`);
-    }
-    database.exec('COMMIT');
-  } catch (error) {
-    if (database.inTransaction) database.exec('ROLLBACK');
-    throw error;
   }
 }
 

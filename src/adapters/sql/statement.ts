@@ -9,11 +9,20 @@ export interface Bound {
   readonly statement: Statement;
   readonly values: readonly unknown[];
 }
+/** The same object every time, by which a database knows what it has prepared. */
 export interface Statement {
   readonly sql: string;
+  /** Set where it is not worth to keep it prepared. */
+  readonly once?: true;
 }
-type Row = Readonly<Record<string, unknown>>;
-export type Program<Result> = Generator<Bound, Result, readonly Row[]>;
+export type SqlRow = Readonly<Record<string, unknown>>;
+export type Program<Result> = Generator<Bound, Result, readonly SqlRow[]>;
+
+/** Text in the database's dialect, with the values that are part of it. */
+export interface Compiled {
+  readonly sql: string;
+  readonly parameters?: readonly unknown[];
+}
 
 /** Marks the place of an argument while a statement is compiled. */
 class Placeholder {
@@ -25,6 +34,11 @@ class Placeholder {
 
 const placeholders = new Proxy({}, { get: (_, name) => new Placeholder(String(name)) });
 
+interface Prepared<Arguments, Result> {
+  (arguments_: Arguments): Program<readonly Result[]>;
+  readonly statement: Statement;
+}
+
 /**
  * Compiles a statement.
  *
@@ -33,14 +47,20 @@ const placeholders = new Proxy({}, { get: (_, name) => new Placeholder(String(na
  */
 export function prepare<Arguments, Result>(
   build: (arguments_: Arguments) => { compile(): CompiledQuery<Result> },
-): (arguments_: Arguments) => Program<readonly Result[]> {
+): Prepared<Arguments, Result> {
   const { sql, parameters } = build(placeholders as Arguments).compile();
   const statement: Statement = { sql };
 
-  return function* run(arguments_) {
+  function* run(arguments_: Arguments) {
     const values = parameters.map((parameter) =>
-      parameter instanceof Placeholder ? (arguments_ as Row)[parameter.name] : parameter,
+      parameter instanceof Placeholder ? (arguments_ as SqlRow)[parameter.name] : parameter,
     );
     return (yield { statement, values }) as readonly unknown[] as readonly Result[];
-  };
+  }
+  return Object.assign(run, { statement });
+}
+
+/** Runs a statement that is needed once. */
+export function* bind({ sql, parameters = [] }: Compiled): Program<readonly SqlRow[]> {
+  return yield { statement: { sql, once: true }, values: parameters };
 }

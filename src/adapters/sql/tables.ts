@@ -5,7 +5,28 @@
  */
 export interface Tables extends DataTables, KeyTables {}
 
-/** What is backed up. */
+/** `data` is what is backed up; `keys` lives apart, and has a backup of its own with another lifetime. */
+export type Part = 'data' | 'keys';
+export const parts = ['keys', 'data'] as const satisfies readonly Part[];
+
+const partOfTable: Record<keyof DataTables, 'data'> & Record<keyof KeyTables, 'keys'> = {
+  tenants: 'data',
+  api_keys: 'data',
+  customers: 'data',
+  kept_answers: 'data',
+  erasures_applied: 'data',
+  data_version: 'data',
+  root_keys: 'keys',
+  data_keys: 'keys',
+  erasures: 'keys',
+  sequences: 'keys',
+  keys_version: 'keys',
+};
+
+/** Undefined where it is none of ours. */
+export const partOf = (table: string): Part | undefined =>
+  Object.hasOwn(partOfTable, table) ? partOfTable[table as keyof Tables] : undefined;
+
 interface DataTables {
   tenants: {
     tenant: string;
@@ -58,9 +79,9 @@ interface DataTables {
   };
   /** How many erasures of the ledger were applied to these tables. One row. */
   erasures_applied: { name: string; count: number };
+  data_version: SchemaVersion;
 }
 
-/** What lives apart, and has a backup of its own with another lifetime. */
 interface KeyTables {
   root_keys: { name: string; wrapped: Buffer };
   /** Destroying a row erases the customer, wherever copies of the record lie. */
@@ -69,4 +90,13 @@ interface KeyTables {
   erasures: { tenant: string; hash: Buffer; sealed: Buffer };
   /** `customer`: the last sequence handed out. `erasure`: how many the ledger holds. */
   sequences: { name: string; last: number };
+  keys_version: SchemaVersion;
+}
+
+/** Of one part. One row. */
+export interface SchemaVersion {
+  /** How many migrations were run. */
+  version: number;
+  /** The oldest version that a program may know to work with these tables. */
+  oldest: number;
 }

@@ -1,12 +1,13 @@
 import type { ApiKey, Environment, JwtSettings, Role, Tenant, TenantDirectory } from '../../application/ports.ts';
 import type { TenantId } from '../../domain/identity.ts';
 import type { SqlDatabase } from './database.ts';
+import type { Dialect } from './dialects.ts';
 import { prepare } from './statement.ts';
 import type { Tables } from './tables.ts';
 
 /** Tenants and their API keys in SQL. */
 export function sqlTenants(database: SqlDatabase): TenantDirectory {
-  const run = statements(database);
+  const run = statements(database.dialect);
 
   return {
     addTenant: (tenant) =>
@@ -74,7 +75,7 @@ export function sqlTenants(database: SqlDatabase): TenantDirectory {
   };
 }
 
-function statements({ builder }: SqlDatabase) {
+function statements({ builder }: Dialect) {
   const tenants = builder.selectFrom('tenants').selectAll();
   const keys = builder.selectFrom('api_keys').selectAll();
 

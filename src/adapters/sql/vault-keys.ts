@@ -1,6 +1,7 @@
 import { adoptMasterKey, MasterKeyError, makeMasterKey, readMasterKey } from '../master-key.ts';
 import { newRoots, openVault, rewrapRoots, type Vault, type WrappedRoots } from '../vault.ts';
 import type { SqlDatabase } from './database.ts';
+import type { Dialect } from './dialects.ts';
 import { prepare } from './statement.ts';
 
 interface Needs {
@@ -14,14 +15,14 @@ interface Needs {
  * nothing was touched.
  */
 export async function unlockVault({ database, masterKeyFile }: Needs): Promise<Vault> {
-  const run = statements(database);
-  return database.write(function* () {
+  const run = statements(database.dialect);
+  return database.exclusive(function* () {
     const roots = toRoots(yield* run.list({}));
     if (roots !== undefined) return openWithFile(masterKeyFile, roots);
     // New keys would open nothing of what is there.
     const [customer] = yield* run.anyCustomer({});
     if (customer !== undefined) throw new MasterKeyError('there are records, but keys.db holds no keys: put it back');
-    // Within the transaction, so that of two processes that start at once only one makes keys.
+    // In here only one of several processes that start at once makes keys.
     const masterKey = makeMasterKey(masterKeyFile);
     const made = newRoots(masterKey);
     for (const [name, wrapped] of Object.entries(made)) yield* run.insert({ name, wrapped });
@@ -34,16 +35,16 @@ export async function unlockVault({ database, masterKeyFile }: Needs): Promise<V
  * they hold the root keys. Where it is interrupted, the next start or the next rotation completes it.
  */
 export async function rotateMasterKey({ database, masterKeyFile }: Needs): Promise<void> {
-  const run = statements(database);
+  const run = statements(database.dialect);
   const next = nextFile(masterKeyFile);
-  await database.write(function* () {
+  await database.exclusive(function* () {
     const roots = toRoots(yield* run.list({}));
     if (roots === undefined) throw new Error('there are no keys yet');
     openWithFile(masterKeyFile, roots);
     const rewrapped = rewrapRoots(roots, readMasterKey(masterKeyFile), makeMasterKey(next));
     for (const [name, wrapped] of Object.entries(rewrapped)) yield* run.replace({ name, wrapped });
   });
-  // To open the vault is to adopt the new key, under the lock of a writer: no other start or rotation comes between.
+  // To open the vault is to adopt the new key; no other start or rotation comes between.
   await unlockVault({ database, masterKeyFile });
   await database.scrub('keys');
 }
@@ -67,7 +68,7 @@ function toRoots(rows: readonly { readonly name: string; readonly wrapped: Buffe
   return Object.fromEntries(rows.map(({ name, wrapped }) => [name, wrapped])) as WrappedRoots;
 }
 
-function statements({ builder }: SqlDatabase) {
+function statements({ builder }: Dialect) {
   return {
     list: prepare((_: object) => builder.selectFrom('root_keys').select(['name', 'wrapped'])),
     anyCustomer: prepare((_: object) => builder.selectFrom('customers').select('number').limit(1)),

@@ -1,0 +1,103 @@
+/** Where the dialects of SQL differ. Everything else in this folder is written once, for both. */
+import {
+  type DialectAdapter,
+  DummyDriver,
+  IdentifierNode,
+  Kysely,
+  type KyselyPlugin,
+  OperationNodeTransformer,
+  PostgresAdapter,
+  PostgresIntrospector,
+  PostgresQueryCompiler,
+  type QueryCompiler,
+  type SchemableIdentifierNode,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+} from 'kysely';
+import type { Compiled } from './statement.ts';
+import { type Part, partOf, type Tables } from './tables.ts';
+
+export interface Dialect {
+  readonly name: 'sqlite' | 'postgres';
+  /** Builds and compiles statements; it runs none. Tables are put in their schema by it. */
+  readonly builder: Kysely<Tables>;
+  /** The schema of each part. A part is backed up by itself. */
+  readonly schemas: Readonly<Record<Part, string>>;
+  /** The type of a column that holds bytes. */
+  readonly bytes: 'blob' | 'bytea';
+  /** Whether one statement can write to several tables (WITH … INSERT). */
+  readonly writesTogether: boolean;
+  /** A row where there is a table of this name. */
+  hasTable(part: Part, table: string): Compiled;
+  createSchema(part: Part): readonly Compiled[];
+  createIndex(part: Part, name: string, table: string, columns: readonly string[]): Compiled;
+}
+
+export const sqliteDialect: Dialect = {
+  name: 'sqlite',
+  // Two files on one connection: the keys are its main one; see `sqlite.ts`.
+  ...compilingFor({ keys: 'main', data: 'data' }, new SqliteAdapter(), new SqliteQueryCompiler(), SqliteIntrospector),
+  bytes: 'blob',
+  writesTogether: false,
+  hasTable: (part, table) => ({
+    sql: `select 1 as found from ${sqliteDialect.schemas[part]}.sqlite_schema where type = 'table' and name = '${table}'`,
+  }),
+  // A file is one schema.
+  createSchema: () => [],
+  createIndex: (part, name, table, columns) => ({
+    sql: `create index ${sqliteDialect.schemas[part]}.${name} on ${table} (${columns.join(', ')})`,
+  }),
+};
+
+export const postgresDialect: Dialect = {
+  name: 'postgres',
+  ...compilingFor(
+    { keys: 'c2a_keys', data: 'c2a' },
+    new PostgresAdapter(),
+    new PostgresQueryCompiler(),
+    PostgresIntrospector,
+  ),
+  bytes: 'bytea',
+  writesTogether: true,
+  hasTable: (part, table) => ({
+    sql: `select 1 as found from pg_tables where schemaname = '${postgresDialect.schemas[part]}' and tablename = '${table}'`,
+  }),
+  createSchema: (part) => [{ sql: `create schema if not exists ${postgresDialect.schemas[part]}` }],
+  createIndex: (part, name, table, columns) => ({
+    sql: `create index ${name} on ${postgresDialect.schemas[part]}.${table} (${columns.join(', ')})`,
+  }),
+};
+
+function compilingFor(
+  schemas: Dialect['schemas'],
+  adapter: DialectAdapter,
+  compiler: QueryCompiler,
+  Introspector: typeof SqliteIntrospector | typeof PostgresIntrospector,
+): Pick<Dialect, 'builder' | 'schemas'> {
+  const builder = new Kysely<Tables>({
+    dialect: {
+      createAdapter: () => adapter,
+      createDriver: () => new DummyDriver(),
+      createIntrospector: (db) => new Introspector(db),
+      createQueryCompiler: () => compiler,
+    },
+    plugins: [inSchemas(schemas)],
+  });
+  return { builder, schemas };
+}
+
+/** Puts every table in the schema of its part. */
+function inSchemas(schemas: Dialect['schemas']): KyselyPlugin {
+  class Qualifier extends OperationNodeTransformer {
+    protected override transformSchemableIdentifier(node: SchemableIdentifierNode): SchemableIdentifierNode {
+      const part = partOf(node.identifier.name);
+      return part === undefined ? node : { ...node, schema: IdentifierNode.create(schemas[part]) };
+    }
+  }
+  const qualifier = new Qualifier();
+  return {
+    transformQuery: ({ node }) => qualifier.transformNode(node),
+    transformResult: async ({ result }) => result,
+  };
+}

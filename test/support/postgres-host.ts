@@ -1,0 +1,28 @@
+/**
+ * A PostgreSQL server for the tests of one run: `node postgres-host.ts <file> <pid>`. Writes its URL to the file when it is
+ * ready, and ends with SIGTERM or when the process of that id has ended.
+ */
+import { renameSync, writeFileSync } from 'node:fs';
+import { startPostgres } from './postgres-server.ts';
+
+const [, , file, pid] = process.argv as [string, string, string, string];
+
+const server = await startPostgres({ fsync: 'off', full_page_writes: 'off', max_connections: '400' });
+writeFileSync(`${file}.next`, JSON.stringify({ url: server.url, pid: process.pid }));
+renameSync(`${file}.next`, file);
+
+let ending = false;
+async function end(): Promise<void> {
+  if (ending) return;
+  ending = true;
+  await server.stop();
+  process.exit();
+}
+process.on('SIGTERM', end);
+setInterval(() => {
+  try {
+    process.kill(Number(pid), 0);
+  } catch {
+    end();
+  }
+}, 1_000);

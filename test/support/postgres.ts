@@ -1,0 +1,29 @@
+/** Databases on the PostgreSQL server that all tests share. */
+import { readFileSync } from 'node:fs';
+import pg from 'pg';
+import type { Test } from 'tap';
+import { shared } from './shared.ts';
+
+const { url: server } = JSON.parse(readFileSync(shared, 'utf8')) as { url: string };
+
+/** Runs a statement with nothing of ours in between. */
+async function withRawPostgres(url: string, text: string): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client(url);
+  await client.connect();
+  try {
+    return (await client.query(text)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+let made = 0;
+
+/** The URL of a new database, which ends with the test. */
+export async function newDatabase(t: Test): Promise<string> {
+  made += 1;
+  const name = `test_${process.pid}_${made}`;
+  await withRawPostgres(server, `create database ${name}`);
+  t.teardown(() => withRawPostgres(server, `drop database ${name} with (force)`));
+  return server.replace(/\/postgres$/, `/${name}`);
+}
