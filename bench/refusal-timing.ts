@@ -23,7 +23,10 @@ type Headers = Readonly<Record<string, string>>;
 
 /** Two tenants, `plain` and `proved` (which needs a bearer token), and the headers of each way to be refused. */
 async function prepare(dataDir: string): Promise<Record<string, Headers>> {
-  const { tenants, close } = await openServices({ ...readConfig({}, {}), storage: 'sqlite', dataDir });
+  const { tenants, close } = await openServices(
+    { ...readConfig({}, {}), storage: 'sqlite', dataDir },
+    { mayCreate: true },
+  );
   const { publicKey, privateKey } = await generateKeyPair('RS256');
   const [issuer, audience] = ['https://login.example.com', 'c2a'];
   const keys = { publicKeyPem: await exportSPKI(publicKey) };

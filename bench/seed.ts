@@ -11,7 +11,7 @@ const customers = Number(process.argv[2]);
 /** Enough that every transaction is full. */
 const atOnce = 1024;
 
-const services = await openServices(readConfig());
+const services = await openServices(readConfig(), { mayCreate: true });
 try {
   const credentials = await createDemoTenant(services.tenants, 'acme');
   const caller = await services.tenants.authenticate({

@@ -177,7 +177,7 @@ const steps: Record<Name, readonly Step[]> = {
         equal('finds nothing left', 'body.result.receipt.residualScan.clean', 'true'),
       ],
     },
-    { name: 'Nobody', expect: 'CUSTOMER_NOT_FOUND', sample: { urn: nobody } },
+    { name: 'Nobody', expect: 'ERASURE_NOT_FOUND', sample: { urn: nobody } },
   ],
 };
 

@@ -4,14 +4,16 @@ import { join } from 'node:path';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { replaceCopy } from './adapters/files.ts';
 import { joseTokens } from './adapters/jwt.ts';
+import { isReadableByOthers } from './adapters/master-key.ts';
 import { memoryCustomers, memoryTenants } from './adapters/memory.ts';
 import { type Metrics, prometheusMetrics } from './adapters/metrics.ts';
 import { referenceData } from './adapters/reference-data.ts';
 import { secrets } from './adapters/secrets.ts';
 import { sqlCustomers } from './adapters/sql/customers.ts';
 import { type SqlDatabase, writeProbe } from './adapters/sql/database.ts';
-import { isCopyOfKeys, restoreSqlite } from './adapters/sql/restore.ts';
-import { openSqlite } from './adapters/sql/sqlite.ts';
+import { carryTenants, discard, isCopyOfKeys, lockOut, putInPlace, stage } from './adapters/sql/restore.ts';
+import { openSqlite, sqliteFiles } from './adapters/sql/sqlite.ts';
+import type { Part } from './adapters/sql/tables.ts';
 import { sqlTenants } from './adapters/sql/tenants.ts';
 import { rotateMasterKey, unlockVault } from './adapters/sql/vault-keys.ts';
 import { ephemeralVault, type Vault } from './adapters/vault.ts';
@@ -32,6 +34,10 @@ export interface Services {
   readonly metrics: Pick<Metrics, 'contentType' | 'render'>;
   /** Whether the storage takes writes right now. */
   readonly canWrite: () => Promise<boolean>;
+  /** What an operator should hear at start. */
+  readonly warnings: readonly string[];
+  /** Writes down how often keys were used, and removes what has expired. To be called every few seconds, and at the end. */
+  tidy(): Promise<void>;
   /** Finishes what was begun and closes the storage. */
   close(): Promise<void>;
 }
@@ -42,16 +48,23 @@ interface Storage {
   readonly canWrite: () => Promise<boolean>;
   readonly vault: Vault;
   readonly maintenance: Maintenance;
+  readonly warnings: readonly string[];
   close(): Promise<void>;
 }
 
+export interface OpenOptions {
+  /** Whether a deployment is made where there is none; else that is an error. */
+  readonly mayCreate: boolean;
+  readonly clock?: Clock;
+}
+
 /** The use cases over the storage that is configured. */
-export async function openServices(config: Config, clock: Clock = Date.now): Promise<Services> {
+export async function openServices(config: Config, { mayCreate, clock = Date.now }: OpenOptions): Promise<Services> {
   const world = referenceData();
   const metrics = prometheusMetrics();
   const tokens = joseTokens({ clock });
   const { environment } = config;
-  const { repository, directory, vault, ...storage } = await openStorage(config, world, metrics);
+  const { repository, directory, vault, ...storage } = await openStorage(config, mayCreate, world, metrics);
   const tenants = tenantUseCases({ directory, secrets, tokens, telemetry: metrics, clock, environment });
   return {
     customers: customerUseCases({ repository, world, digest: vault.digest, clock }),
@@ -60,18 +73,22 @@ export async function openServices(config: Config, clock: Clock = Date.now): Pro
     maintenance: storage.maintenance,
     telemetry: metrics,
     metrics,
+    warnings: storage.warnings,
     canWrite: storage.canWrite,
-    async close() {
-      try {
-        await tenants.recordUse();
-      } finally {
-        await storage.close();
-      }
+    async tidy() {
+      await tenants.recordUse();
+      await repository.forgetExpiredAnswers(clock());
     },
+    close: storage.close,
   };
 }
 
-async function openStorage(config: Config, world: ReferenceData, telemetry: Telemetry): Promise<Storage> {
+async function openStorage(
+  config: Config,
+  mayCreate: boolean,
+  world: ReferenceData,
+  telemetry: Telemetry,
+): Promise<Storage> {
   const { storage, dataDir, databaseUrl, partition } = config;
   if (storage === 'memory') {
     return {
@@ -80,20 +97,21 @@ async function openStorage(config: Config, world: ReferenceData, telemetry: Tele
       // Plain objects need no sealing; the vault signs and digests, with keys that end with the process.
       vault: ephemeralVault(),
       maintenance: noMaintenance,
+      warnings: [],
       canWrite: async () => true,
       close: async () => {},
     };
   }
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  if (mayCreate) mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   if (databaseUrl !== '') {
     // Loaded where it is needed alone.
     const { openPostgres } = await import('./adapters/sql/postgres.ts');
     const { databasePoolSize: poolSize, databaseTimeoutMs: timeoutMs } = config;
-    const database = await openPostgres({ url: databaseUrl, poolSize, timeoutMs }, telemetry);
-    return openSql(database, config, world, copiesByServer);
+    const database = openPostgres({ url: databaseUrl, poolSize, timeoutMs }, telemetry);
+    return openSql(database, config, mayCreate, world, copiesByServer);
   }
-  const database = await openSqlite(dataDir, telemetry);
-  return openSql(database, config, world, {
+  const database = await openSqlite({ files: sqliteFiles(dataDir), mayCreate }, telemetry);
+  return openSql(database, config, mayCreate, world, {
     backup: (file) => database.copy('data', file),
     backupKeys: (file) =>
       replaceCopy(
@@ -101,16 +119,23 @@ async function openStorage(config: Config, world: ReferenceData, telemetry: Tele
         (path) => isCopyOfKeys(path, dataDir),
         (next) => database.copy('keys', next),
       ),
+    compact: database.compact,
   });
 }
 
-type Copies = Pick<Maintenance, 'backup' | 'backupKeys'>;
+type Copies = Pick<Maintenance, 'backup' | 'backupKeys' | 'compact'>;
 
 /** Everything that is kept in SQL. The database is closed where it cannot be used. */
-async function openSql(database: SqlDatabase, config: Config, world: ReferenceData, copies: Copies): Promise<Storage> {
+async function openSql(
+  database: SqlDatabase,
+  config: Config,
+  mayCreate: boolean,
+  world: ReferenceData,
+  copies: Copies,
+): Promise<Storage> {
   try {
     const masterKeyFile = masterKeyFileOf(config);
-    const vault = await unlockVault({ database, masterKeyFile });
+    const vault = await unlockVault({ database, masterKeyFile, mayCreate });
     const repository = sqlCustomers({ database, vault, world, partition: config.partition });
     return {
       repository,
@@ -122,6 +147,10 @@ async function openSql(database: SqlDatabase, config: Config, world: ReferenceDa
         countUnreadable: repository.countUnreadable,
         erasedAgain: await repository.reconcile(),
       },
+      warnings: [
+        ...(vault.isLocked ? [] : ['key memory could not be kept from swap: raise RLIMIT_MEMLOCK (LimitMEMLOCK)']),
+        ...(isReadableByOthers(masterKeyFile) ? [`${masterKeyFile} can be read by others than its owner`] : []),
+      ],
       canWrite: writeProbe(database),
       close: database.close,
     };
@@ -134,7 +163,7 @@ async function openSql(database: SqlDatabase, config: Config, world: ReferenceDa
 const byServer = async (): Promise<never> => {
   throw new Error('PostgreSQL is copied by its own tools: pg_dump --schema=c2a for the records; see README.md');
 };
-const copiesByServer: Copies = { backup: byServer, backupKeys: byServer };
+const copiesByServer: Copies = { backup: byServer, backupKeys: byServer, compact: byServer };
 
 const none = async (): Promise<never> => {
   throw new Error('memory storage has no files');
@@ -142,6 +171,7 @@ const none = async (): Promise<never> => {
 const noMaintenance: Maintenance = {
   backup: none,
   backupKeys: none,
+  compact: none,
   rotateMasterKey: none,
   countUnreadable: async () => 0,
   erasedAgain: 0,
@@ -149,18 +179,70 @@ const noMaintenance: Maintenance = {
 
 const masterKeyFileOf = ({ masterKeyFile, dataDir }: Config): string => masterKeyFile || join(dataDir, 'master.key');
 
-/** Puts a backup in place of the records; see `restoreSqlite`. Throws, and touches nothing, where a server runs or it is no backup of ours. */
-export async function restoreBackup(
-  { storage, databaseUrl, dataDir }: Config,
-  file: string,
-): Promise<{ keptKeys: boolean }> {
-  if (storage === 'memory') return none();
-  if (databaseUrl !== '') return byServer();
-  return restoreSqlite(dataDir, file);
+export interface Restored {
+  /** How many were erased again, because the ledger knows of it. */
+  readonly erasedAgain: number;
+  /** How many records cannot be read with the keys that there are now. */
+  readonly unreadable: number;
+  /** Whether tenants and API keys are those of now; else they are the backup's. */
+  readonly keptKeys: boolean;
 }
 
-/** How often the use of keys is written down. */
-const recordUseMs = 5_000;
+/**
+ * Puts a backup in place of the records, or a copy of the keys in place of the keys, with all servers stopped. It is tried
+ * first with what it is to work with: where the master key does not open it, it is none of this deployment, or records
+ * could not be read (unless `evenUnreadable`), it throws, and nothing has been replaced.
+ */
+export async function restoreFile(
+  config: Config,
+  part: Part,
+  file: string,
+  evenUnreadable: boolean,
+): Promise<Restored> {
+  const { storage, databaseUrl, dataDir } = config;
+  if (storage === 'memory') return none();
+  if (databaseUrl !== '') return byServer();
+  const files = sqliteFiles(dataDir);
+  const staged = stage(part, dataDir, file);
+  let release = () => {};
+  try {
+    // The keys keep everybody out, whichever part is replaced.
+    if (part === 'keys') release = lockOut(files.keys);
+    const tried = { ...files, [part]: staged };
+    const database = await openSqlite({ files: tried, mayCreate: false, isExclusive: true }, noTelemetry);
+    let restored: Restored;
+    try {
+      const keptKeys = part === 'keys' || carryTenants(dataDir, staged);
+      const vault = await unlockVault({ database, masterKeyFile: masterKeyFileOf(config), mayCreate: false });
+      const repository = sqlCustomers({ database, vault, world: referenceData(), partition: config.partition });
+      restored = {
+        erasedAgain: await repository.reconcile(),
+        unreadable: await repository.countUnreadable(),
+        keptKeys,
+      };
+      if (restored.unreadable > 0 && !evenUnreadable) {
+        throw new Error(`${restored.unreadable} records could not be read with these keys: nothing was replaced`);
+      }
+      if (part === 'data') {
+        database.detachRecords();
+        release = lockOut(files.data);
+        putInPlace(part, dataDir, staged);
+      }
+    } finally {
+      await database.close();
+    }
+    if (part === 'keys') putInPlace(part, dataDir, staged);
+    return restored;
+  } finally {
+    release();
+    discard(staged);
+  }
+}
+
+const noTelemetry: Telemetry = { request() {}, commit() {}, read() {}, connectionLost() {}, keyLookup() {} };
+
+/** How often the use of keys is written down, and what has expired is removed. */
+const tidyMs = 5_000;
 
 /** The HTTP server over services, which it closes when it is closed itself. It does not listen. */
 export async function openServer(
@@ -171,12 +253,18 @@ export async function openServer(
   // Commands that do not serve need not load it.
   const { createServer } = await import('./http/server.ts');
   const app = await createServer(services, { ...config, logger, version });
-  const recording = setInterval(() => {
-    services.tenants.recordUse().catch((error) => logger.warn({ err: error }, 'the use of keys was not recorded'));
-  }, recordUseMs).unref();
+  for (const warning of services.warnings) logger.warn(warning);
+  const tidy = () =>
+    services
+      .tidy()
+      .catch((error) =>
+        logger.warn({ err: error }, 'the use of keys was not recorded, or expired answers not removed'),
+      );
+  const tidying = setInterval(tidy, tidyMs).unref();
   // Runs when the last request has been answered.
   app.addHook('onClose', async () => {
-    clearInterval(recording);
+    clearInterval(tidying);
+    await tidy();
     await services.close();
   });
   return app;

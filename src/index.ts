@@ -27,7 +27,7 @@ export type Service = FastifyInstance & {
  */
 export async function createService({ tenant = 'acme', partition = '00' }: ServiceOptions = {}): Promise<Service> {
   const config: Config = { ...readConfig({}, {}), ...unlimited, partition, storage: 'memory' };
-  const services = await openServices(config);
+  const services = await openServices(config, { mayCreate: true });
   const credentials = await createDemoTenant(services.tenants, tenant);
   const app = await openServer(services, config, pino({ level: 'silent' }));
   return Object.assign(app, { credentials });

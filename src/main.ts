@@ -1,11 +1,11 @@
 /** argv → command → exit code. */
 import { commands } from './adapters/cli/commands.ts';
 import { runCommand } from './adapters/cli/run.ts';
-import { openServices, restoreBackup } from './compose.ts';
+import { openServices, restoreFile } from './compose.ts';
 import { readConfig } from './config.ts';
 import { serve } from './serve.ts';
 
 process.exitCode = await runCommand(process.argv.slice(2), [serve, ...commands], {
-  open: (options) => openServices(readConfig(options)),
-  restore: (options, file) => restoreBackup(readConfig(options), file),
+  open: (options, mayCreate) => openServices(readConfig(options), { mayCreate }),
+  restore: (options, ...what) => restoreFile(readConfig(options), ...what),
 });

@@ -23,7 +23,7 @@ export const serve: Command = {
       return;
     }
     const logger = await openLogger(config, options.json ? process.stderr.fd : process.stdout.fd);
-    const services = await openServices(config);
+    const services = await openServices(config, { mayCreate: true });
     const app = await openServer(services, config, logger as FastifyBaseLogger);
     try {
       const url = await app.listen({ host: config.host, port: config.port });

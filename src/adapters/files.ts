@@ -1,4 +1,14 @@
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, statSync, unlinkSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 
 /** Overwrites a file with zeros, on disk. What a file system or a drive keeps of the old blocks is beyond us. */
@@ -31,22 +41,29 @@ export async function replaceCopy(
   write: (next: string) => Promise<void>,
 ): Promise<void> {
   if (existsSync(path) && !isCopy(path))
-    throw new Error(`${path} is there, and is no earlier copy: choose another name`);
+    throw new Error(`${path} is there, and is no earlier copy of these keys: choose another name`);
   const next = `${path}.next`;
   const previous = `${path}.previous`;
   // Left by one that was interrupted.
   wipe(next);
-  await write(next);
   wipe(previous);
-  if (existsSync(path)) renameSync(path, previous);
+  await write(next);
+  // A second name first: at no moment is there no file of that name.
+  if (existsSync(path)) linkSync(path, previous);
   renameSync(next, path);
   syncFolder(path);
   wipe(previous);
 }
 
 /** Overwrites and removes a file, where there is one. */
-function wipe(path: string): void {
+export function wipe(path: string): void {
   if (!existsSync(path)) return;
   overwrite(path);
   unlinkSync(path);
+}
+
+/** Whether two paths lead to the same bytes, under whatever names. */
+export function isSameFile(one: string, other: string): boolean {
+  const [first, second] = [statSync(one), statSync(other)];
+  return first.dev === second.dev && first.ino === second.ino;
 }

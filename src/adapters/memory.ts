@@ -2,6 +2,7 @@ import {
   type ApiKey,
   type CustomerReference,
   type CustomerRepository,
+  changedBy,
   type Erasure,
   type KeptAnswer,
   keptAnswer,
@@ -21,7 +22,9 @@ interface Record_ {
   readonly identity: Identity | undefined;
 }
 interface Answered {
-  readonly key: RequestKey;
+  readonly expiresAt: number;
+  /** Absent once the customer was erased: the request was about a person. */
+  readonly fingerprint?: Uint8Array;
   readonly answer: KeptAnswer;
 }
 interface Shelf {
@@ -82,22 +85,24 @@ export function memoryCustomers({
     if (key === undefined) return work();
     const name = Buffer.from(key.digest).toString('hex');
     const kept = shelf.answers.get(name);
-    if (kept !== undefined && kept.key.expiresAt > now) return repeat(shelf, kept, key);
+    if (kept !== undefined && kept.expiresAt > now) return repeat(shelf, kept, key);
     const answer = work();
     const answered = keptAnswer(answer);
     if (answered !== undefined) {
-      forgetExpired(shelf.answers, now);
-      shelf.answers.set(name, { key, answer: answered });
+      const { expiresAt, fingerprint } = key;
+      const isErased = answer.code === 'SUCCESS' && isAnonymized(answer.stored.customer);
+      shelf.answers.set(name, { expiresAt, answer: answered, ...(!isErased && { fingerprint }) });
     }
     return answer;
   }
 
   return {
-    async add(tenant, content, now, key) {
+    async add(tenant, content, { keyId, requestId, now }, key) {
       const shelf = shelfOf(tenant);
       return once(shelf, now, key, () => {
         lastSequence += 1;
-        return put(shelf, { customer: newCustomer(content, customerUrn(partition, lastSequence), now), version: 1 });
+        const customer = newCustomer(content, customerUrn(partition, lastSequence), now);
+        return put(shelf, { customer, version: 1, origin: { storedBy: { keyId, requestId } } });
       });
     },
 
@@ -105,14 +110,19 @@ export function memoryCustomers({
       return find(shelfOf(tenant), by)?.stored;
     },
 
-    async change(tenant, by, decide, now, key) {
+    async change(tenant, by, decide, occasion, key) {
       const shelf = shelfOf(tenant);
-      return once(shelf, now, key, () => {
+      return once(shelf, occasion.now, key, () => {
         const current = find(shelf, by);
         const decision = decide(current?.stored);
         if ('refuse' in decision) return { code: 'INVALID_REQUEST', problems: decision.refuse };
         if ('write' in decision && current !== undefined) {
-          return put(shelf, { customer: decision.write, version: current.stored.version + 1 }, current.identity);
+          const origin = changedBy(current.stored.origin, occasion);
+          return put(
+            shelf,
+            { customer: decision.write, version: current.stored.version + 1, origin },
+            current.identity,
+          );
         }
         if ('leave' in decision && decision.leave !== 'SUCCESS') return { code: decision.leave };
         if (current === undefined) throw new Error('a decision to write or to succeed needs a record');
@@ -120,7 +130,7 @@ export function memoryCustomers({
       });
     },
 
-    async erase(tenant, by, request, now, key) {
+    async erase(tenant, by, { keyId, requestId, now }, key) {
       const shelf = shelfOf(tenant);
       return once(shelf, now, key, () => {
         const current = find(shelf, by);
@@ -128,9 +138,18 @@ export function memoryCustomers({
         const { customer, version } = current.stored;
         if (isAnonymized(customer)) return { code: 'SUCCESS', stored: current.stored };
         const { customerUrn: urn } = customer;
-        shelf.erasures.set(urn, { urn, erasedAt: now, ...request, rewritten: rewrittenFields(customer) });
+        shelf.erasures.set(urn, { urn, erasedAt: now, keyId, requestId, rewritten: rewrittenFields(customer) });
+        for (const [name, { expiresAt, answer }] of shelf.answers) {
+          if (answer.urn === urn) shelf.answers.set(name, { expiresAt, answer });
+        }
         return put(shelf, { customer: anonymize(customer, timestamp(now)), version: version + 1 }, current.identity);
       });
+    },
+
+    async forgetExpiredAnswers(now) {
+      for (const { answers } of shelves.values()) {
+        for (const [name, { expiresAt }] of answers) if (expiresAt <= now) answers.delete(name);
+      }
     },
 
     async findErasure(tenant, urn) {
@@ -139,33 +158,28 @@ export function memoryCustomers({
 
     async findKeptAnswers(tenant, urn) {
       const named = [...shelfOf(tenant).answers.values()].filter(({ answer }) => answer.urn === urn);
-      return named.map(({ answer, key }) => ({ code: answer.code, expiresAt: key.expiresAt }));
+      return named.map(({ answer, expiresAt }) => ({ code: answer.code, expiresAt }));
     },
 
     async findResidue(tenant, urn) {
-      const { records, claims } = shelfOf(tenant);
+      const { records, claims, answers } = shelfOf(tenant);
       const readable = records.get(urn);
-      return [
+      const requests = [...answers.values()].filter(({ answer, fingerprint }) => answer.urn === urn && fingerprint);
+      const findings = [
         { place: 'records', found: readable && !isAnonymized(readable.stored.customer) ? 1 : 0 },
         { place: 'claims', found: [...claims.values()].filter((holder) => holder === urn).length },
+        { place: 'digests of requests', found: requests.length },
       ];
+      return { findings, unseen: ['memory of this process that is not collected yet'] };
     },
   };
 }
 
-function repeat({ records }: Shelf, { key, answer }: Answered, again: RequestKey): WriteAnswer {
-  if (Buffer.compare(key.fingerprint, again.fingerprint) !== 0) return { code: 'IDEMPOTENCY_KEY_REUSED' };
+function repeat({ records }: Shelf, { fingerprint, answer }: Answered, again: RequestKey): WriteAnswer {
+  if (fingerprint && Buffer.compare(fingerprint, again.fingerprint) !== 0) return { code: 'IDEMPOTENCY_KEY_REUSED' };
   if (answer.code !== 'SUCCESS') return { code: answer.code, repeated: true };
   const { stored } = records.get(answer.urn as CustomerUrn) as Record_;
   return { code: 'SUCCESS', stored, repeated: true };
-}
-
-/** All answers are kept for as long, so the oldest come first. */
-function forgetExpired(answers: Map<string, Answered>, now: number): void {
-  for (const [name, { key }] of answers) {
-    if (key.expiresAt > now) return;
-    answers.delete(name);
-  }
 }
 
 const claimsOf = (identity: Identity | undefined): string[] =>

@@ -27,6 +27,8 @@ const rootNames = ['data', 'index', 'ledger', 'receipts'] as const;
 type RootName = (typeof rootNames)[number];
 
 export interface Vault {
+  /** False where the system did not let key memory be kept from swap (RLIMIT_MEMLOCK). */
+  readonly isLocked: boolean;
   /** A new data key, wrapped for storage and bound to its customer. */
   newDataKey(owner: string): Buffer;
   /** Seals a text under a wrapped data key. `context` is authenticated: the same is needed to open it. */
@@ -39,10 +41,10 @@ export interface Vault {
   digest(...parts: readonly string[]): Buffer;
   /** A keyed digest of a customer for the ledger of erasures: 32 bytes. */
   ledgerHash(owner: string): Buffer;
-  /** Seals an entry of the ledger, bound to its hash. */
-  sealLedger(text: string, hash: Buffer): Buffer;
-  /** The entry that was sealed. Throws where it is not that of this hash. */
-  openLedger(sealed: Buffer, hash: Buffer): string;
+  /** Seals what outlives a data key, under a key of the deployment: an entry of the ledger, what remains of a record. */
+  sealLasting(text: string, context: string): Buffer;
+  /** The text that was sealed. Throws where it was sealed in another context. */
+  openLasting(sealed: Buffer, context: string): string;
   /** Ed25519 over the bytes of a text, and the public key that checks it. */
   sign(text: string): Buffer;
   readonly publicKey: Buffer;
@@ -76,6 +78,20 @@ export function rewrapRoots(roots: WrappedRoots, from: Buffer, to: Buffer): Wrap
 export function openVault(masterKey: Buffer, wrapped: WrappedRoots): Vault {
   const root = unwrapRoots(masterKey, wrapped);
   sodium.sodium_memzero(masterKey);
+  // One root key, two purposes: each has a key of its own, derived.
+  const ledgerHashKey = derivedKey(root.ledger, 'hash');
+  const digestKey = derivedKey(root.index, 'digest');
+  const lastingKey = derivedKey(root.ledger, 'seal');
+  const tenantKey = secureBuffer(keyBytes);
+  let tenantOfKey: string | undefined;
+  /** The key of a tenant's blind indexes. The last one is kept: requests of one tenant often come together. */
+  function indexKeyOf(tenant: string): Buffer {
+    if (tenantOfKey !== tenant) {
+      keyedHashInto(tenantKey, ['blind index', tenant], root.index);
+      tenantOfKey = tenant;
+    }
+    return tenantKey;
+  }
   const publicKey = Buffer.alloc(sodium.crypto_sign_PUBLICKEYBYTES);
   const signingKey = secureBuffer(sodium.crypto_sign_SECRETKEYBYTES);
   sodium.crypto_sign_seed_keypair(publicKey, signingKey, root.receipts);
@@ -92,6 +108,8 @@ export function openVault(masterKey: Buffer, wrapped: WrappedRoots): Vault {
   }
 
   return {
+    isLocked: isLocked(scratch),
+
     newDataKey(owner) {
       sodium.randombytes_buf(scratch);
       const wrapped = encrypt(scratch, root.data, owner);
@@ -101,11 +119,11 @@ export function openVault(masterKey: Buffer, wrapped: WrappedRoots): Vault {
     seal: (dataKey, owner, text, context) =>
       withDataKey(dataKey, owner, (key) => encrypt(Buffer.from(text, 'utf8'), key, context)),
     open: (dataKey, owner, sealed, context) => withDataKey(dataKey, owner, (key) => decryptText(sealed, key, context)),
-    blindIndex: (tenant, kind, value) => keyedHash(indexBytes, [tenant, kind, value], root.index),
-    digest: (...parts) => keyedHash(digestBytes, parts, root.index),
-    ledgerHash: (owner) => keyedHash(digestBytes, [owner], root.ledger),
-    sealLedger: (text, hash) => encrypt(Buffer.from(text, 'utf8'), root.ledger, hash.toString('hex')),
-    openLedger: (sealed, hash) => decryptText(sealed, root.ledger, hash.toString('hex')),
+    blindIndex: (tenant, kind, value) => keyedHash(indexBytes, [kind, value], indexKeyOf(tenant)),
+    digest: (...parts) => keyedHash(digestBytes, parts, digestKey),
+    ledgerHash: (owner) => keyedHash(digestBytes, [owner], ledgerHashKey),
+    sealLasting: (text, context) => encrypt(Buffer.from(text, 'utf8'), lastingKey, context),
+    openLasting: (sealed, context) => decryptText(sealed, lastingKey, context),
     sign(text) {
       const signature = Buffer.alloc(sodium.crypto_sign_BYTES);
       sodium.crypto_sign_detached(signature, Buffer.from(text, 'utf8'), signingKey);
@@ -201,6 +219,26 @@ function decryptInto(plain: Buffer, sealed: Buffer, key: Buffer, context: string
 
 function keyedHash(bytes: number, parts: readonly string[], key: Buffer): Buffer {
   const hash = Buffer.allocUnsafe(bytes);
-  sodium.crypto_generichash(hash, Buffer.from(JSON.stringify(parts), 'utf8'), key);
+  keyedHashInto(hash, parts, key);
   return hash;
+}
+
+function keyedHashInto(hash: Buffer, parts: readonly string[], key: Buffer): void {
+  sodium.crypto_generichash(hash, Buffer.from(JSON.stringify(parts), 'utf8'), key);
+}
+
+function derivedKey(key: Buffer, purpose: string): Buffer {
+  const derived = secureBuffer(keyBytes);
+  keyedHashInto(derived, ['derived', purpose], key);
+  return derived;
+}
+
+/** libsodium goes on where the system refuses to lock memory; asked in so many words, it says so. */
+function isLocked(memory: Buffer): boolean {
+  try {
+    sodium.sodium_mlock(memory);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -13,6 +13,7 @@ import type {
   CustomerRepository,
   Decision,
   Digest,
+  Occasion,
   StoredCustomer,
   WriteAnswer,
 } from './ports.ts';
@@ -58,6 +59,11 @@ export type Customers = ReturnType<typeof customerUseCases>;
 /** The five operations of C2A-01. Bodies come as they were sent: every rule about them is checked here. */
 export function customerUseCases({ repository, world, digest, clock }: Needs) {
   const once = runOnce(digest, clock);
+  const occasion = ({ keyId }: Caller, { requestId }: WriteConditions): Occasion => ({
+    keyId,
+    requestId,
+    now: clock(),
+  });
 
   /** Whether an ExternalId is still free. Stores and reserves nothing. Answers BAD_REQUEST, INVALID_REQUEST. */
   async function validate({ tenant }: Caller, body: unknown): Promise<Outcome<{ readonly isAvailable: boolean }>> {
@@ -74,7 +80,8 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
    * Projects a new customer. Answers BAD_REQUEST, INVALID_REQUEST, the three conflicts, and what an
    * Idempotency-Key adds (see `runOnce`).
    */
-  async function store({ tenant }: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
+  async function store(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
+    const { tenant } = caller;
     if (!hasCustomer(body)) return refusal('BAD_REQUEST');
     const problems = keyProblems(conditions.idempotencyKey);
     const change = readPatch(storeFields, body, '', world, problems);
@@ -82,7 +89,7 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
     if (!applied.ok) return invalid(onePerField([...problems, ...applied.problems]));
     if (problems.length > 0) return invalid(onePerField(problems));
     return once(tenant.id, conditions.idempotencyKey, ['store', change], async (key) =>
-      toCustomer(await repository.add(tenant.id, applied.value, clock(), key)),
+      toCustomer(await repository.add(tenant.id, applied.value, occasion(caller, conditions), key)),
     );
   }
 
@@ -91,7 +98,8 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
    * BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND (for an anonymised customer too), VERSION_MISMATCH, the three
    * conflicts, and what an Idempotency-Key adds.
    */
-  async function update({ tenant }: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
+  async function update(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
+    const { tenant } = caller;
     if (!hasCustomer(body)) return refusal('BAD_REQUEST');
     const problems = keyProblems(conditions.idempotencyKey);
     const change = readPatch(updateFields, body, '', world, problems);
@@ -104,7 +112,7 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
       return invalid(onePerField(applied?.ok === false ? [...problems, ...applied.problems] : problems));
     }
     return once(tenant.id, conditions.idempotencyKey, ['update', change, conditions.ifMatch?.text], async (key) => {
-      const now = clock();
+      const asked = occasion(caller, conditions);
       const decide = (current: StoredCustomer | undefined): Decision => {
         if (current === undefined || isAnonymized(current.customer)) return { leave: 'CUSTOMER_NOT_FOUND' };
         if (conditions.ifMatch?.accepts(current.version) === false) return { leave: 'VERSION_MISMATCH' };
@@ -112,9 +120,9 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
         if (!applied.ok) return { refuse: applied.problems };
         if (sameContent(applied.value, current.customer)) return { leave: 'SUCCESS' };
         const { customerUrn, createdAt } = current.customer;
-        return { write: { customerUrn, ...applied.value, createdAt, updatedAt: timestamp(now) } };
+        return { write: { customerUrn, ...applied.value, createdAt, updatedAt: timestamp(asked.now) } };
       };
-      return toCustomer(await repository.change(tenant.id, by, decide, now, key));
+      return toCustomer(await repository.change(tenant.id, by, decide, asked, key));
     });
   }
 
@@ -122,11 +130,8 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
    * Anonymises a customer (GDPR Art. 17); see `domain/deletion.ts`. On one that is anonymised already it succeeds
    * and changes nothing. Answers BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND, and what an Idempotency-Key adds.
    */
-  async function remove(
-    { tenant, keyId }: Caller,
-    body: unknown,
-    conditions: WriteConditions,
-  ): Promise<Outcome<undefined>> {
+  async function remove(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<undefined>> {
+    const { tenant } = caller;
     if (!isObject(body)) return refusal('BAD_REQUEST');
     const problems = keyProblems(conditions.idempotencyKey);
     const { customerUuid, customerUrn, externalIdentifier } = readPatch(deleteFields, body, '', world, problems);
@@ -140,9 +145,8 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
       problems.push(problem('customerUuid', 'exactly_one', message));
     }
     if (by === undefined || problems.length > 0) return invalid(onePerField(problems));
-    const { requestId } = conditions;
     return once(tenant.id, conditions.idempotencyKey, ['delete', by], async (key) =>
-      toNothing(await repository.erase(tenant.id, by, { keyId, requestId }, clock(), key)),
+      toNothing(await repository.erase(tenant.id, by, occasion(caller, conditions), key)),
     );
   }
 

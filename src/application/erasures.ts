@@ -1,11 +1,11 @@
 import { type Customer, timestamp } from '../domain/customer.ts';
-import { isAnonymized, keptFields } from '../domain/deletion.ts';
+import { isAnonymized, keptOf } from '../domain/deletion.ts';
 import { format, merge, missing, readPatch, required } from '../domain/fields.ts';
 import type { CustomerUrn, TenantId } from '../domain/identity.ts';
 import { onePerField, type Problem } from '../domain/problems.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
 import { completed, invalid, type Outcome, refusal } from './outcome.ts';
-import type { Clock, CustomerRepository, ResidueFinding, Signer } from './ports.ts';
+import type { Asker, Clock, CustomerRepository, ResidueFinding, Signer } from './ports.ts';
 import type { Caller } from './tenants.ts';
 
 /** What a deployment asserts of one erasure. Times are ISO 8601, UTC, with milliseconds. */
@@ -14,11 +14,11 @@ interface ErasureReceipt {
   readonly tenant: string;
   readonly customerUrn: CustomerUrn;
   readonly erasedAt: string;
-  /** The API key and the request that asked for it; both are in the log. */
+  /** The API key and the request that asked for it; both are in the log. `unknown` where the entry was lost with its keys. */
   readonly keyId: string;
   readonly requestId: string;
-  /** Fields that had a value and were rewritten or removed. */
-  readonly rewritten: readonly string[];
+  /** Fields that had a value and were rewritten or removed; null where that is not known any more. */
+  readonly rewritten: readonly string[] | null;
   /** What was kept, and on what ground. */
   readonly kept: readonly { readonly field: string; readonly ground: string }[];
   /** Whether the key under which the record was sealed is gone from the store of keys. */
@@ -28,6 +28,8 @@ interface ErasureReceipt {
     readonly scannedAt: string;
     readonly clean: boolean;
     readonly findings: readonly ResidueFinding[];
+    /** Where it could not look. */
+    readonly unseen: readonly string[];
   };
 }
 
@@ -54,12 +56,26 @@ export interface SubjectExport {
     readonly lastChangedAt: string;
     /** How often it was written. */
     readonly version: number;
+    /** The API key and the request that sent it first, and last. */
+    readonly storedBy?: Asker;
+    readonly changedBy?: Asker;
   };
+  /** What is made of the record and kept beside it, in words: it cannot be read back. */
+  readonly derived: readonly string[];
   /** Answers that are kept for repeats of a request: they name the customer by its URN alone. */
   readonly keptAnswers: readonly { readonly code: string; readonly keptUntil: string }[];
   /** The entry in the ledger of erasures, where there is one. */
-  readonly erasure?: { readonly erasedAt: string; readonly keyId: string; readonly requestId: string };
+  readonly erasure?: Asker & { readonly erasedAt: string; readonly rewritten?: readonly string[] };
 }
+
+/** Findings of the places where keys are begin with this. */
+const keysPlace = 'keys: data keys';
+const groundOfAnswers = 'Art. 6(1)(b) GDPR: a repeat of a request gets its first answer; holds code and URN alone';
+const derivedValues = [
+  'keyed digests (blind indexes) of the external identifier, the e-mail address and the phone number',
+  'a data key, under which the record is sealed; made when it was stored',
+  'keyed digests of requests with an Idempotency-Key, for 24 hours',
+];
 
 export const erasureFields = { urn: required(format('customerUrn', 'The CustomerUrn.')) } as const;
 
@@ -78,7 +94,9 @@ export function erasureUseCases({ repository, signer, world, clock }: Needs) {
   async function receipt(tenant: TenantId, urn: CustomerUrn): Promise<SignedReceipt | undefined> {
     const erasure = await repository.findErasure(tenant, urn);
     if (erasure === undefined) return undefined;
-    const findings = await repository.findResidue(tenant, urn);
+    const { findings, unseen } = await repository.findResidue(tenant, urn);
+    const stored = await repository.find(tenant, { urn });
+    const answers = await findKeptAnswers(tenant, urn);
     const receipt: ErasureReceipt = {
       receiptVersion: 1,
       tenant,
@@ -86,36 +104,42 @@ export function erasureUseCases({ repository, signer, world, clock }: Needs) {
       erasedAt: timestamp(erasure.erasedAt),
       keyId: erasure.keyId,
       requestId: erasure.requestId,
-      rewritten: erasure.rewritten,
-      kept: keptFields,
-      dataKeyDestroyed: findings.every(({ place, found }) => !place.startsWith('keys') || found === 0),
+      rewritten: erasure.rewritten ?? null,
+      kept: [
+        ...(stored ? keptOf(stored.customer) : []),
+        ...answers.map(({ keptUntil }) => ({
+          field: `answer to a repeated request, until ${keptUntil}`,
+          ground: groundOfAnswers,
+        })),
+      ],
+      dataKeyDestroyed: findings.every(({ place, found }) => !place.startsWith(keysPlace) || found === 0),
       residualScan: {
         scannedAt: timestamp(clock()),
         clean: findings.every(({ found }) => found === 0),
         findings,
+        unseen,
       },
     };
     const value = Buffer.from(signer.sign(JSON.stringify(receipt))).toString('base64url');
     return { receipt, signature: { algorithm: 'Ed25519', publicKey: publicKey(), value } };
   }
 
-  /** The receipt of an erasure, for the tenant. Answers INVALID_REQUEST, CUSTOMER_NOT_FOUND where nobody was erased. */
+  /** The receipt of an erasure, for the tenant. Answers INVALID_REQUEST, ERASURE_NOT_FOUND. */
   async function show({ tenant }: Caller, query: Readonly<Record<string, unknown>>): Promise<Outcome<SignedReceipt>> {
     const problems: Problem[] = [];
     const given = readPatch(erasureFields, { urn: query.urn }, '', world, problems);
     problems.push(...missing(erasureFields, merge(erasureFields, {}, given), ''));
     if (problems.length > 0) return invalid(onePerField(problems));
     const signed = await receipt(tenant.id, given.urn as CustomerUrn);
-    return signed === undefined ? refusal('CUSTOMER_NOT_FOUND') : completed(signed);
+    return signed === undefined ? refusal('ERASURE_NOT_FOUND') : completed(signed);
   }
 
   /** Everything that is held about one customer; undefined where there is none. */
   async function subjectExport(tenant: TenantId, urn: CustomerUrn): Promise<SubjectExport | undefined> {
     const stored = await repository.find(tenant, { urn });
     if (stored === undefined) return undefined;
-    const { customer, version } = stored;
+    const { customer, version, origin } = stored;
     const erasure = isAnonymized(customer) ? await repository.findErasure(tenant, urn) : undefined;
-    const kept = await repository.findKeptAnswers(tenant, urn);
     return {
       tenant,
       exportedAt: timestamp(clock()),
@@ -125,16 +149,27 @@ export function erasureUseCases({ repository, signer, world, clock }: Needs) {
         firstReceivedAt: customer.createdAt,
         lastChangedAt: customer.updatedAt,
         version,
+        ...origin,
       },
-      keptAnswers: kept.map(({ code, expiresAt }) => ({ code, keptUntil: timestamp(expiresAt) })),
+      derived: isAnonymized(customer) ? [] : derivedValues,
+      keptAnswers: await findKeptAnswers(tenant, urn),
       ...(erasure && {
         erasure: {
           erasedAt: timestamp(erasure.erasedAt),
           keyId: erasure.keyId,
           requestId: erasure.requestId,
+          ...(erasure.rewritten && { rewritten: erasure.rewritten }),
         },
       }),
     };
+  }
+
+  /** Those whose time is not over. */
+  async function findKeptAnswers(tenant: TenantId, urn: CustomerUrn) {
+    const kept = await repository.findKeptAnswers(tenant, urn);
+    return kept
+      .filter(({ expiresAt }) => expiresAt > clock())
+      .map(({ code, expiresAt }) => ({ code, keptUntil: timestamp(expiresAt) }));
   }
 
   /** The key that checks this deployment's receipts: base64url. */

@@ -18,11 +18,37 @@ export class DatabaseFailure extends Error {
 /** Milliseconds since 1970-01-01T00:00:00Z. */
 export type Clock = () => number;
 
+/** Who asked for a write: the API key, and the request by which the log knows it. */
+export interface Asker {
+  readonly keyId: string;
+  readonly requestId: string;
+}
+
+/** On what occasion a write is made. */
+export interface Occasion extends Asker {
+  /** See {@link Clock}. */
+  readonly now: number;
+}
+
 /** A customer as it is stored. `version` begins at 1 and grows by one with every change. */
 export interface StoredCustomer {
   readonly customer: Customer;
   readonly version: number;
+  /** Where the record came from (GDPR Art. 15(1)(g)); absent from an anonymised one, whose erasure says who asked for it. */
+  readonly origin?: Origin;
 }
+
+/** Who asked for the record to be stored, and for its last change where there was one. */
+export interface Origin {
+  readonly storedBy: Asker;
+  readonly changedBy?: Asker;
+}
+
+/** The origin of a record that is changed. */
+export const changedBy = (origin: Origin | undefined, { keyId, requestId }: Asker): Origin => {
+  const asker = { keyId, requestId };
+  return { storedBy: origin?.storedBy ?? asker, changedBy: asker };
+};
 
 export type CustomerReference = { readonly urn: CustomerUrn } | { readonly externalId: ExternalId };
 
@@ -65,18 +91,25 @@ export function keptAnswer(answer: WriteAnswer): KeptAnswer | undefined {
 }
 
 /** What the ledger says of one erasure. It outlives the record's backups and holds nothing personal. */
-export interface Erasure {
+export interface Erasure extends Asker {
   readonly urn: CustomerUrn;
-  /** When the data key was destroyed; see {@link Clock}. */
+  /** When the record became unreadable; see {@link Clock}. */
   readonly erasedAt: number;
-  /** The API key and the request that asked for it. */
-  readonly keyId: string;
-  readonly requestId: string;
-  /** Names of the fields that had a value and were rewritten or removed. */
-  readonly rewritten: readonly string[];
+  /**
+   * Names of the fields that had a value and were rewritten or removed; absent where that is not known any more: the
+   * record could not be read, or the entry was made anew from what was left of it.
+   */
+  readonly rewritten?: readonly string[];
 }
 
-/** What a look through one place (a table's column, an index, a store) found of a customer that was erased. */
+/** What a look for a customer that was erased found. */
+interface Residue {
+  readonly findings: readonly ResidueFinding[];
+  /** Places that are out of our sight, in words. */
+  readonly unseen: readonly string[];
+}
+
+/** What was found in one place: a table's column, an index, a store. */
 export interface ResidueFinding {
   readonly place: string;
   /** How many values are left that lead to the person; 0 after a complete erasure. */
@@ -98,7 +131,7 @@ export interface CustomerRepository extends ErasureRecords {
    * Stores a new customer under a URN that was never handed out before; the repository sets `customerUrn`.
    * Answers SUCCESS, the first conflict in the domain's order of precedence, or, with a key, IDEMPOTENCY_KEY_REUSED.
    */
-  add(tenant: TenantId, content: CustomerContent, now: number, key?: RequestKey): Promise<WriteAnswer>;
+  add(tenant: TenantId, content: CustomerContent, occasion: Occasion, key?: RequestKey): Promise<WriteAnswer>;
 
   /** The customer, or undefined. An anonymised one is found by its URN alone. */
   find(tenant: TenantId, by: CustomerReference): Promise<StoredCustomer | undefined>;
@@ -113,23 +146,22 @@ export interface CustomerRepository extends ErasureRecords {
     tenant: TenantId,
     by: CustomerReference,
     decide: (current: StoredCustomer | undefined) => Decision,
-    now: number,
+    occasion: Occasion,
     key?: RequestKey,
   ): Promise<WriteAnswer>;
 
   /**
    * Erases a customer: first makes its data unreadable for good (where it is sealed: destroys its key) and enters that
    * in the ledger, durably; then puts the anonymised record (`deletion.ts`) in its place. Whatever fails in between,
-   * nothing is readable from the first step on, and the next touch or start completes the rest. Answers SUCCESS, also
-   * for one that was erased before, which stays as it is; CUSTOMER_NOT_FOUND; with a key also IDEMPOTENCY_KEY_REUSED.
+   * nothing is readable from the first step on, and the next touch or start completes the rest. A record that cannot be
+   * read any more is erased as well. What is kept under Idempotency-Keys of its requests is reduced to code and URN: a
+   * repeat gets the answer whatever else it says. Answers SUCCESS, also for one that was erased before, which stays as it
+   * is; CUSTOMER_NOT_FOUND; with a key also IDEMPOTENCY_KEY_REUSED.
    */
-  erase(
-    tenant: TenantId,
-    by: CustomerReference,
-    request: Pick<Erasure, 'keyId' | 'requestId'>,
-    now: number,
-    key?: RequestKey,
-  ): Promise<WriteAnswer>;
+  erase(tenant: TenantId, by: CustomerReference, occasion: Occasion, key?: RequestKey): Promise<WriteAnswer>;
+
+  /** Removes answers whose time is over, of all tenants. To be called every few seconds. */
+  forgetExpiredAnswers(now: number): Promise<void>;
 }
 
 /** The part of {@link CustomerRepository} that answers for erasures. */
@@ -138,8 +170,8 @@ interface ErasureRecords {
   findErasure(tenant: TenantId, urn: CustomerUrn): Promise<Erasure | undefined>;
   /** Answers under an Idempotency-Key that name the customer: their codes, and until when they are kept. */
   findKeptAnswers(tenant: TenantId, urn: CustomerUrn): Promise<readonly { code: string; expiresAt: number }[]>;
-  /** Looks, now, through every place where something of the customer could be left. */
-  findResidue(tenant: TenantId, urn: CustomerUrn): Promise<readonly ResidueFinding[]>;
+  /** Looks, now, through every place of ours where something of the customer could be left. */
+  findResidue(tenant: TenantId, urn: CustomerUrn): Promise<Residue>;
 }
 
 /** Signs what a deployment asserts, so that it can be shown to others (Ed25519, RFC 8032). */
@@ -275,6 +307,8 @@ export interface Maintenance {
   backup(file: string): Promise<void>;
   /** Writes a copy of the keys and the ledger of erasures, in place of the previous copy, which is overwritten. */
   backupKeys(file: string): Promise<void>;
+  /** Rewrites the file of the records, so that nothing is left in its gaps. Writers wait meanwhile. */
+  compact(): Promise<void>;
   /** Wraps the keys by a new master key. */
   rotateMasterKey(): Promise<void>;
   /** How many records belong to other keys. */

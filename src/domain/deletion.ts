@@ -1,6 +1,5 @@
 import { anonymizedStatus, type ClaimedRegion, type Customer, customerFields } from './customer.ts';
 import { merge } from './fields.ts';
-import type { CustomerUrn } from './identity.ts';
 
 /**
  * What is left of a customer after deletion (GDPR Art. 17): a record in which nothing personal remains, while what
@@ -15,26 +14,35 @@ import type { CustomerUrn } from './identity.ts';
  * @param now ISO 8601, UTC, milliseconds
  */
 export function anonymize(customer: Customer, now: string): Customer {
-  return isAnonymized(customer) ? customer : anonymized(remainderOf(customer), now);
+  return isAnonymized(customer) ? customer : anonymized(customer, remainderOf(customer), now);
 }
 
-/** What of a customer outlives its deletion; none of it is personal by itself. */
+/** What of a customer outlives its deletion, beside its URN and the time of its making; none of it is personal by itself. */
 export interface Remainder {
-  readonly customerUrn: CustomerUrn;
-  readonly createdAt: string;
   readonly claimedRegion: ClaimedRegion;
   readonly legalType: Customer['legalType'];
   /** ISO 3166-1 alpha-2. */
   readonly billingCountry?: string;
 }
 
+/** In place of what remains of a record that can no longer be read: a country that ISO 3166-1 assigns to nobody. */
+export const unknownRemainder: Remainder = {
+  claimedRegion: { countryCode: 'ZZ', languageCode: 'en' },
+  legalType: 'Individual',
+};
+
 /** Why each of it is kept, in words for an auditor. */
-export const keptFields: readonly { readonly field: string; readonly ground: string }[] = [
+const keptFields: readonly { readonly field: string; readonly ground: string }[] = [
   {
     field: 'customerUrn',
     ground: 'Art. 17(3)(b) and (e) GDPR: contracts, invoices and payments are bound to it and must be kept',
   },
   { field: 'createdAt', ground: 'Art. 5(2) GDPR: shows for how long data was held' },
+  { field: 'updatedAt, anonymizedAt, version', ground: 'Art. 5(2) GDPR: shows when the data was erased' },
+  {
+    field: 'entry in the ledger of erasures',
+    ground: 'Art. 5(2) GDPR: shows that the data was erased, and keeps a restored copy from bringing it back',
+  },
   {
     field: 'claimedRegion',
     ground: 'Art. 17(3)(b) GDPR: place of supply for tax records; identifies nobody by itself',
@@ -46,21 +54,23 @@ export const keptFields: readonly { readonly field: string; readonly ground: str
   },
 ];
 
+/** What of it a record still has, and on what ground. */
+export const keptOf = ({
+  primaryBillingAddress: address,
+}: Pick<Customer, 'primaryBillingAddress'>): typeof keptFields =>
+  keptFields.filter(({ field }) => address !== undefined || !field.startsWith('primaryBillingAddress'));
+
 /** What would remain of a customer. */
-export function remainderOf(customer: Customer): Remainder {
-  const { customerUrn, createdAt, claimedRegion, legalType, primaryBillingAddress: address } = customer;
-  return {
-    customerUrn,
-    createdAt,
-    claimedRegion,
-    legalType,
-    ...(address && { billingCountry: address.countryCode }),
-  };
+export function remainderOf({ claimedRegion, legalType, primaryBillingAddress: address }: Customer): Remainder {
+  return { claimedRegion, legalType, ...(address && { billingCountry: address.countryCode }) };
 }
 
 /** The record of a customer that was deleted, from what remains alone. @param now when: ISO 8601, UTC, milliseconds */
-export function anonymized(remainder: Remainder, now: string): Customer {
-  const { customerUrn, createdAt, claimedRegion, legalType, billingCountry } = remainder;
+export function anonymized(
+  { customerUrn, createdAt }: Pick<Customer, 'customerUrn' | 'createdAt'>,
+  { claimedRegion, legalType, billingCountry }: Remainder,
+  now: string,
+): Customer {
   return {
     customerUrn,
     externalIdentifier: `anonymized-${customerUrn}`,
@@ -82,7 +92,7 @@ const noConsents = merge(customerFields.privacy.fields, {}, {}) as Customer['pri
 
 /** The names of the fields that deletion rewrites or removes, of those that have a value. */
 export function rewrittenFields(customer: Customer): string[] {
-  const rest = anonymized(remainderOf(customer), customer.updatedAt);
+  const rest = anonymize(customer, customer.updatedAt);
   return Object.keys(customerFields).filter((name) => {
     const before = customer[name as keyof Customer];
     return before !== undefined && JSON.stringify(before) !== JSON.stringify(rest[name as keyof Customer]);

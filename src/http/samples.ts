@@ -2,7 +2,7 @@
  * The published samples: examples of the documentation, and the requests of the Postman collection. Tests send the
  * requests and compare the answers.
  */
-import { keptFields } from '../domain/deletion.ts';
+import { keptOf } from '../domain/deletion.ts';
 
 const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
 const fields = {
@@ -62,12 +62,13 @@ export const samples = {
       keyId: 'f3kQ9xLw2bTn',
       requestId: '0b8e2f0c-6f1e-4c0e-9f77-1f0a6f0f6d11',
       rewritten: ['externalIdentifier', 'email', 'phoneNumber', 'firstName', 'lastName', 'status'],
-      kept: keptFields,
+      kept: keptOf(customer),
       dataKeyDestroyed: true,
       residualScan: {
         scannedAt: '2026-02-02T10:15:00.000Z',
         clean: true,
-        findings: [{ place: 'keys: data_keys', found: 0 }],
+        findings: [{ place: 'keys: data keys', found: 0 }],
+        unseen: ['copies that were made of the files: backups, snapshots, replicas'],
       },
     },
     signature: {

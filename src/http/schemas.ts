@@ -142,8 +142,9 @@ const signedReceiptSchema = Type.Unsafe<SignedReceipt>(
           erasedAt: timestampSchema,
           keyId: Type.String({ description: 'The API key that asked for it.' }),
           requestId: Type.String({ description: 'The request that asked for it.' }),
-          rewritten: Type.Array(Type.String(), {
-            description: 'Fields that had a value and were rewritten or removed.',
+          rewritten: Type.Union([Type.Array(Type.String()), Type.Null()], {
+            description:
+              'Fields that had a value and were rewritten or removed; null where that is not known any more.',
           }),
           kept: Type.Array(Type.Object({ field: Type.String(), ground: Type.String() }, closed), {
             description: 'What was kept, and on what legal ground.',
@@ -154,6 +155,7 @@ const signedReceiptSchema = Type.Unsafe<SignedReceipt>(
               scannedAt: timestampSchema,
               clean: Type.Boolean(),
               findings: Type.Array(Type.Object({ place: Type.String(), found: Type.Integer({ minimum: 0 }) }, closed)),
+              unseen: Type.Array(Type.String(), { description: 'Where it could not look.' }),
             },
             closed,
           ),
@@ -459,7 +461,7 @@ export const operations = {
         { description: 'The receipt.', example: { result: samples.erasure } },
       ),
       401: unauthorized,
-      ...refusals('wrapped', ['INVALID_REQUEST', 'CUSTOMER_NOT_FOUND'], brokenRules.erasure),
+      ...refusals('wrapped', ['INVALID_REQUEST', 'ERASURE_NOT_FOUND'], brokenRules.erasure),
     },
   },
 } as const;

@@ -53,8 +53,7 @@ t.test('keys of the live environment are marked as such', async (t) => {
 
 t.test('tables are for people', async (t) => {
   const at = ['--data-dir', t.testdir()];
-  t.match((await c2a(['tenant', 'list', ...at])).stdout, 'no tenants yet');
-  t.match((await c2a(['key', 'list', ...at])).stdout, 'no keys yet');
+  t.match(await c2a(['tenant', 'list', ...at]), { code: 1, stderr: /there is no data in/ });
   await c2a(['tenant', 'add', 'acme', '--channel', 'CARD', ...at]);
   const { stdout } = await c2a(['key', 'issue', 'acme', ...at]);
   t.match(stdout, /^sk_dev_\w{38}\n\(key \w{12}, shown once\)\n$/);

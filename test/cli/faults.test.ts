@@ -142,8 +142,7 @@ const faults: Record<string, Fault> = {
     begin: (_, path) => damage(path),
     cause: /SQLITE_CORRUPT/,
     reads: '500 SQL_DATABASE_FAILURE',
-    // The probe's own table is sound.
-    ready: 200,
+    ready: 503,
   },
 };
 
@@ -161,14 +160,15 @@ for (const [name, { folder, begin, cause, reads, ready }] of Object.entries(faul
     const mend = begin(server, join(dataDir, 'customers.db'));
     // All in one batch, or in several: none is stored, each is told.
     const refused = Promise.all(['c', 'd', 'e'].map(store));
-    const readiness = status('/readyz');
     t.same(await Promise.all(['a', 'b'].map(info)), [reads, reads], 'what was acknowledged');
     t.equal(await status('/healthz'), 200);
     t.same(await refused, Array(3).fill('500 SQL_DATABASE_FAILURE'));
-    t.equal(await readiness, ready);
+    // It asks once a second at most.
+    await delay(1_100);
+    t.equal(await status('/readyz'), ready);
 
     mend();
-    await delay(1_100);
+    for (let turn = 0; turn < 30 && (await status('/readyz')) !== 200; turn += 1) await delay(500);
     t.equal(await status('/readyz'), 200);
     t.equal(await store('c'), '200 SUCCESS');
     const expected: Record<string, string> = {
@@ -205,8 +205,8 @@ t.test('a disk that is full when it is told to stop does not keep it from stoppi
   const since = Date.now();
   const { code, stderr } = await within('the exit', server.stop(), patienceMs);
   t.ok(Date.now() - since < 5_000, `${Date.now() - since} ms`);
-  t.equal(code, 1, 'not everything was written down');
-  t.match(stderr, /c2a: .*(disk I\/O error|full)/);
+  t.equal(code, 0, 'what was acknowledged is in the log of the database, and nothing else matters');
+  t.match(stderr, /the use of keys was not recorded/);
   const again = await startServer(t, dataDir, server.credentials);
   t.equal(await again.info('a'), '200 SUCCESS');
   t.equal((await again.stop()).code, 0);
@@ -214,7 +214,7 @@ t.test('a disk that is full when it is told to stop does not keep it from stoppi
 
 /** Without them nothing else would be looked at. */
 const withKeys = (folder: string): string => {
-  writeFileSync(join(folder, 'keys.db'), '');
+  withRawSqlite(join(folder, 'keys.db'), (database) => database.exec('CREATE TABLE x (y)'));
   return folder;
 };
 

@@ -20,7 +20,7 @@ interface Wanted {
 async function start(t: Test, ...wanted: readonly Wanted[]) {
   const dataDir = t.testdir();
   const at = ['--data-dir', dataDir];
-  const { tenants, close } = await openServices({ ...readConfig({}, {}), dataDir });
+  const { tenants, close } = await openServices({ ...readConfig({}, {}), dataDir }, { mayCreate: true });
   await tenants.addTenant(tenantId('acme'), {});
   const keys = [];
   for (const { role = 'full', revoked, ...key } of wanted) {

@@ -8,6 +8,7 @@ import type { CustomerContent } from '../../src/domain/customer.ts';
 import { anonymize } from '../../src/domain/deletion.ts';
 import type { Conflict } from '../../src/domain/identity.ts';
 import {
+  asker,
   atOnce,
   byExternalId,
   byUrn,
@@ -91,6 +92,7 @@ export function customerRepositoryContract(t: Test, open: OpenRepository): void 
         updatedAt: '2026-01-15T12:00:00.000Z',
       },
       version: 1,
+      origin: { storedBy: asker },
     });
   });
 
@@ -273,6 +275,7 @@ export function customerRepositoryContract(t: Test, open: OpenRepository): void 
       t.strictSame(after, {
         customer: { ...stored.customer, firstName: name, updatedAt: '2026-01-15T12:00:00.001Z' },
         version: index + 2,
+        origin: { storedBy: asker, changedBy: asker },
       });
       t.strictSame(await acme.find(by), after);
     }
@@ -533,6 +536,39 @@ export function customerRepositoryContract(t: Test, open: OpenRepository): void 
       t.equal((await acme.add('crm-2', { email: 'new@example.com' })).code, 'SUCCESS');
     });
   }
+
+  holds(
+    'an answer that is kept for a request about an erased customer says no more what was asked',
+    async (t, acme, repository) => {
+      const { by, customer } = await acme.has('crm-1', { email }, { key: key('store') });
+      await acme.change(by, overwrite({ firstName: 'Jane' }), { key: key('change') });
+      const requests = async () => {
+        const { findings } = await repository.findResidue(tenantId('acme'), customer.customerUrn);
+        return findings.find(({ place }) => place.endsWith('digests of requests'))?.found;
+      };
+      t.equal(await requests(), 2);
+      await acme.forget(by, { key: key('erase') });
+      t.equal(await requests(), 0);
+      for (const name of ['store', 'change', 'erase']) {
+        const again = await acme.add('crm-1', { email }, { key: key(name, 'whatever it was') });
+        t.match(again, { code: 'SUCCESS', stored: { customer: { status: 'Anonymized' } }, repeated: true }, name);
+      }
+      t.equal((await repository.findKeptAnswers(tenantId('acme'), customer.customerUrn)).length, 3);
+    },
+  );
+
+  holds('answers whose time is over are removed, of all tenants, and no others', async (t, acme, repository) => {
+    const globex = tenantOf(repository, tenantId('globex'));
+    const first = await acme.has('crm-1', {}, { key: key('k') });
+    const theirs = await globex.has('crm-1', {}, { key: key('k') });
+    const later = await acme.has('crm-2', {}, { key: key('l', 'a request', noon + 2 * second) });
+    const kept = async (tenant: string, { customer }: typeof first) =>
+      (await repository.findKeptAnswers(tenantId(tenant), customer.customerUrn)).length;
+    await repository.forgetExpiredAnswers(noon + second - 1);
+    t.equal(await kept('acme', first), 1);
+    await repository.forgetExpiredAnswers(noon + second);
+    t.same([await kept('acme', first), await kept('globex', theirs), await kept('acme', later)], [0, 0, 1]);
+  });
 
   holds('neither a failure nor a refusal touches the writes that are made in the same turn', async (t, acme) => {
     const { by } = await acme.has('crm-0', { email, firstName: 'Jane' });

@@ -26,6 +26,7 @@ function failing(error: () => Error): CustomerRepository {
     find: fail,
     change: fail,
     erase: fail,
+    forgetExpiredAnswers: fail,
     findErasure: fail,
     findKeptAnswers: fail,
     findResidue: fail,

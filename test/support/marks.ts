@@ -37,8 +37,8 @@ function markedValue(name: string, field: Field, index: number): unknown {
 
 /** What names a person, as it was submitted and in its canonical form. */
 export const personalMarks = [mark, '+49 170 555', '49170555'];
-/** Everything else that was submitted, save what outlives deletion: the legal type and countries. */
-export const allMarks = [...personalMarks, 'Unspecified', 'Blocked', 'emailConsent'];
+/** Everything else that was submitted, what outlives deletion included; codes of two letters are too short to look for. */
+export const allMarks = [...personalMarks, 'Unspecified', 'Blocked', 'emailConsent', 'Corporate', 'countryCode'];
 
 /** Every mark that bytes hold, in plain or in an encoding that hides it from the eye alone. */
 export function marksIn(bytes: Buffer | string, marks: readonly string[] = allMarks): string[] {

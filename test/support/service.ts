@@ -66,7 +66,7 @@ export async function startService(test: Test, options: Options = {}) {
   const read = () => clock.now;
   const place = { storage, dataDir, databaseUrl, environment };
   const config = { ...readConfig({}, {}), maxEventLoopDelayMs: 0, ...options.config, ...place };
-  const composed = await openServices(config, read);
+  const composed = await openServices(config, { mayCreate: true, clock: read });
   const services: Services = repository
     ? {
         ...composed,

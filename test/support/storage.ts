@@ -7,8 +7,9 @@ import type { Test } from 'tap';
 import { referenceData } from '../../src/adapters/reference-data.ts';
 import { type SqlCustomers, sqlCustomers } from '../../src/adapters/sql/customers.ts';
 import type { SqlDatabase } from '../../src/adapters/sql/database.ts';
+import type { Migrations } from '../../src/adapters/sql/migrations.ts';
 import { openPostgres } from '../../src/adapters/sql/postgres.ts';
-import { openSqlite } from '../../src/adapters/sql/sqlite.ts';
+import { openSqlite, sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
 import { sqlTenants } from '../../src/adapters/sql/tenants.ts';
 import { unlockVault } from '../../src/adapters/sql/vault-keys.ts';
 import type { Vault } from '../../src/adapters/vault.ts';
@@ -87,6 +88,9 @@ export const requestKey = (name: string, request: string, expiresAt: number): Re
   expiresAt,
 });
 
+/** Who asks for everything that tests write. */
+export const asker = { keyId: 'key', requestId: 'request' };
+
 interface When {
   readonly now?: number;
   readonly key?: RequestKey;
@@ -95,12 +99,12 @@ interface When {
 /** A repository as one tenant uses it, at noon unless it says otherwise. */
 export function tenantOf(repository: CustomerRepository, tenant: TenantId = tenantId('acme')) {
   const change = (by: CustomerReference, decide: Decide, { now = noon, key }: When = {}) =>
-    repository.change(tenant, by, decide, now, key);
+    repository.change(tenant, by, decide, { ...asker, now }, key);
   const add = (externalId: string, fields: Fields = {}, { now = noon, key }: When = {}) =>
-    repository.add(tenant, content(externalId, fields), now, key);
+    repository.add(tenant, content(externalId, fields), { ...asker, now }, key);
 
   const forget = (by: CustomerReference, { now = noon + 1, key }: When = {}) =>
-    repository.erase(tenant, by, { keyId: 'key', requestId: 'request' }, now, key);
+    repository.erase(tenant, by, { ...asker, now }, key);
 
   return {
     add,
@@ -135,11 +139,12 @@ export const atOnce = <Result>(times: number, call: (index: number) => Promise<R
 export const newFolder = (t: Test): string => join(t.testdir({}), 'data');
 
 /** Opens a data folder as the program does. */
-export async function openFolder(dataDir: string) {
+export async function openFolder(dataDir: string, all?: Migrations) {
   mkdirSync(dataDir, { recursive: true });
-  const database = await openSqlite(dataDir, noTelemetry);
+  const database = await openSqlite({ files: sqliteFiles(dataDir), mayCreate: true }, noTelemetry);
   try {
-    const vault = await unlockVault({ database, masterKeyFile: join(dataDir, 'master.key') });
+    const masterKeyFile = join(dataDir, 'master.key');
+    const vault = await unlockVault({ database, masterKeyFile, mayCreate: true, ...(all && { all }) });
     const repository = sqlCustomers({ database, vault, world, partition: '00' });
     await repository.reconcile();
     return { database, vault, repository };
@@ -150,10 +155,11 @@ export async function openFolder(dataDir: string) {
 }
 
 /** Opens a PostgreSQL database as the program does, with a master key of the test's own; it is closed with the test. */
-export async function connectPostgres(t: Test, url: string) {
+export async function connectPostgres(t: Test, url: string, all?: Migrations) {
   masterKeys.set(url, masterKeys.get(url) ?? join(t.testdir({}), 'master.key'));
-  const database = await openPostgres({ url, poolSize: 10, timeoutMs: 5_000 }, noTelemetry);
-  const vault = await unlockVault({ database, masterKeyFile: masterKeys.get(url) as string });
+  const database = openPostgres({ url, poolSize: 10, timeoutMs: 5_000 }, noTelemetry);
+  const masterKeyFile = masterKeys.get(url) as string;
+  const vault = await unlockVault({ database, masterKeyFile, mayCreate: true, ...(all && { all }) });
   const repository = sqlCustomers({ database, vault, world, partition: '00' });
   await repository.reconcile();
   return closing(t, { database, vault, repository });
@@ -162,8 +168,8 @@ export async function connectPostgres(t: Test, url: string) {
 const masterKeys = new Map<string, string>();
 
 /** Opens a data folder; it is closed with the test if not before. */
-export async function connectSqlite(t: Test, dataDir: string) {
-  return closing(t, await openFolder(dataDir));
+export async function connectSqlite(t: Test, dataDir: string, all?: Migrations) {
+  return closing(t, await openFolder(dataDir, all));
 }
 
 function closing<Database extends SqlDatabase>(

@@ -89,7 +89,7 @@ t.test('without the right one nothing starts, the refusal names the setting, and
 
 t.test('a folder that cannot be written to is a plain error', async (t) => {
   const { command } = deployment(t);
-  const { code, stderr } = await command('tenant', 'list', '--master-key-file', '/nowhere/master.key');
+  const { code, stderr } = await command('tenant', 'add', 'acme', '--master-key-file', '/nowhere/master.key');
   t.match({ code, stderr }, { code: 1, stderr: /^c2a: .*\/nowhere\/master\.key/ });
 });
 

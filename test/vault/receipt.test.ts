@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { erasureCommands } from '../../src/adapters/cli/erasure-commands.ts';
-import { ephemeralVault } from '../../src/adapters/vault.ts';
+import { ephemeralVault, type Vault } from '../../src/adapters/vault.ts';
 import { deployment } from '../support/deployment.ts';
 import { c2a } from '../support/process.ts';
 
@@ -14,7 +14,7 @@ const jane = {
 };
 
 /** Runs `verify-receipt` in this process, which is quicker: what it prints, or the message of its refusal. */
-async function verify(file: string, receipt: unknown, publicKey?: string): Promise<unknown> {
+async function verify(file: string, receipt: unknown, publicKey: string | undefined): Promise<unknown> {
   writeFileSync(file, typeof receipt === 'string' ? receipt : JSON.stringify(receipt));
   let printed: unknown;
   const unused = () => Promise.reject(new Error('needs no data'));
@@ -32,6 +32,12 @@ async function verify(file: string, receipt: unknown, publicKey?: string): Promi
     () => printed,
     (error: Error) => error.message,
   );
+}
+
+/** A receipt as somebody else would make it. */
+function signedBy(vault: Vault, receipt: object): object {
+  const value = vault.sign(JSON.stringify(receipt)).toString('base64url');
+  return { receipt, signature: { algorithm: 'Ed25519', publicKey: vault.publicKey.toString('base64url'), value } };
 }
 
 /** A deployment with a server, in which Jane was erased and Joan was not. */
@@ -71,16 +77,16 @@ t.test('a receipt says who was erased, when, by whom, what was rewritten and tha
 });
 
 t.test('a receipt is valid as the API answered it, as the command printed it, and nothing else is', async (t) => {
-  const { server, urn, command, serve, beside } = await erasedJane(t);
+  const { server, urn, joan, command, serve, beside } = await erasedJane(t);
   const file = beside('receipt.json');
   const overHttp = (await server.receipt(urn)).body;
   const printed = (await command('erasure-receipt', urn, '--tenant', 'acme')).value;
   const { receipt, signature } = printed;
   const { publicKey } = signature;
   for (const genuine of [overHttp, overHttp.result, printed, JSON.stringify(printed, null, 2)]) {
-    t.match(await verify(file, genuine), { valid: true, publicKey, customerUrn: urn });
-    t.match(await verify(file, genuine, publicKey), { valid: true });
+    t.match(await verify(file, genuine, publicKey), { valid: true, publicKey, customerUrn: urn });
   }
+  t.match(await verify(file, printed, undefined), /--public-key is needed/, 'whose it is, it cannot say itself');
   t.match(await command('verify-receipt', file).then(({ code }) => code), 2, 'it takes no data folder');
   t.equal((await c2a(['verify-receipt', file, '--public-key', publicKey])).code, 0);
 
@@ -92,15 +98,15 @@ t.test('a receipt is valid as the API answered it, as the command printed it, an
     'another order': { receipt: Object.fromEntries(Object.entries(receipt).reverse()), signature },
     'another signature': { receipt, signature: { ...signature, value: overHttp.result.signature.value } },
     'no signature at all': { receipt, signature: { ...signature, value: '' } },
-    'another key': { receipt, signature: { ...signature, publicKey: other } },
+    'signed by another': signedBy(ephemeralVault(), { ...receipt, customerUrn: joan }),
   };
   for (const [name, receipt] of Object.entries(forged)) {
-    t.match(await verify(file, receipt), /not what was signed/, name);
+    t.match(await verify(file, receipt, publicKey), /not what was signed/, name);
   }
   t.match(await verify(file, printed, other), /another key signed it/, 'not of the deployment that was expected');
   t.equal((await c2a(['verify-receipt', file, '--public-key', other])).code, 1);
   for (const text of ['', 'hello', '{}', 'null', '{"receipt":{},"signature":{}}']) {
-    t.match(await verify(file, text), /is not a receipt/, `${text} is none`);
+    t.match(await verify(file, text, publicKey), /is not a receipt/, `${text} is none`);
   }
 
   t.equal((await command('keys', 'rotate-master')).code, 0);
@@ -116,7 +122,7 @@ t.test('there is no receipt for who was not erased, nor for another tenant', asy
   const { key } = (await command('key', 'issue', 'other')).value;
   const asOther = { headers: { 'x-tn': 'other', 'x-api-key': key } };
   const path = `/api/c2a/customer/erasure?urn=`;
-  t.match(await server.receipt(joan), { status: 404, body: { status: { messageCode: 'CUSTOMER_NOT_FOUND' } } });
+  t.match(await server.receipt(joan), { status: 404, body: { status: { messageCode: 'ERASURE_NOT_FOUND' } } });
   t.equal((await server.receipt('cu.00.999')).status, 404);
   t.equal((await server.receipt('nonsense')).status, 400);
   t.equal((await server.ask(path + urn, asOther)).status, 404);
@@ -140,7 +146,7 @@ t.test('an export holds all there is about a person, and after the erasure only 
   const { body } = await server.post(
     'store',
     { customer: jane, claimedRegion: { countryCode: 'DE', languageCode: 'de' } },
-    { 'idempotency-key': 'k-1' },
+    { 'idempotency-key': 'k-1', 'x-request-id': 'first-request' },
   );
   const record = body.result;
   const exported = () => command('subject-export', record.customerUrn, '--tenant', 'acme');
@@ -150,14 +156,24 @@ t.test('an export holds all there is about a person, and after the erasure only 
   t.same(before.value.record, record);
   t.match(before.value, {
     tenant: 'acme',
-    provenance: { firstReceivedAt: record.createdAt, lastChangedAt: record.updatedAt, version: 1 },
+    provenance: {
+      firstReceivedAt: record.createdAt,
+      lastChangedAt: record.updatedAt,
+      version: 1,
+      storedBy: { keyId: /^\w{12}$/, requestId: 'first-request' },
+    },
+    derived: [/digests/, /data key/, /digests/],
     keptAnswers: [{ code: 'SUCCESS', keptUntil: String }],
   });
   t.notOk('erasure' in before.value);
 
   await server.forget(record.customerUrn);
   const after = await exported();
-  t.match(after.value, { record: { status: 'Anonymized' }, erasure: { erasedAt: String, keyId: String } });
+  t.match(after.value, {
+    record: { status: 'Anonymized' },
+    derived: [],
+    erasure: { erasedAt: String, keyId: String, rewritten: ['externalIdentifier', 'email'] },
+  });
   t.notMatch(JSON.stringify(after.value), /jane|Hauptstra/i);
   t.equal((await command('subject-export', 'cu.00.999', '--tenant', 'acme')).code, 1);
   t.equal((await command('subject-export', record.customerUrn, '--tenant', 'other')).code, 1);

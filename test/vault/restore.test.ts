@@ -1,15 +1,26 @@
 /** Copies: what they hold, what may be put back, and that nobody who was erased comes back with them. */
-import { copyFileSync, linkSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  copyFileSync,
+  linkSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
-import { restoreSqlite } from '../../src/adapters/sql/restore.ts';
 import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
-import { openServices, restoreBackup } from '../../src/compose.ts';
+import { DatabaseFailure } from '../../src/application/ports.ts';
+import { openServices, restoreFile } from '../../src/compose.ts';
 import { readConfig } from '../../src/config.ts';
+import { type CustomerUrn, parseCustomerUrn } from '../../src/domain/identity.ts';
 import { filesOf, occurrences, wrappedKeys } from '../support/bytes.ts';
 import { deployment } from '../support/deployment.ts';
-import { atOnce, byExternalId, byUrn, connectSqlite, newFolder, tenantOf, withRawSqlite } from '../support/storage.ts';
+import { atOnce, byUrn, connectSqlite, newFolder, tenantId, tenantOf, withRawSqlite } from '../support/storage.ts';
 
+const urnOf = (text: string) => parseCustomerUrn(text) as CustomerUrn;
 const configOf = (dataDir: string) => readConfig({}, { C2A_DATA_DIR: dataDir });
 
 /** Does something with the files of a data folder, as a command does. */
@@ -17,7 +28,7 @@ async function maintain<Result>(
   dataDir: string,
   use: (maintenance: Awaited<ReturnType<typeof openServices>>['maintenance']) => Promise<Result>,
 ): Promise<Result> {
-  const services = await openServices(configOf(dataDir));
+  const services = await openServices(configOf(dataDir), { mayCreate: false });
   try {
     return await use(services.maintenance);
   } finally {
@@ -35,9 +46,16 @@ async function backedUp(t: Test, customers = 3, dataDir = newFolder(t)) {
   return { dataDir, backup };
 }
 
+const restore = (dataDir: string, backup: string) => restoreFile(configOf(dataDir), 'data', backup, false);
+const restoreKeys = (dataDir: string, copy: string) => restoreFile(configOf(dataDir), 'keys', copy, false);
+
+/** What lies in the folder beside the files that belong there. */
+const leftIn = (dataDir: string): string[] =>
+  readdirSync(dataDir).filter((name) => !/^(customers|keys)\.db$|^master\.key$/.test(name));
+
 /** Puts a backup in the place of the records. */
 const ways: Record<string, (dataDir: string, backup: string) => unknown> = {
-  'the restore command': (dataDir, backup) => restoreBackup(configOf(dataDir), backup),
+  'the restore command': restore,
   'plainly copying the file': (dataDir, backup) => copyFileSync(backup, sqliteFiles(dataDir).data),
 };
 
@@ -105,7 +123,7 @@ t.test('the restore command says how many were erased again', async (t) => {
   for (const urn of ['cu.00.1', 'cu.00.2']) await tenantOf(repository).forget(byUrn(urn));
   await close();
   const { code, value } = await deployment(t, dataDir).command('restore', backup);
-  t.match({ code, value }, { code: 0, value: { file: backup, erasedAgain: 2, unreadable: 0 } });
+  t.same({ code, value }, { code: 0, value: { file: backup, erasedAgain: 2, unreadable: 0, keptKeys: true } });
   t.equal(await maintain(dataDir, async ({ erasedAgain }) => erasedAgain), 0, 'once');
   t.equal(statSync(sqliteFiles(dataDir).data).mode & 0o777, 0o600);
 });
@@ -141,13 +159,15 @@ t.test('what is no sound backup of ours is refused, and nothing is touched', asy
       sql('CREATE TABLE erasures (urn TEXT)');
     },
     'the store of keys': () => copyFileSync(sqliteFiles(dataDir).keys, file),
+    'with a log beside it': () => writeFileSync(`${file}-wal`, 'a log'),
     'of a newer version': () => sql('UPDATE data_version SET version = 99, oldest = 99'),
   };
   for (const [name, make] of Object.entries(bad)) {
     copyFileSync(backup, file);
+    rmSync(`${file}-wal`, { force: true });
     make();
     const before = filesOf(dataDir);
-    t.throws(() => restoreSqlite(dataDir, file), name);
+    await t.rejects(restore(dataDir, file), name);
     t.same(filesOf(dataDir), before, `${name}: no file was touched`);
   }
 });
@@ -176,26 +196,66 @@ t.test('without the keys nothing starts or is restored, and the records stay as 
   t.same(filesOf(dataDir), before);
 });
 
-t.test('records of another deployment are reported as unreadable, and none is anonymised', async (t) => {
-  const theirs = await backedUp(t, 3);
-  for (const [name, customers] of Object.entries({ fewer: 1, more: 5 })) {
-    const { dataDir } = await backedUp(t, customers, `${theirs.dataDir}-${name}`);
-    restoreSqlite(dataDir, theirs.backup);
-    t.same(
-      await maintain(dataDir, async ({ erasedAgain, countUnreadable }) => [erasedAgain, await countUnreadable()]),
-      [0, 3],
-      `where we have ${name} customers than they`,
-    );
-    withRawSqlite(sqliteFiles(dataDir).data, (raw) => {
-      t.equal(raw.prepare('SELECT count(*) FROM customers WHERE anonymized_at IS NULL').pluck().get(), 3);
-    });
-    const acme = tenantOf((await connectSqlite(t, dataDir)).repository);
-    await t.rejects(acme.find(byUrn('cu.00.2')), 'they are a failure');
-    t.equal(await acme.find(byExternalId('crm-1')), undefined, 'and found by no name');
+t.test('records of another deployment are refused, an empty one of theirs too, and nothing is touched', async (t) => {
+  for (const customers of [0, 3]) {
+    const theirs = await backedUp(t, customers);
+    const { dataDir } = await backedUp(t, 2, `${theirs.dataDir}-ours`);
+    const before = filesOf(dataDir);
+    await t.rejects(restore(dataDir, theirs.backup), { message: /another deployment/ });
+    t.same(filesOf(dataDir), before);
   }
-  const { dataDir } = await backedUp(t, 2, `${theirs.dataDir}-ours`);
+});
+
+t.test('what the keys of now could not read is refused, unless it is forced', async (t) => {
+  const { dataDir, backup } = await backedUp(t, 3);
+  withRawSqlite(sqliteFiles(dataDir).keys, (raw) => raw.exec('DELETE FROM data_keys WHERE number = 2'));
   const { command } = deployment(t, dataDir);
-  t.match(await command('restore', theirs.backup), { code: 1, value: { unreadable: 3 }, stderr: /other keys/ });
+  const before = filesOf(dataDir);
+  t.match(await command('restore', backup), { code: 1, stderr: /1 records could not be read .* nothing was replaced/ });
+  t.same(filesOf(dataDir), before);
+  t.match(await command('restore', backup, '--force'), { code: 0, value: { unreadable: 1 } });
+  const acme = tenantOf((await connectSqlite(t, dataDir)).repository);
+  await t.rejects(acme.find(byUrn('cu.00.2')), DatabaseFailure, 'it is a failure');
+  t.equal((await acme.forget(byUrn('cu.00.2'))).code, 'SUCCESS', 'which can be erased all the same');
+});
+
+t.test('with a wrong master key nothing is replaced, so that a second try finds all that there was', async (t) => {
+  const { dataDir, backup } = await backedUp(t);
+  await tenantOf((await connectSqlite(t, dataDir)).repository).has('late');
+  const masterKey = join(dataDir, 'master.key');
+  const right = readFileSync(masterKey);
+  writeFileSync(masterKey, '0'.repeat(64));
+  await t.rejects(restore(dataDir, backup), { message: /master key is not the one|stop it first/ });
+  t.same(
+    leftIn(dataDir).filter((name) => /replaced|restoring/.test(name)),
+    [],
+  );
+  writeFileSync(masterKey, right);
+});
+
+t.test('what was there before a restore stays under a name of its own, also after the next one', async (t) => {
+  const { dataDir, backup } = await backedUp(t);
+  await restore(dataDir, backup);
+  await restore(dataDir, backup);
+  const kept = leftIn(dataDir);
+  t.equal(kept.length, 2);
+  for (const name of kept) t.match(name, /^customers\.db\.replaced-\d+T\d+$/);
+
+  const { repository } = await connectSqlite(t, dataDir);
+  await tenantOf(repository).forget(byUrn('cu.00.1'));
+  const { findings } = await repository.findResidue(tenantId('acme'), urnOf('cu.00.1'));
+  const found = findings.filter(({ found }) => found > 0).map(({ place }) => place);
+  t.same(found.toSorted(), kept.toSorted(), 'and a receipt says that they hold who was erased since');
+});
+
+t.test('a restore that was killed leaves nothing that the next one would take for its own', async (t) => {
+  const { dataDir, backup } = await backedUp(t);
+  for (const suffix of ['', '-wal', '-shm', '-journal']) {
+    writeFileSync(`${sqliteFiles(dataDir).data}.restoring${suffix}`, 'left by a restore that was killed');
+  }
+  await restore(dataDir, backup);
+  t.equal(leftIn(dataDir).length, 1);
+  t.ok(await tenantOf((await connectSqlite(t, dataDir)).repository).find(byUrn('cu.00.3')));
 });
 
 t.test('a copy of the keys overwrites the previous one, and is for its owner alone', async (t) => {
@@ -220,8 +280,12 @@ t.test('a copy of the keys overwrites the previous one, and is for its owner alo
 });
 
 t.test('a copy of the keys never takes the place of anything else', async (t) => {
-  const { dataDir, backup } = await backedUp(t);
-  const files = [...Object.values(sqliteFiles(dataDir)), join(dataDir, 'master.key'), backup];
+  const theirs = await backedUp(t);
+  const { dataDir, backup } = await backedUp(t, 2, `${theirs.dataDir}-ours`);
+  const { keys, data } = sqliteFiles(dataDir);
+  const secondName = `${dataDir}.second-name`;
+  linkSync(keys, secondName);
+  const files = [keys, data, secondName, sqliteFiles(theirs.dataDir).keys, join(dataDir, 'master.key'), backup];
   const before = files.map((file) => readFileSync(file));
   for (const file of files) {
     await t.rejects(
@@ -234,6 +298,55 @@ t.test('a copy of the keys never takes the place of anything else', async (t) =>
     files.map((file) => readFileSync(file)),
     before,
   );
+});
+
+t.test('no command but serve and tenant add makes a deployment where there is none', async (t) => {
+  const { dataDir, command, beside } = deployment(t);
+  for (const words of [
+    ['tenant', 'list'],
+    ['backup', beside('backup.db')],
+    ['backup-keys', beside('keys.db')],
+    ['keys', 'rotate-master'],
+  ]) {
+    t.match(await command(...words), { code: 1, stderr: /there is no data in/ }, words.join(' '));
+  }
+  t.notOk(readdirSync(dirname(dataDir)).includes(basename(dataDir)));
+});
+
+t.test('keys that are put back with the server stopped, after a crash too, open what they opened', async (t) => {
+  const { serve, command, beside } = deployment(t);
+  const copy = beside('keys.copy');
+  const server = await serve();
+  const early = await atOnce(20, (index) => server.has({ externalIdentifier: `early-${index}` }));
+  t.equal((await command('backup-keys', copy)).code, 0);
+  t.match(await command('restore-keys', copy), { code: 1, stderr: /stop it first/ });
+  await server.stop('SIGKILL');
+  t.match(await command('restore-keys', copy), { code: 0, value: { erasedAgain: 0, unreadable: 0 } });
+  const again = await serve();
+  for (const urn of early) t.equal((await again.info({ urn })).status, 200);
+  await again.has({ externalIdentifier: 'late' });
+  await again.stop();
+  t.match(await command('restore-keys', copy), { code: 1, stderr: /1 records could not be read/ }, 'too old a copy');
+});
+
+t.test('keys that are older than the records do not revive whom the records know to be erased', async (t) => {
+  const { dataDir } = await backedUp(t);
+  const copy = `${dataDir}.keys`;
+  await maintain(dataDir, ({ backupKeys }) => backupKeys(copy));
+  const { repository, close } = await connectSqlite(t, dataDir);
+  await tenantOf(repository).forget(byUrn('cu.00.1'));
+  await close();
+  await restoreKeys(dataDir, copy);
+  const reopened = await connectSqlite(t, dataDir);
+  t.equal(wrappedKeys(dataDir).length, 2, 'the key that came back is destroyed again');
+  t.match(await reopened.repository.findErasure(tenantId('acme'), urnOf('cu.00.1')), { keyId: 'unknown' });
+  const { findings } = await reopened.repository.findResidue(tenantId('acme'), urnOf('cu.00.1'));
+  t.same(
+    findings.filter(({ place, found }) => found > 0 && !place.includes('replaced')),
+    [],
+  );
+  await reopened.close();
+  t.equal(await maintain(dataDir, async ({ erasedAgain }) => erasedAgain), 0, 'and both sides count the same');
 });
 
 t.test('a key that was revoked since the backup stays revoked', async (t) => {

@@ -109,11 +109,11 @@ t.test('the parts of a digest cannot run into each other', async () => {
   );
 });
 
-t.test('an entry of the ledger opens under its own hash alone', async (t) => {
-  const hash = vault.ledgerHash(owner);
-  const sealed = vault.sealLedger('erased', hash);
-  t.equal(vault.openLedger(sealed, hash), 'erased');
-  t.throws(() => vault.openLedger(sealed, vault.ledgerHash('acme cu.00.2')));
+t.test('what outlives a data key opens in its own context alone', async (t) => {
+  const sealed = vault.sealLasting('erased', 'an entry');
+  t.equal(vault.openLasting(sealed, 'an entry'), 'erased');
+  t.throws(() => vault.openLasting(sealed, 'another entry'));
+  t.throws(() => ephemeralVault().openLasting(sealed, 'an entry'));
 });
 
 t.test('the roots open under their master key, which is wiped, and make the same vault every time', async (t) => {

@@ -58,7 +58,7 @@ const tenantCommands: readonly Command[] = [
     async run(context) {
       const tenant = tenantArgument(context);
       const settings = tenantSettings(context.options);
-      const { tenants } = await context.open();
+      const { tenants } = await context.open('create');
       if (!(await tenants.addTenant(tenant, settings))) throw new CommandError(`tenant ${tenant} exists already`);
       const made = (await tenants.listTenants()).find(({ id }) => id === tenant) as Tenant;
       context.print(tenantView(made), `tenant ${tenant} added; give it a key: c2a key issue ${tenant}`);

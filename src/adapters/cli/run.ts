@@ -18,10 +18,10 @@ interface Option {
 export interface Context {
   readonly arguments_: readonly string[];
   readonly options: Options;
-  /** Opens the storage on first use; it is closed when the command ends. */
-  open(): Promise<OpenServices>;
-  /** Puts a backup in place of the records. To be called before `open`, with no server running. */
-  restore(file: string): Promise<{ readonly keptKeys: boolean }>;
+  /** Opens the storage on first use; it is closed when the command ends. There must be one, unless it may be made. */
+  open(may?: 'create'): Promise<OpenServices>;
+  /** Puts a backup in place of the records, or of the keys; see `restoreFile`. */
+  restore(...what: Parameters<Restore>): ReturnType<Restore>;
   /** Prints the command's result: `value` as JSON with `--json`, else `text`. Called once at most. */
   print(value: unknown, text: string): void;
 }
@@ -32,11 +32,16 @@ interface OpenServices {
   readonly maintenance: Maintenance;
   close(): Promise<void>;
 }
+type Restore = (
+  part: 'data' | 'keys',
+  file: string,
+  evenUnreadable: boolean,
+) => Promise<{ readonly erasedAgain: number; readonly unreadable: number; readonly keptKeys: boolean }>;
 
 /** What commands work on, as the program's composition makes it of the options. */
 interface Deployment {
-  open(options: Options): Promise<OpenServices>;
-  restore(options: Options, file: string): Promise<{ readonly keptKeys: boolean }>;
+  open(options: Options, mayCreate: boolean): Promise<OpenServices>;
+  restore(options: Options, ...what: Parameters<Restore>): ReturnType<Restore>;
 }
 
 export interface Command {
@@ -97,11 +102,11 @@ export async function runCommand(
     await command.run({
       arguments_: positionals,
       options: values,
-      open() {
-        opened ??= deployment.open(values);
+      open(may) {
+        opened ??= deployment.open(values, may === 'create');
         return opened;
       },
-      restore: (file) => deployment.restore(values, file),
+      restore: (...what) => deployment.restore(values, ...what),
       print: (value, text) => process.stdout.write(`${values.json ? JSON.stringify(value) : text}\n`),
     });
     return 0;

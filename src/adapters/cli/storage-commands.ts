@@ -1,6 +1,15 @@
-import { type Command, CommandError, exactly, storageOptions } from './run.ts';
+import { type Command, type Context, exactly, storageOptions } from './run.ts';
 
 const options = storageOptions;
+const restoreOptions = {
+  force: { type: 'boolean', about: 'also where some records could not be read with the keys that there are' },
+  ...options,
+} as const;
+
+async function restore(part: 'data' | 'keys', context: Context) {
+  const [file] = exactly(1, context, 'the file of a copy') as [string];
+  return { file, ...(await context.restore(part, file, context.options.force === true)) };
+}
 
 /** Copies of the files, and their keys. */
 export const storageCommands: readonly Command[] = [
@@ -29,23 +38,44 @@ export const storageCommands: readonly Command[] = [
     },
   },
   {
+    name: 'compact',
+    usage: '',
+    about: 'Rewrite the file of the records, so that nothing is left in its gaps. Writers wait meanwhile.',
+    options,
+    async run(context) {
+      exactly(0, context, 'no argument');
+      const { maintenance } = await context.open();
+      await maintenance.compact();
+      context.print({ compacted: true }, 'the file of the records was written anew');
+    },
+  },
+  {
     name: 'restore',
     usage: '<file>',
     about: 'Put a backup in place of the records, with the server stopped, and erase again who was erased since.',
-    options,
+    options: restoreOptions,
     async run(context) {
-      const [file] = exactly(1, context, 'the file of a backup');
-      const { keptKeys } = await context.restore(file as string);
-      const { maintenance } = await context.open();
-      const { erasedAgain } = maintenance;
-      const unreadable = await maintenance.countUnreadable();
+      const { file, erasedAgain, unreadable, keptKeys } = await restore('data', context);
       context.print(
         { file, erasedAgain, unreadable, keptKeys },
-        `restored; ${erasedAgain} erased again; ${unreadable} cannot be read with these keys; tenants and API keys are ${
+        `restored; ${erasedAgain} erased again; tenants and API keys are ${
           keptKeys ? 'those of now' : 'those of the backup: revoke again what was revoked since'
         }`,
       );
-      if (unreadable > 0) throw new CommandError('the backup holds records of other keys: restore those as well');
+    },
+  },
+  {
+    name: 'restore-keys',
+    usage: '<file>',
+    about: 'Put a copy of the keys and the ledger of erasures in place of the present ones, with the server stopped.',
+    options: restoreOptions,
+    async run(context) {
+      const { file, erasedAgain, unreadable } = await restore('keys', context);
+      context.print(
+        { file, erasedAgain, unreadable },
+        `restored; ${erasedAgain} erased again. Who was erased after this copy was made, and whose record is older than ` +
+          'that, can be read again: erase them again',
+      );
     },
   },
   {
@@ -56,7 +86,11 @@ export const storageCommands: readonly Command[] = [
     async run(context) {
       const { maintenance } = await context.open();
       await maintenance.rotateMasterKey();
-      context.print({ rotated: true }, 'the master key is a new one; copy its file to where you keep it');
+      context.print(
+        { rotated: true },
+        'the master key is a new one: copy its file to where you keep it, and run backup-keys again (an older copy of the ' +
+          'keys opens under the old master key alone)',
+      );
     },
   },
 ];

@@ -8,19 +8,19 @@ export type Holding = Pick<Tables['customers'], 'external_id' | 'email' | 'phone
 /** A customer with its wrapped data key; null where that was destroyed. */
 export type Row = Omit<Tables['customers'], 'tenant' | keyof Holding> & { readonly wrapped: Buffer | null };
 
-/** Expired answers leave a few at a time, with each request that uses the table: nothing has to be scheduled. */
-const forgottenAtOnce = 8;
+const forgottenAtOnce = 1000;
 const listedAtOnce = 1000;
 
 type Key = { tenant: string; digest: Uint8Array };
 type Place = { tenant: string; number: number };
+type Change = Place & Pick<Tables['customers'], 'version' | 'sealed' | 'updated_at'> & { expected: number };
 
 /** Every statement about customers, their keys, kept answers and erasures. */
 export function customerStatements({ builder, writesTogether }: Dialect) {
   // The key by a subquery: as a join, SQLite takes three times as long (measured).
   const customers = builder
     .selectFrom('customers')
-    .select(['number', 'version', 'sealed', 'remainder', 'created_at', 'updated_at', 'anonymized_at'])
+    .select(['number', 'version', 'sealed', 'created_at', 'updated_at', 'anonymized_at'])
     .select((query) =>
       query
         .selectFrom('data_keys')
@@ -42,13 +42,21 @@ export function customerStatements({ builder, writesTogether }: Dialect) {
         email: row.email,
         phone_number: row.phone_number,
         sealed: row.sealed,
-        remainder: row.remainder,
         created_at: row.created_at,
         updated_at: row.updated_at,
         anonymized_at: row.anonymized_at,
       })
       .onConflict((on) => on.doNothing())
       .returning(['tenant', 'number', 'created_at']);
+
+  const changeCustomer = (row: Change) =>
+    builder
+      .updateTable('customers')
+      .set({ version: row.version, sealed: row.sealed, updated_at: row.updated_at })
+      .where('tenant', '=', row.tenant)
+      .where('number', '=', row.number)
+      .where('version', '=', row.expected)
+      .returning('number');
 
   return {
     findByNumber: prepare((at: Place) =>
@@ -118,27 +126,12 @@ export function customerStatements({ builder, writesTogether }: Dialect) {
             .select('number'),
         )
       : undefined,
-    update: prepare((row: Omit<Tables['customers'], 'created_at'> & { expected: number }) =>
-      builder
-        .updateTable('customers')
-        .set({
-          version: row.version,
-          external_id: row.external_id,
-          email: row.email,
-          phone_number: row.phone_number,
-          sealed: row.sealed,
-          remainder: row.remainder,
-          updated_at: row.updated_at,
-          anonymized_at: row.anonymized_at,
-        })
-        .where('tenant', '=', row.tenant)
-        .where('number', '=', row.number)
-        .where('version', '=', row.expected)
-        .returning('number'),
+    update: prepare((row: Change) => changeCustomer(row)),
+    updateWithHolding: prepare((row: Change & Holding) =>
+      changeCustomer(row).set({ external_id: row.external_id, email: row.email, phone_number: row.phone_number }),
     ),
-
     /** Removes what is personal from a record that has not been rewritten yet, whatever its version. */
-    rewrite: prepare((to: Place & { at: number }) =>
+    rewrite: prepare((to: Place & { at: number; sealed: Buffer }) =>
       builder
         .updateTable('customers')
         .set((set) => ({
@@ -146,7 +139,7 @@ export function customerStatements({ builder, writesTogether }: Dialect) {
           external_id: null,
           email: null,
           phone_number: null,
-          sealed: null,
+          sealed: to.sealed,
           updated_at: to.at,
           anonymized_at: to.at,
         }))
@@ -164,6 +157,19 @@ export function customerStatements({ builder, writesTogether }: Dialect) {
     destroyKey: prepare((at: Place) =>
       builder.deleteFrom('data_keys').where('tenant', '=', at.tenant).where('number', '=', at.number),
     ),
+    findKey: prepare((at: Place) =>
+      builder.selectFrom('data_keys').select('number').where('tenant', '=', at.tenant).where('number', '=', at.number),
+    ),
+    addPending: prepare((at: Place) =>
+      builder
+        .insertInto('pending_erasures')
+        .values({ tenant: at.tenant, number: at.number })
+        .onConflict((on) => on.doNothing()),
+    ),
+    deletePending: prepare((at: Place) =>
+      builder.deleteFrom('pending_erasures').where('tenant', '=', at.tenant).where('number', '=', at.number),
+    ),
+    listPending: prepare((_: object) => builder.selectFrom('pending_erasures').selectAll()),
     enterErasure: prepare((entry: Tables['erasures']) =>
       builder
         .insertInto('erasures')
@@ -173,6 +179,22 @@ export function customerStatements({ builder, writesTogether }: Dialect) {
     ),
     findErasure: prepare((at: { tenant: string; hash: Buffer }) =>
       builder.selectFrom('erasures').select('sealed').where('tenant', '=', at.tenant).where('hash', '=', at.hash),
+    ),
+    /** A page of all tenants' erased customers, in the order of their primary key. */
+    listErasedAfter: prepare((last: Place) =>
+      builder
+        .selectFrom('customers')
+        .select(['tenant', 'number', 'sealed', 'anonymized_at'])
+        .where('anonymized_at', 'is not', null)
+        .where((is) =>
+          is.or([
+            is('tenant', '>', last.tenant),
+            is.and([is('tenant', '=', last.tenant), is('number', '>', last.number)]),
+          ]),
+        )
+        .orderBy('tenant')
+        .orderBy('number')
+        .limit(listedAtOnce),
     ),
     /** A page of the ledger, in the order of its primary key. */
     listErasuresAfter: prepare((last: { tenant: string; hash: Buffer }) =>
@@ -198,13 +220,14 @@ export function customerStatements({ builder, writesTogether }: Dialect) {
           tenant: key.tenant,
           key_digest: key.digest,
           fingerprint: key.fingerprint,
-          answer: null,
+          code: null,
+          number: null,
           expires_at: key.expiresAt,
         })
         .onConflict((on) =>
           on
             .columns(['tenant', 'key_digest'])
-            .doUpdateSet({ fingerprint: key.fingerprint, answer: null, expires_at: key.expiresAt })
+            .doUpdateSet({ fingerprint: key.fingerprint, code: null, number: null, expires_at: key.expiresAt })
             .where('kept_answers.expires_at', '<=', key.now),
         )
         .returning('tenant'),
@@ -212,39 +235,53 @@ export function customerStatements({ builder, writesTogether }: Dialect) {
     findAnswer: prepare((key: Key) =>
       builder
         .selectFrom('kept_answers')
-        .select(['fingerprint', 'answer'])
+        .select(['fingerprint', 'code', 'number'])
         .where('tenant', '=', key.tenant)
         .where('key_digest', '=', key.digest),
     ),
-    listAnswers: prepare((of: { tenant: string }) =>
+    listAnswers: prepare((of: Place) =>
       builder
         .selectFrom('kept_answers')
-        .select(['answer', 'expires_at'])
+        .select(['code', 'expires_at', 'fingerprint'])
         .where('tenant', '=', of.tenant)
-        .where('answer', 'is not', null),
+        .where('number', '=', of.number),
     ),
-    keepAnswer: prepare((key: Key & { answer: string }) =>
+    keepAnswer: prepare((key: Key & { code: string; number: number | null }) =>
       builder
         .updateTable('kept_answers')
-        .set({ answer: key.answer })
+        .set({ code: key.code, number: key.number })
         .where('tenant', '=', key.tenant)
         .where('key_digest', '=', key.digest),
+    ),
+    /** What is kept of requests about a customer says no more what they were. */
+    blankAnswers: prepare((of: Place) =>
+      builder
+        .updateTable('kept_answers')
+        .set({ fingerprint: null })
+        .where('tenant', '=', of.tenant)
+        .where('number', '=', of.number),
     ),
     releaseKey: prepare((key: Key) =>
       builder.deleteFrom('kept_answers').where('tenant', '=', key.tenant).where('key_digest', '=', key.digest),
     ),
-    forgetAnswers: prepare((at: { tenant: string; now: number }) =>
+    anyExpired: prepare((at: { now: number }) =>
+      builder.selectFrom('kept_answers').select('tenant').where('expires_at', '<=', at.now).limit(1),
+    ),
+    forgetAnswers: prepare((at: { now: number }) =>
       builder
         .deleteFrom('kept_answers')
-        .where('tenant', '=', at.tenant)
-        .where('key_digest', 'in', (query) =>
-          query
-            .selectFrom('kept_answers')
-            .select('key_digest')
-            .where('tenant', '=', at.tenant)
-            .where('expires_at', '<=', at.now)
-            .orderBy('expires_at')
-            .limit(forgottenAtOnce),
+        .where((is) =>
+          is(
+            is.refTuple('tenant', 'key_digest'),
+            'in',
+            is
+              .selectFrom('kept_answers')
+              .select(['tenant', 'key_digest'])
+              .where('expires_at', '<=', at.now)
+              .orderBy('expires_at')
+              .limit(forgottenAtOnce)
+              .$asTuple('tenant', 'key_digest'),
+          ),
         ),
     ),
   };

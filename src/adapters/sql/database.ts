@@ -20,13 +20,17 @@ export interface SqlDatabase {
   writeEach<Result>(program: () => Program<Result>): Promise<Result>;
   /** Like `write`, and of all processes on the database only one is in here at a time. */
   exclusive<Result>(program: () => Program<Result>): Promise<Result>;
-  /** Overwrites what was deleted from the keys or the records, in the log too, where the database is ours to do so. */
-  scrub(part: Part): Promise<void>;
   /**
-   * False while what was deleted is still in the log, because another process reads from it; undefined where the log is
-   * not ours to see.
+   * Overwrites what was deleted from a part, in its log too. False where something is still in the log, because another
+   * process reads from it: it is overwritten as soon as that has ended. Undefined where the log is not ours to see.
    */
-  isScrubbed(part: Part): boolean | undefined;
+  scrub(part: Part): Promise<boolean | undefined>;
+  /** How many values lead to a person in copies that were put aside, by the name of the copy. */
+  findInCopies(tenant: string, number: number): Readonly<Record<string, number>>;
+  /** Whether damage was seen: what is found in memory may not be there any more. */
+  isDamaged(): boolean;
+  /** Places where deleted values may lie that are out of our sight, in words. */
+  readonly unseen: readonly string[];
   /** Finishes what was begun and closes. */
   close(): Promise<void>;
 }
@@ -52,7 +56,8 @@ export function writeProbe(database: SqlDatabase): () => Promise<boolean> {
       yield* step({ by: -1 });
     }
   }
-  return () =>
+  return async () =>
+    !database.isDamaged() &&
     database.write(touch).then(
       () => true,
       (error) => {

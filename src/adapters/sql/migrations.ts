@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { SqlDatabase } from './database.ts';
 import type { Dialect } from './dialects.ts';
 import { bind, type Compiled, type Program } from './statement.ts';
@@ -51,8 +52,7 @@ export const migrations: Readonly<Record<Part, readonly Migration[]>> = {
           .addColumn('external_id', bytes)
           .addColumn('email', bytes)
           .addColumn('phone_number', bytes)
-          .addColumn('sealed', bytes)
-          .addColumn('remainder', 'text', (column) => column.notNull())
+          .addColumn('sealed', bytes, (column) => column.notNull())
           .addColumn('created_at', 'bigint', (column) => column.notNull())
           .addColumn('updated_at', 'bigint', (column) => column.notNull())
           .addColumn('anonymized_at', 'bigint')
@@ -65,12 +65,14 @@ export const migrations: Readonly<Record<Part, readonly Migration[]>> = {
           .createTable('kept_answers')
           .addColumn('tenant', 'text', (column) => column.notNull())
           .addColumn('key_digest', bytes, (column) => column.notNull())
-          .addColumn('fingerprint', bytes, (column) => column.notNull())
-          .addColumn('answer', 'text')
+          .addColumn('fingerprint', bytes)
+          .addColumn('code', 'text')
+          .addColumn('number', 'bigint')
           .addColumn('expires_at', 'bigint', (column) => column.notNull())
           .addPrimaryKeyConstraint('kept_answers_pk', ['tenant', 'key_digest'])
           .compile(),
-        createIndex('data', 'kept_answers_expiry', 'kept_answers', ['tenant', 'expires_at']),
+        createIndex('data', 'kept_answers_expiry', 'kept_answers', ['expires_at']),
+        createIndex('data', 'kept_answers_customer', 'kept_answers', ['tenant', 'number']),
         builder.schema
           .createTable('erasures_applied')
           .addColumn('name', 'text', (column) => column.primaryKey().notNull())
@@ -105,6 +107,12 @@ export const migrations: Readonly<Record<Part, readonly Migration[]>> = {
           .addPrimaryKeyConstraint('erasures_pk', ['tenant', 'hash'])
           .compile(),
         builder.schema
+          .createTable('pending_erasures')
+          .addColumn('tenant', 'text', (column) => column.notNull())
+          .addColumn('number', 'bigint', (column) => column.notNull())
+          .addPrimaryKeyConstraint('pending_erasures_pk', ['tenant', 'number'])
+          .compile(),
+        builder.schema
           .createTable('sequences')
           .addColumn('name', 'text', (column) => column.primaryKey().notNull())
           .addColumn('last', 'bigint', (column) => column.notNull())
@@ -123,34 +131,56 @@ export const migrations: Readonly<Record<Part, readonly Migration[]>> = {
 
 export type Migrations = typeof migrations;
 
+export interface MigrateOptions {
+  /** Whether tables are made where there are none; else that is an error. */
+  readonly mayCreate: boolean;
+  /** In place of all there are. */
+  readonly all?: Migrations;
+}
+
 /**
  * Brings the schemas of a database up to date. Of processes that start together one does the work, and the others find it
- * done. Throws, and touches nothing, where the tables have moved on too far for this program.
+ * done. Throws, and touches nothing, where there are no tables and none may be made, where they have moved on too far for
+ * this program, and where the keys are not those of the records.
  */
-export async function migrate(database: SqlDatabase, all: Migrations = migrations): Promise<void> {
+export async function migrate(database: SqlDatabase, { mayCreate, all = migrations }: MigrateOptions): Promise<void> {
   const { dialect } = database;
-  const isCurrent = (part: Part, { version }: SchemaVersion) => version >= all[part].length;
   function* presentVersions(): Program<Record<Part, SchemaVersion>> {
     return { keys: yield* presentVersion(dialect, 'keys'), data: yield* presentVersion(dialect, 'data') };
   }
+  function* check(versions: Record<Part, SchemaVersion>): Program<void> {
+    for (const part of parts) checkVersion(part, versions[part], all[part].length);
+    const { keys, data } = versions;
+    if (keys.version === 0 && data.version > 0) throw new Error('there are records, but the keys for them are missing');
+    if (data.version === 0 && keys.version > 0) {
+      // A first start that was interrupted between the two files has made keys for nobody yet.
+      const sequences = dialect.builder.selectFrom('sequences').select('last').where('last', '>', 0);
+      const used = yield* bind(sequences.compile());
+      if (used.length > 0) throw new Error('there are keys, but the records for them are missing');
+    } else if (keys.deployment !== data.deployment) {
+      throw new Error('the keys belong to other records: each deployment has its own');
+    }
+    if (data.version === 0 && !mayCreate) throw new Error('there is no data here: `serve` and `tenant add` make some');
+  }
+  const isCurrent = ({ keys, data }: Record<Part, SchemaVersion>) =>
+    keys.version === all.keys.length && data.version === all.data.length && keys.deployment === data.deployment;
 
-  const present = await database.read(presentVersions);
-  for (const part of parts) checkVersion(part, present[part], all[part].length);
-  if (parts.every((part) => isCurrent(part, present[part]))) return;
-
+  if (isCurrent(await database.read(presentVersions))) return;
+  // Judged in here alone: of another process's work one part may be seen before the other.
   await database.exclusive(function* () {
     const versions = yield* presentVersions();
+    yield* check(versions);
+    const deployment = versions.keys.deployment || randomUUID();
     for (const part of parts) {
       const steps = all[part];
       const { version, oldest } = versions[part];
-      checkVersion(part, versions[part], steps.length);
-      if (isCurrent(part, versions[part])) continue;
+      if (version >= steps.length) continue;
       if (version === 0) for (const statement of versionTable(dialect, part)) yield* bind(statement);
       for (const { statements } of steps.slice(version)) {
         for (const statement of statements(dialect)) yield* bind(statement);
       }
       const contracted = steps.findLastIndex(({ contracts }) => contracts) + 1;
-      const next = { version: steps.length, oldest: Math.max(oldest, contracted) };
+      const next = { version: steps.length, oldest: Math.max(oldest, contracted), deployment };
       yield* bind(dialect.builder.updateTable(`${part}_version`).set(next).compile());
     }
   });
@@ -159,8 +189,8 @@ export async function migrate(database: SqlDatabase, all: Migrations = migration
 function* presentVersion({ builder, hasTable }: Dialect, part: Part): Program<SchemaVersion> {
   const table = `${part}_version` as const;
   const found = yield* bind(hasTable(part, table));
-  if (found.length === 0) return { version: 0, oldest: 0 };
-  const [row] = yield* bind(builder.selectFrom(table).select(['version', 'oldest']).compile());
+  if (found.length === 0) return { version: 0, oldest: 0, deployment: '' };
+  const [row] = yield* bind(builder.selectFrom(table).selectAll().compile());
   return row as unknown as SchemaVersion;
 }
 
@@ -170,8 +200,9 @@ const versionTable = ({ builder, createSchema }: Dialect, part: Part): readonly 
     .createTable(`${part}_version`)
     .addColumn('version', 'integer', (column) => column.notNull())
     .addColumn('oldest', 'integer', (column) => column.notNull())
+    .addColumn('deployment', 'text', (column) => column.notNull())
     .compile(),
-  builder.insertInto(`${part}_version`).values({ version: 0, oldest: 0 }).compile(),
+  builder.insertInto(`${part}_version`).values({ version: 0, oldest: 0, deployment: '' }).compile(),
 ];
 
 /** @param known how many steps this program knows */

@@ -3,7 +3,6 @@ import { DatabaseError } from 'pg';
 import { DatabaseFailure, type Telemetry } from '../../application/ports.ts';
 import type { SqlDatabase } from './database.ts';
 import { postgresDialect } from './dialects.ts';
-import { type Migrations, migrate } from './migrations.ts';
 import { openSessions, type Session } from './postgres-sessions.ts';
 import type { Bound, Program, SqlRow, Statement } from './statement.ts';
 
@@ -24,14 +23,13 @@ const exclusiveLock = 0x633261;
 const graceMs = 1_000;
 
 /**
- * Opens a PostgreSQL database and brings its schemas up to date. Any number of processes may use it. A commit is durable
- * by the server's own settings (`synchronous_commit`), and commits that arrive together share a sync.
+ * A PostgreSQL database, to which connections are made as they are needed. Any number of processes may use it. A commit is
+ * durable by the server's own settings (`synchronous_commit`), and commits that arrive together share a sync.
  */
-export async function openPostgres(
+export function openPostgres(
   { url, poolSize, timeoutMs }: PostgresOptions,
   telemetry: Pick<Telemetry, 'commit' | 'read' | 'connectionLost'>,
-  migrations?: Migrations,
-): Promise<SqlDatabase> {
+): SqlDatabase {
   const settings = {
     statement_timeout: `${timeoutMs}`,
     lock_timeout: `${timeoutMs}`,
@@ -122,7 +120,7 @@ export async function openPostgres(
   }
 
   const within = timeoutMs + graceMs;
-  const opened: SqlDatabase = {
+  return {
     dialect: postgresDialect,
 
     async read(program) {
@@ -139,9 +137,14 @@ export async function openPostgres(
     writeEach: (program) => commit((session) => run(session, program(), within)),
     exclusive: (program) => commit((session) => transaction(session, program, beginExclusive)),
 
-    // What the server keeps of deleted rows, in its tables and its log, is not ours to see or to wipe.
-    scrub: async () => {},
-    isScrubbed: () => undefined,
+    // What the server keeps of deleted rows is not ours to see or to wipe.
+    scrub: async () => undefined,
+    findInCopies: () => ({}),
+    isDamaged: () => false,
+    unseen: [
+      'dead rows of PostgreSQL until they are vacuumed, its log (WAL), replicas and archives: what was sealed in them opens ' +
+        'under no key that is left, save one in an old copy of the keys',
+    ],
 
     async close() {
       while (running > 0) {
@@ -154,13 +157,6 @@ export async function openPostgres(
       await sessions.close();
     },
   };
-  try {
-    await migrate(opened, migrations);
-    return opened;
-  } catch (error) {
-    await opened.close();
-    throw error;
-  }
 }
 
 /** Serialisation failure, deadlock, and a unique value that was taken since it was looked for: what others did decides anew. */

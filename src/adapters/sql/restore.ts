@@ -1,3 +1,4 @@
+/** Puts copies of the files of a data folder back. */
 import {
   closeSync,
   copyFileSync,
@@ -6,60 +7,87 @@ import {
   fsyncSync,
   linkSync,
   openSync,
-  realpathSync,
   renameSync,
   rmSync,
+  statSync,
 } from 'node:fs';
 import Database from 'better-sqlite3';
-import { syncFolder } from '../files.ts';
+import { isSameFile, syncFolder } from '../files.ts';
 import { checkVersion, migrations } from './migrations.ts';
-import { sqliteFiles } from './sqlite.ts';
-import type { SchemaVersion } from './tables.ts';
+import { inUse, sqliteFiles } from './sqlite.ts';
+import type { Part, SchemaVersion } from './tables.ts';
+
+const what: Record<Part, string> = { data: 'backup', keys: 'copy of the keys' };
 
 /**
- * Puts a backup in place of the records of a data folder; the keys and the ledger stay. The records that were there are
- * kept beside it as `customers.db.replaced`. Tenants and API keys stay as they are now, where that can be read, so that
- * a key that was revoked since does not work again. Throws, and touches nothing, where another process has the records
- * open, or the file is not a sound backup of ours.
- *
- * @returns whether tenants and API keys are those of now; else they are the backup's
+ * A copy of a backup beside the file that it is to replace. Throws where it is not a sound copy of that part, of this
+ * deployment. To be called while nobody has the files open.
  */
-export function restoreSqlite(dataDir: string, file: string): { readonly keptKeys: boolean } {
-  const { keys, data } = sqliteFiles(dataDir);
-  checkBackup(file);
-  if (!existsSync(keys))
-    throw new Error(`${keys} is missing, without which a backup cannot be read: put it back first`);
-  const next = `${data}.restoring`;
-  copyFileSync(file, next);
-  let keptKeys = false;
+export function stage(part: Part, dataDir: string, file: string): string {
+  const target = sqliteFiles(dataDir)[part];
+  const staged = `${target}.restoring`;
+  discard(staged);
+  if (existsSync(`${file}-wal`) && statSync(`${file}-wal`).size > 0) {
+    throw new Error(
+      `${file} has a log beside it: it is not a ${what[part]} made by this program, and not whole without it`,
+    );
+  }
+  copyFileSync(file, staged);
   try {
-    const copied = openSync(next, 'r+');
+    const copied = openSync(staged, 'r+');
     fchmodSync(copied, 0o600);
     fsyncSync(copied);
     closeSync(copied);
-    if (existsSync(data)) {
-      closeLog(data);
-      keptKeys = carryTenants(data, next);
-      // A second name first: at no moment is there no file of that name.
-      rmSync(`${data}.replaced`, { force: true });
-      linkSync(data, `${data}.replaced`);
-    }
+    checkCopy(part, file, staged, dataDir);
+    return staged;
   } catch (error) {
-    rmSync(next);
+    discard(staged);
     throw error;
   }
-  // A log that was left without its file would be taken for one of the backup's.
-  for (const suffix of ['-wal', '-shm']) rmSync(data + suffix, { force: true });
-  renameSync(next, data);
-  syncFolder(data);
-  return { keptKeys };
 }
 
-/** Puts tenants and API keys of one file in place of another's; false where they cannot be read, or differ in form. */
-function carryTenants(from: string, to: string): boolean {
-  const database = new Database(to);
+/** Removes a staged copy, and what was left beside it. */
+export function discard(staged: string): void {
+  for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(staged + suffix, { force: true });
+}
+
+function checkCopy(part: Part, file: string, staged: string, dataDir: string): void {
+  const copy = readHeader(part, staged);
+  if (copy === undefined) throw new Error(`${file} is not a ${what[part]} made by this program`);
+  checkVersion(part, copy, migrations[part].length);
+  const other: Part = part === 'data' ? 'keys' : 'data';
+  const counterpart = sqliteFiles(dataDir)[other];
+  const present = existsSync(counterpart) ? readHeader(other, counterpart) : undefined;
+  if (present !== undefined && present.deployment !== copy.deployment) {
+    throw new Error(`${file} belongs to another deployment`);
+  }
+}
+
+/** What a file says of itself; undefined where it is not a whole file of that part. */
+function readHeader(part: Part, file: string): SchemaVersion | undefined {
+  let database: Database.Database | undefined;
   try {
-    database.prepare('ATTACH ? AS present').run(from);
+    database = new Database(file, { fileMustExist: true });
+    if (database.pragma('integrity_check', { simple: true }) !== 'ok') return undefined;
+    return database.prepare(`SELECT version, oldest, deployment FROM ${part}_version`).get() as SchemaVersion;
+  } catch (error) {
+    if (error instanceof Database.SqliteError) return undefined;
+    throw error;
+  } finally {
+    database?.close();
+  }
+}
+
+/**
+ * Puts tenants and API keys of the present records in a staged copy, so that a key that was revoked since does not work
+ * again; false where they cannot be read, or differ in form: then they are the copy's.
+ */
+export function carryTenants(dataDir: string, staged: string): boolean {
+  const { data } = sqliteFiles(dataDir);
+  if (!existsSync(data)) return false;
+  const database = new Database(staged);
+  try {
+    database.prepare('ATTACH ? AS present').run(data);
     const version = (schema: string) => database.prepare(`SELECT version FROM ${schema}.data_version`).pluck().get();
     if (version('main') !== version('present')) return false;
     const tables = ['tenants', 'api_keys'];
@@ -76,46 +104,61 @@ function carryTenants(from: string, to: string): boolean {
   }
 }
 
-/** Whether a file is a copy of keys, and not the store of keys of a data folder itself. */
-export function isCopyOfKeys(path: string, dataDir: string): boolean {
-  if (realpathSync(path) === realpathSync(sqliteFiles(dataDir).keys)) return false;
+/**
+ * Gives a staged copy, which nobody has open, the name of the file that it replaces. What was there is kept beside it under
+ * a name of its own.
+ */
+export function putInPlace(part: Part, dataDir: string, staged: string): void {
+  const target = sqliteFiles(dataDir)[part];
+  if (existsSync(target)) {
+    // A second name first: at no moment is there no file of that name.
+    linkSync(target, `${target}.replaced-${new Date().toISOString().replaceAll(/[^\dT]/g, '')}`);
+  }
+  // A log that was left without its file would be taken for one of the copy's.
+  for (const suffix of ['-wal', '-shm']) rmSync(target + suffix, { force: true });
+  renameSync(staged, target);
+  syncFolder(target);
+}
+
+/**
+ * Writes the log of a file back into it, and keeps everybody else out of it. Throws where somebody is in it. One that is
+ * missing or damaged, with which nothing starts, stays as it is. @returns what ends it
+ */
+export function lockOut(file: string): () => void {
+  if (!existsSync(file)) return () => {};
+  const database = new Database(file, { timeout: 0 });
   try {
-    const database = new Database(path, { readonly: true, fileMustExist: true });
+    database.pragma('locking_mode = EXCLUSIVE');
+    database.pragma('journal_mode = DELETE');
+    database.exec('BEGIN EXCLUSIVE');
+  } catch (error) {
+    database.close();
+    if (!(error instanceof Database.SqliteError)) throw error;
+    if (error.code.startsWith('SQLITE_BUSY')) throw new Error(inUse, { cause: error });
+    return () => {};
+  }
+  return () => database.close();
+}
+
+/** Whether a file is a copy of the keys of this deployment, and not its store of keys itself under another name. */
+export function isCopyOfKeys(path: string, dataDir: string): boolean {
+  const { keys } = sqliteFiles(dataDir);
+  if (isSameFile(path, keys)) return false;
+  const [copy, ours] = [deploymentOf(path), deploymentOf(keys)];
+  return copy !== undefined && copy === ours;
+}
+
+/** Undefined where a file is not one of keys. */
+function deploymentOf(keys: string): string | undefined {
+  try {
+    const database = new Database(keys, { readonly: true, fileMustExist: true });
     try {
-      return database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'root_keys'").get() !== undefined;
+      return database.prepare('SELECT deployment FROM keys_version').pluck().get() as string;
     } finally {
       database.close();
     }
-  } catch {
-    // What SQLite cannot read is no copy of ours.
-    return false;
-  }
-}
-
-function checkBackup(file: string): void {
-  const backup = new Database(file, { readonly: true, fileMustExist: true });
-  try {
-    if (backup.pragma('integrity_check', { simple: true }) !== 'ok') throw new Error(`${file} is damaged`);
-    const known = backup.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'data_version'").get();
-    if (known === undefined) throw new Error(`${file} is not a backup of ours`);
-    const version = backup.prepare('SELECT version, oldest FROM data_version').get() as SchemaVersion;
-    checkVersion('data', version, migrations.data.length);
-  } finally {
-    backup.close();
-  }
-}
-
-/** Empties the log of a file that nobody else has open. */
-function closeLog(data: string): void {
-  const database = new Database(data, { timeout: 0 });
-  try {
-    database.pragma('locking_mode = EXCLUSIVE');
-    // Taking the lock for good fails at once where another process has the file open, even if it does nothing.
-    database.exec('BEGIN EXCLUSIVE; COMMIT');
-    database.pragma('journal_mode = DELETE');
   } catch (error) {
-    throw new Error('a server or another command has the records open: stop it first', { cause: error });
-  } finally {
-    database.close();
+    if (error instanceof Database.SqliteError) return undefined;
+    throw error;
   }
 }

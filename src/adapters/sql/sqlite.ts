@@ -1,18 +1,47 @@
-import { closeSync, existsSync, fsyncSync, openSync, statSync, unlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, existsSync, fsyncSync, openSync, readdirSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { DatabaseFailure, type Telemetry } from '../../application/ports.ts';
+import { wipe } from '../files.ts';
 import type { SqlDatabase } from './database.ts';
 import { sqliteDialect } from './dialects.ts';
-import { type Migrations, migrate } from './migrations.ts';
 import type { Bound, Program, Statement } from './statement.ts';
 import type { Part } from './tables.ts';
 
 export interface SqliteDatabase extends SqlDatabase {
-  /** Writes a consistent copy of a part to a new file (mode 0600, synced), without stopping writers. */
+  /**
+   * Writes a consistent copy of a part to a new file (mode 0600, synced), without stopping writers. It is written anew row
+   * by row: nothing that was deleted is in its gaps.
+   */
   copy(part: Part, file: string): Promise<void>;
+  /** Rewrites the file of the records, so that nothing is left in its gaps. Writers wait meanwhile. */
+  compact(): Promise<void>;
+  /** Lets go of the file of the records, which is then whole by itself. The keys stay ours until `close`. */
+  detachRecords(): void;
 }
+
+export interface SqliteOptions {
+  /** Whether files are made where there are none; else that is an error. */
+  readonly mayCreate: boolean;
+  readonly files: Readonly<Record<Part, string>>;
+  /** Whether nobody else may have the files open, now and until `close`. */
+  readonly isExclusive?: boolean;
+}
+
+export const inUse = 'a server or another command has the data open: stop it first';
+
+/** The two files of a data folder. */
+export const sqliteFiles = (dataDir: string): Record<Part, string> => ({
+  keys: join(dataDir, 'keys.db'),
+  data: join(dataDir, 'customers.db'),
+});
+
+/** Copies that a restore has put aside, in the folder of a file. */
+const putAside = (file: string): string[] =>
+  readdirSync(dirname(file))
+    .filter((name) => name.startsWith(`${basename(file)}.replaced-`) && !/-(wal|shm|journal)$/.test(name))
+    .map((name) => join(dirname(file), name));
 
 /** How many writes share a transaction at most: beyond this, waiting costs more than the sync that is saved. */
 const maxBatch = 256;
@@ -20,6 +49,8 @@ const maxBatch = 256;
 const lockWaitMs = 5_000;
 const lockRetryMs = 5;
 const scrubRetryMs = 100;
+/** How long damage that was met keeps the database from being called ready: who asks for it meets it again. */
+const damageRememberedMs = 10_000;
 /** SQLite itself waits this long, and blocks the process while it does. */
 const busyTimeoutMs = 20;
 
@@ -33,46 +64,56 @@ interface Job {
   alone?: true;
 }
 
-/** The two files of a data folder. */
-export const sqliteFiles = (dataDir: string) => ({
-  keys: join(dataDir, 'keys.db'),
-  data: join(dataDir, 'customers.db'),
-});
-
 /**
- * Opens the SQLite files of a folder, makes them where there are none (mode 0600), and brings their schemas up to date.
- * The keys have a file of their own, so that a copy of the records is not a copy of what opens them.
+ * Opens the SQLite files of a deployment, and makes them where there are none (mode 0600). The keys have a file of their
+ * own, so that a copy of the records is not a copy of what opens them.
  *
  * Every commit is synced to disk (`synchronous=FULL`). To make that cheap, writes that arrive in one turn of the event
- * loop share one transaction, each keeping its own answer. Several processes may use one folder.
+ * loop share one transaction, each keeping its own answer. Several processes may use the same files.
  */
 export async function openSqlite(
-  dataDir: string,
+  { files, mayCreate, isExclusive = false }: SqliteOptions,
   telemetry: Pick<Telemetry, 'commit' | 'read'>,
-  migrations?: Migrations,
 ): Promise<SqliteDatabase> {
-  const files = sqliteFiles(dataDir);
-  if (!existsSync(files.data) && existsSync(files.keys) && statSync(files.keys).size > 0) {
+  const has = (file: string) => existsSync(file) && statSync(file).size > 0;
+  if (!existsSync(files.data) && has(files.keys)) {
     throw new Error(`${files.data} is missing, though there are keys for it: put it back, or restore a backup`);
   }
-  if (existsSync(files.data) && !existsSync(files.keys)) {
+  if (has(files.data) && !has(files.keys)) {
     throw new Error(`${files.keys} is missing, without which ${files.data} cannot be read: put it back`);
   }
+  if (!mayCreate && !existsSync(files.data)) throw new Error(`there is no data in ${dirname(files.data)}`);
   // SQLite gives its own files (WAL, shared memory) the mode of the main file.
   for (const file of Object.values(files)) closeSync(openSync(file, 'a', 0o600));
-  const database = new Database(files.keys, { timeout: lockWaitMs });
+  const database = new Database(files.keys, { timeout: isExclusive ? 0 : lockWaitMs });
   try {
-    // The keys are the main file: a commit over both files syncs it first.
-    database.prepare('ATTACH ? AS data').run(files.data);
     for (const pragma of pragmas) database.pragma(pragma);
-    for (const schema of ['main', 'data']) {
-      for (const pragma of schemaPragmas) await untilFree(() => database.pragma(`${schema}.${pragma}`));
-    }
+    // The keys are the main file: a commit over both files syncs it first. And it is opened first, so that whoever holds
+    // it for a restore has the records for itself.
+    if (isExclusive) database.pragma('main.locking_mode = EXCLUSIVE');
+    for (const pragma of schemaPragmas) await untilFree(() => database.pragma(`main.${pragma}`), isExclusive);
+    if (isExclusive) database.exec('BEGIN EXCLUSIVE; COMMIT');
+    database.prepare('ATTACH ? AS data').run(files.data);
+    for (const pragma of schemaPragmas) await untilFree(() => database.pragma(`data.${pragma}`), isExclusive);
     database.pragma(`busy_timeout = ${busyTimeoutMs}`);
   } catch (error) {
     database.close();
-    if (error instanceof Database.SqliteError) throw new Error(`${dataDir}: ${error.message}`, { cause: error });
+    if (isExclusive && isBusy(error)) {
+      throw new Error(inUse, { cause: error });
+    }
+    if (error instanceof Database.SqliteError) {
+      throw new Error(`${dirname(files.keys)}: ${error.message} (${error.code})`, { cause: error });
+    }
     throw error;
+  }
+
+  // Damage is not seen by those who find their pages in memory: it is remembered.
+  let damagedAt = Number.NEGATIVE_INFINITY;
+  /** What SQLite refuses is a failure of the database; anything else is a mistake of ours and stays what it is. */
+  function failure(error: unknown): unknown {
+    if (!(error instanceof Database.SqliteError)) return error;
+    if (/^SQLITE_(CORRUPT|NOTADB)/.test(error.code)) damagedAt = performance.now();
+    return new DatabaseFailure(error);
   }
 
   const prepared = new WeakMap<Statement, Database.Statement<unknown[], never>>();
@@ -175,9 +216,8 @@ export async function openSqlite(
    * another process reads from the log, or the disk is full, it is emptied when that is over.
    */
   function logEmptier(schema: 'main' | 'data') {
-    let asked: Promise<void> | undefined;
+    let asked: Promise<boolean> | undefined;
     let again: NodeJS.Timeout | undefined;
-    let emptied = true;
 
     function isEmptied(): boolean {
       try {
@@ -187,14 +227,14 @@ export async function openSqlite(
         return false;
       }
     }
-    function empty(): void {
+    function empty(): boolean {
       clearTimeout(again);
       leaveSnapshot();
-      emptied = isEmptied();
-      if (!emptied) again = setTimeout(empty, scrubRetryMs).unref();
+      const isEmpty = isEmptied();
+      if (!isEmpty) again = setTimeout(empty, scrubRetryMs).unref();
+      return isEmpty;
     }
     return {
-      isEmpty: () => emptied,
       stop: () => clearTimeout(again),
       ask() {
         asked ??= new Promise((resolve) => {
@@ -237,26 +277,48 @@ export async function openSqlite(
     exclusive: write,
 
     scrub: (part) => logs[part].ask(),
-    isScrubbed: (part) => logs[part].isEmpty(),
+
+    findInCopies: (tenant, number) => ({
+      ...findIn(putAside(files.data), 'customers WHERE anonymized_at IS NULL AND', tenant, number),
+      ...findIn(putAside(files.keys), 'data_keys WHERE', tenant, number),
+    }),
+
+    unseen: [
+      'unused gaps in the pages of customers.db, which may hold a blind index until the file is rewritten (c2a compact)',
+      'copies that were made of the files: backups, snapshots, replicas',
+    ],
+
+    isDamaged: () => performance.now() - damagedAt < damageRememberedMs,
 
     async copy(part, file) {
+      // An empty file is one that SQLite may write to, and it keeps its mode.
       closeSync(openSync(file, 'wx', 0o600));
       try {
         leaveSnapshot();
-        // The published types lack `attached`.
-        const options: object = {
-          attached: part === 'keys' ? 'main' : 'data',
-          // In one step: SQLite begins anew where another process writes between two, and under load never ends.
-          progress: () => 0x7fffffff,
-        };
-        await database.backup(file, options as Database.BackupOptions);
+        database.prepare(`VACUUM ${part === 'keys' ? 'main' : 'data'} INTO ?`).run(file);
         const written = openSync(file, 'r+');
         fsyncSync(written);
         closeSync(written);
       } catch (error) {
-        unlinkSync(file);
+        wipe(file);
         throw failure(error);
       }
+    },
+
+    async compact() {
+      leaveSnapshot();
+      try {
+        await untilFree(() => database.exec('VACUUM data'), false);
+        database.pragma('data.wal_checkpoint(TRUNCATE)');
+      } catch (error) {
+        throw failure(error);
+      }
+    },
+
+    detachRecords() {
+      leaveSnapshot();
+      database.pragma('data.journal_mode = DELETE');
+      database.exec('DETACH data');
     },
 
     async close() {
@@ -268,25 +330,27 @@ export async function openSqlite(
         await nextTurn();
       }
       for (const log of Object.values(logs)) log.stop();
+      leaveSnapshot();
+      // SQLite writes the logs back into the files with the last connection. Where it cannot, they are read at the next start.
+      database.close();
+    },
+  };
+  return opened;
+}
+
+/** How often a customer is found in each of these copies. @param where what of a query follows FROM */
+const findIn = (copies: readonly string[], where: string, tenant: string, number: number) =>
+  Object.fromEntries(
+    copies.map((copy) => {
+      const database = new Database(copy, { readonly: true });
       try {
-        leaveSnapshot();
-        database.pragma('wal_checkpoint(TRUNCATE)');
+        const count = database.prepare(`SELECT count(*) FROM ${where} tenant = ? AND number = ?`).pluck();
+        return [basename(copy), count.get(tenant, number) as number];
       } finally {
         database.close();
       }
-    },
-  };
-  try {
-    await migrate(opened, migrations);
-    return opened;
-  } catch (error) {
-    await opened.close();
-    if (error instanceof DatabaseFailure) {
-      throw new Error(`${dataDir}: ${(error.cause as Error).message}`, { cause: error.cause });
-    }
-    throw error;
-  }
-}
+    }),
+  );
 
 const pragmas = [
   // Sorting must not spill anything into a temporary file.
@@ -303,8 +367,8 @@ const schemaPragmas = [
 ];
 
 /** Switching a new file to WAL needs it alone, and SQLite may refuse that at once, whatever its busy_timeout. */
-async function untilFree(work: () => void): Promise<void> {
-  const since = Date.now();
+async function untilFree(work: () => void, isExclusive: boolean): Promise<void> {
+  const since = isExclusive ? 0 : Date.now();
   for (;;) {
     try {
       return work();
@@ -317,7 +381,3 @@ async function untilFree(work: () => void): Promise<void> {
 
 const isBusy = (error: unknown): boolean =>
   error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY');
-
-/** What SQLite refuses is a failure of the database; anything else is a mistake of ours and stays what it is. */
-const failure = (error: unknown): unknown =>
-  error instanceof Database.SqliteError ? new DatabaseFailure(error) : error;

@@ -19,6 +19,7 @@ const partOfTable: Record<keyof DataTables, 'data'> & Record<keyof KeyTables, 'k
   root_keys: 'keys',
   data_keys: 'keys',
   erasures: 'keys',
+  pending_erasures: 'keys',
   sequences: 'keys',
   keys_version: 'keys',
 };
@@ -60,21 +61,22 @@ interface DataTables {
     external_id: Buffer | null;
     email: Buffer | null;
     phone_number: Buffer | null;
-    /** CustomerContent as JSON, sealed under the customer's data key; null for an anonymised customer. */
-    sealed: Buffer | null;
-    /** JSON: what outlives deletion (`Remainder`), so that an erasure can be completed when the key is gone. */
-    remainder: string;
+    /** `[CustomerContent, Origin]` as JSON, sealed under the customer's data key; `Remainder`, sealed, once it is erased. */
+    sealed: Buffer;
     created_at: number;
     updated_at: number;
     anonymized_at: number | null;
   };
-  /** Answers under an Idempotency-Key. `answer` is null only within the transaction that works on it. */
+  /** Answers under an Idempotency-Key: see KeptAnswer. */
   kept_answers: {
     tenant: string;
     key_digest: Uint8Array;
-    fingerprint: Uint8Array;
-    /** JSON: KeptAnswer. */
-    answer: string | null;
+    /** Null once the customer was erased. */
+    fingerprint: Uint8Array | null;
+    /** Null only within the transaction that works on it. */
+    code: string | null;
+    /** Of the customer; null where the answer names none. */
+    number: number | null;
     expires_at: number;
   };
   /** How many erasures of the ledger were applied to these tables. One row. */
@@ -86,9 +88,11 @@ interface KeyTables {
   root_keys: { name: string; wrapped: Buffer };
   /** Destroying a row erases the customer, wherever copies of the record lie. */
   data_keys: { tenant: string; number: number; wrapped: Buffer; created_at: number };
-  /** The ledger: who was erased, as a keyed hash; `sealed` is an `Erasure` as JSON, under a key of the deployment. */
+  /** Customers whose key was destroyed, and whose record was not rewritten yet. */
+  pending_erasures: { tenant: string; number: number };
+  /** The ledger: who was erased, as a keyed hash; `sealed` is `[Erasure, Remainder]` as JSON, sealed. */
   erasures: { tenant: string; hash: Buffer; sealed: Buffer };
-  /** `customer`: the last sequence handed out. `erasure`: how many the ledger holds. */
+  /** `customer`: the last sequence taken. `erasure`: how many were entered in the ledger. */
   sequences: { name: string; last: number };
   keys_version: SchemaVersion;
 }
@@ -99,4 +103,6 @@ export interface SchemaVersion {
   version: number;
   /** The oldest version that a program may know to work with these tables. */
   oldest: number;
+  /** Of which deployment they are: that of the records and that of the keys must be the same. */
+  deployment: string;
 }

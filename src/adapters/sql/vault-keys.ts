@@ -1,8 +1,9 @@
-import { adoptMasterKey, MasterKeyError, makeMasterKey, readMasterKey } from '../master-key.ts';
+import { adoptMasterKey, MasterKeyError, makeMasterKey, masterKeyPath, readMasterKey } from '../master-key.ts';
 import { newRoots, openVault, rewrapRoots, type Vault, type WrappedRoots } from '../vault.ts';
 import type { SqlDatabase } from './database.ts';
 import type { Dialect } from './dialects.ts';
-import { prepare } from './statement.ts';
+import { type MigrateOptions, migrate } from './migrations.ts';
+import { bind, type Program, prepare } from './statement.ts';
 
 interface Needs {
   readonly database: SqlDatabase;
@@ -10,20 +11,26 @@ interface Needs {
 }
 
 /**
- * Opens the vault of a database with the master key of a file. In an empty database both are made. Throws
- * `MasterKeyError` where the file is missing or holds no key, or not the key that the database was made with; then
- * nothing was touched.
+ * Brings the schemas up to date, and opens the vault of a database with the master key of a file. In an empty database both
+ * keys are made, where that may be. Throws `MasterKeyError` where the file is missing or holds no key, or not the key that
+ * the database was made with; then nothing was touched.
  */
-export async function unlockVault({ database, masterKeyFile }: Needs): Promise<Vault> {
+export async function unlockVault({ database, masterKeyFile, ...migration }: Needs & MigrateOptions): Promise<Vault> {
   const run = statements(database.dialect);
+  const file = masterKeyPath(masterKeyFile);
+  const present = await database.read(() => readRoots(database.dialect, run));
+  // Before anything is written.
+  const vault = present && ((await tryFile(file, present)) ?? (await adoptNext({ database, masterKeyFile: file })));
+  await migrate(database, migration);
+  if (vault !== undefined) return vault;
   return database.exclusive(function* () {
     const roots = toRoots(yield* run.list({}));
-    if (roots !== undefined) return openWithFile(masterKeyFile, roots);
+    if (roots !== undefined) return openWithFile(file, roots);
     // New keys would open nothing of what is there.
     const [customer] = yield* run.anyCustomer({});
-    if (customer !== undefined) throw new MasterKeyError('there are records, but keys.db holds no keys: put it back');
+    if (customer !== undefined) throw new MasterKeyError('there are records, but no keys for them: put them back');
     // In here only one of several processes that start at once makes keys.
-    const masterKey = makeMasterKey(masterKeyFile);
+    const masterKey = makeMasterKey(file);
     const made = newRoots(masterKey);
     for (const [name, wrapped] of Object.entries(made)) yield* run.insert({ name, wrapped });
     return openVault(masterKey, made);
@@ -36,21 +43,39 @@ export async function unlockVault({ database, masterKeyFile }: Needs): Promise<V
  */
 export async function rotateMasterKey({ database, masterKeyFile }: Needs): Promise<void> {
   const run = statements(database.dialect);
-  const next = nextFile(masterKeyFile);
+  const file = masterKeyPath(masterKeyFile);
+  const next = nextFile(file);
   await database.exclusive(function* () {
     const roots = toRoots(yield* run.list({}));
     if (roots === undefined) throw new Error('there are no keys yet');
-    openWithFile(masterKeyFile, roots);
-    const rewrapped = rewrapRoots(roots, readMasterKey(masterKeyFile), makeMasterKey(next));
+    openWithFile(file, roots);
+    const rewrapped = rewrapRoots(roots, readMasterKey(file), makeMasterKey(next));
     for (const [name, wrapped] of Object.entries(rewrapped)) yield* run.replace({ name, wrapped });
   });
-  // To open the vault is to adopt the new key; no other start or rotation comes between.
-  await unlockVault({ database, masterKeyFile });
+  await adoptNext({ database, masterKeyFile: file });
   await database.scrub('keys');
 }
 
 /** Where a rotation puts the new key until the old one is no longer needed. */
 const nextFile = (masterKeyFile: string): string => `${masterKeyFile}.next`;
+
+/** The vault, where the file holds the key for it. */
+async function tryFile(masterKeyFile: string, roots: WrappedRoots): Promise<Vault | undefined> {
+  try {
+    return openVault(readMasterKey(masterKeyFile), roots);
+  } catch {
+    // What is wrong is found out by `adoptNext`, where no rotation can be under way.
+    return undefined;
+  }
+}
+
+/** Opens the vault, and completes a rotation. No other start or rotation comes between. */
+function adoptNext({ database, masterKeyFile }: Needs): Promise<Vault> {
+  const run = statements(database.dialect);
+  return database.exclusive(function* () {
+    return openWithFile(masterKeyFile, toRoots(yield* run.list({})) as WrappedRoots);
+  });
+}
 
 function openWithFile(masterKeyFile: string, roots: WrappedRoots): Vault {
   try {
@@ -61,6 +86,12 @@ function openWithFile(masterKeyFile: string, roots: WrappedRoots): Vault {
     adoptMasterKey(nextFile(masterKeyFile), masterKeyFile);
     return vault;
   }
+}
+
+/** Undefined where there are none, or no table for them yet. */
+function* readRoots({ hasTable }: Dialect, run: ReturnType<typeof statements>): Program<WrappedRoots | undefined> {
+  const table = yield* bind(hasTable('keys', 'root_keys'));
+  return table.length === 0 ? undefined : toRoots(yield* run.list({}));
 }
 
 function toRoots(rows: readonly { readonly name: string; readonly wrapped: Buffer }[]): WrappedRoots | undefined {

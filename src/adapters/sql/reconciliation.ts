@@ -1,0 +1,137 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { TenantId } from '../../domain/identity.ts';
+import type { customerStatements, Row } from './customer-statements.ts';
+import type { SqlDatabase } from './database.ts';
+import type { ReadableRow, RecordSeals } from './record-seals.ts';
+import type { Program } from './statement.ts';
+import { toNumber, toUrn } from './urn-numbers.ts';
+
+interface Needs {
+  readonly database: SqlDatabase;
+  readonly run: ReturnType<typeof customerStatements>;
+  readonly seals: RecordSeals;
+  /** Rewrites the record of a customer whose key was destroyed. */
+  completeErasure(tenant: TenantId, number: number): Program<unknown>;
+}
+
+/** Who asked for an erasure is not known any more where its entry was lost with the keys that were in use then. */
+const lostAsker = { keyId: 'unknown', requestId: 'unknown' } as const;
+
+/**
+ * Holds the ledger of erasures, which lives with the keys, against the records. Each has a backup of its own, so either may
+ * come back older than the other.
+ *
+ * Both sides count: the ledger what was entered, the records what was applied to them, and an erasure in between is on a
+ * list. So a start sees from three numbers whether there is anything to do.
+ */
+export function reconciliation({ database, run, seals, completeErasure }: Needs) {
+  /** How many erasures the ledger knows and the records do not; below zero: the other way round. */
+  function* difference(): Program<number> {
+    const [entered] = yield* run.sequence({ name: 'erasure' });
+    const [applied] = yield* run.applied({});
+    const pending = yield* run.listPending({});
+    return (entered?.last ?? 0) - (applied?.count ?? 0) - pending.length;
+  }
+
+  /** The same, where it lasts: of another process's transaction over both files one may be seen before the other. */
+  async function lastingDifference(): Promise<number> {
+    for (let look = 1; ; look += 1) {
+      const found = await database.read(difference);
+      if (found === 0 || look === 5) return found;
+      await delay(20);
+    }
+  }
+
+  /** Erases again what an older copy of the records has brought back. @returns how many */
+  function* applyLedger(): Program<number> {
+    let again = 0;
+    let last: { tenant: string; hash: Buffer } = { tenant: '', hash: Buffer.alloc(0) };
+    for (;;) {
+      const page = yield* run.listErasuresAfter(last);
+      for (const { tenant, hash, sealed } of page) {
+        const { erasure, remainder } = seals.openEntry(hash, sealed);
+        const number = toNumber(erasure.urn) as number;
+        yield* run.destroyKey({ tenant, number });
+        yield* run.blankAnswers({ tenant, number });
+        const rest = seals.sealRemainder(tenant, number, remainder);
+        again += (yield* run.rewrite({ tenant, number, sealed: rest, at: erasure.erasedAt })).length;
+      }
+      const end = page.at(-1);
+      if (end === undefined) return again;
+      last = end;
+    }
+  }
+
+  /** Enters again, from the records, what an older copy of the keys does not know, and destroys what it has brought back. */
+  function* renewLedger(): Program<void> {
+    let last = { tenant: '', number: 0 };
+    for (;;) {
+      const page = yield* run.listErasedAfter(last);
+      for (const { tenant, number, sealed, anonymized_at } of page) {
+        yield* run.destroyKey({ tenant, number });
+        const remainder = seals.openRemainder(tenant, { number, sealed });
+        const erasure = { urn: toUrn(number), erasedAt: anonymized_at as number, ...lostAsker };
+        const hash = seals.ledgerHash(tenant, number);
+        yield* run.enterErasure({ tenant, hash, sealed: seals.sealEntry(hash, { erasure, remainder }) });
+      }
+      const end = page.at(-1);
+      if (end === undefined) return;
+      last = end;
+    }
+  }
+
+  /** Brings both sides to the same, and their counts with them. @returns how many records were erased again */
+  function* applyBoth(): Program<number> {
+    if ((yield* difference()) < 0) yield* renewLedger();
+    const again = yield* applyLedger();
+    const pending = yield* run.listPending({});
+    for (const { tenant, number } of pending) yield* run.deletePending({ tenant, number });
+    const left = yield* difference();
+    if (left > 0) yield* run.countApplied({ count: left });
+    else yield* run.takeSequence({ name: 'erasure', count: -left });
+    return again;
+  }
+
+  /** Whether a record belongs to these keys. */
+  function canBeRead(tenant: TenantId, row: Row): boolean {
+    if (row.anonymized_at === null && row.wrapped === null) return false;
+    try {
+      if (row.anonymized_at === null) seals.openRecord(tenant, row as ReadableRow);
+      else seals.openRemainder(tenant, row);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  return {
+    /**
+     * Completes what a crash has left half done, and erases again what a restored copy has brought back. To be awaited before
+     * the first request. @returns how many records were erased again
+     */
+    async reconcile(): Promise<number> {
+      const again = (await lastingDifference()) === 0 ? 0 : await database.exclusive(applyBoth);
+      for (const { tenant, number } of await database.read(() => run.listPending({}))) {
+        await database.write(() => completeErasure(tenant as TenantId, number));
+      }
+      // A crash may have left what was destroyed in the logs.
+      await database.scrub('keys');
+      await database.scrub('data');
+      return again;
+    },
+
+    /** How many records cannot be opened, though nobody erased them: those of a copy that does not belong to these keys. */
+    countUnreadable: (): Promise<number> =>
+      database.read(function* () {
+        let unreadable = 0;
+        let last = { tenant: '', number: 0 };
+        for (;;) {
+          const page = yield* run.listAfter(last);
+          for (const row of page) if (!canBeRead(row.tenant as TenantId, row)) unreadable += 1;
+          const end = page.at(-1);
+          if (end === undefined) return unreadable;
+          last = end;
+        }
+      }),
+  };
+}

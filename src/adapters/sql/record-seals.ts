@@ -1,0 +1,111 @@
+import { DatabaseFailure, type Erasure, type Origin, type StoredCustomer } from '../../application/ports.ts';
+import { type Customer, type CustomerContent, contentOf, identityOf, timestamp } from '../../domain/customer.ts';
+import { anonymized, type Remainder } from '../../domain/deletion.ts';
+import type { TenantId } from '../../domain/identity.ts';
+import type { ReferenceData } from '../../domain/reference-data.ts';
+import type { Vault } from '../vault.ts';
+import type { Holding, Row } from './customer-statements.ts';
+import { toUrn } from './urn-numbers.ts';
+
+/** A row of a customer whose key is there. */
+export type ReadableRow = Row & { readonly wrapped: Buffer };
+/** A row of a customer that was erased. */
+export type ErasedRow = Pick<Row, 'number' | 'version' | 'sealed' | 'created_at'> & { readonly anonymized_at: number };
+
+/** What the ledger keeps of an erasure: enough to rewrite a record that a restored copy has brought back. */
+interface LedgerEntry {
+  readonly erasure: Erasure;
+  readonly remainder: Remainder;
+}
+
+export type RecordSeals = ReturnType<typeof recordSeals>;
+
+/**
+ * What of a customer is stored sealed, under which key, and bound to what. A record is bound to its tenant, URN and
+ * version, a data key to its tenant and URN: none can be put in place of another's.
+ */
+export function recordSeals(vault: Vault, world: ReferenceData) {
+  const ownerOf = (tenant: string, number: number): string => `${tenant} ${toUrn(number)}`;
+  const atVersion = (owner: string, version: number): string => `${owner} ${version}`;
+  const remainderOf = (owner: string): string => `${owner} remainder`;
+
+  return {
+    newDataKey: (tenant: TenantId, number: number): Buffer => vault.newDataKey(ownerOf(tenant, number)),
+
+    sealRecord(
+      tenant: TenantId,
+      number: number,
+      wrapped: Buffer,
+      { customer, version, origin }: StoredCustomer,
+    ): Buffer {
+      const owner = ownerOf(tenant, number);
+      const text = JSON.stringify([contentOf(customer), origin]);
+      return vault.seal(wrapped, owner, text, atVersion(owner, version));
+    },
+
+    /** Throws `DatabaseFailure` where the row is damaged, was tampered with, or belongs to other keys. */
+    openRecord(tenant: TenantId, row: ReadableRow): StoredCustomer {
+      const { number, version, wrapped, sealed, created_at, updated_at } = row;
+      const owner = ownerOf(tenant, number);
+      let text: string;
+      try {
+        text = vault.open(wrapped, owner, sealed, atVersion(owner, version));
+      } catch {
+        throw new DatabaseFailure(new Error(`the record of ${owner} is damaged, or belongs to other keys`));
+      }
+      const [content, origin] = JSON.parse(text) as [CustomerContent, Origin];
+      const customer: Customer = {
+        customerUrn: toUrn(number),
+        ...content,
+        createdAt: timestamp(created_at),
+        updatedAt: timestamp(updated_at),
+      };
+      return { customer, version, origin };
+    },
+
+    sealRemainder: (tenant: string, number: number, remainder: Remainder): Buffer =>
+      vault.sealLasting(JSON.stringify(remainder), remainderOf(ownerOf(tenant, number))),
+
+    openRemainder: (tenant: string, { number, sealed }: Pick<ErasedRow, 'number' | 'sealed'>): Remainder =>
+      JSON.parse(vault.openLasting(sealed, remainderOf(ownerOf(tenant, number)))) as Remainder,
+
+    /** The record of a customer that was erased. */
+    openErased(tenant: TenantId, row: ErasedRow): StoredCustomer {
+      const { number, version, created_at, anonymized_at } = row;
+      const identity = { customerUrn: toUrn(number), createdAt: timestamp(created_at) };
+      const customer = anonymized(identity, this.openRemainder(tenant, row), timestamp(anonymized_at));
+      return { customer, version };
+    },
+
+    /** By which the ledger knows a customer: it tells nothing without the key. */
+    ledgerHash: (tenant: string, number: number): Buffer => vault.ledgerHash(ownerOf(tenant, number)),
+
+    sealEntry: (hash: Buffer, entry: LedgerEntry): Buffer =>
+      vault.sealLasting(JSON.stringify(entry), hash.toString('hex')),
+
+    openEntry(hash: Buffer, sealed: Buffer): LedgerEntry {
+      try {
+        return JSON.parse(vault.openLasting(sealed, hash.toString('hex'))) as LedgerEntry;
+      } catch (cause) {
+        throw new DatabaseFailure(
+          new Error('an entry of the ledger of erasures is damaged, or belongs to other keys', { cause }),
+        );
+      }
+    },
+
+    /** Blind indexes of what a customer claims for itself alone; an anonymised one claims nothing. */
+    holdingOf(tenant: TenantId, content: CustomerContent): Holding {
+      const identity = identityOf(content, world);
+      if (identity === undefined) return { external_id: null, email: null, phone_number: null };
+      const { externalId, email, phoneNumber } = identity;
+      return {
+        external_id: this.indexOf(tenant, externalId),
+        email: email === undefined ? null : vault.blindIndex(tenant, 'email', email),
+        phone_number: phoneNumber === undefined ? null : vault.blindIndex(tenant, 'phoneNumber', phoneNumber),
+      };
+    },
+
+    /** The blind index of an ExternalId. */
+    indexOf: (tenant: TenantId, externalId: string): Buffer => vault.blindIndex(tenant, 'externalId', externalId),
+  };
+}
