@@ -56,13 +56,22 @@ export interface OpenOptions {
   /** Whether a deployment is made where there is none; else that is an error. */
   readonly mayCreate: boolean;
   readonly clock?: Clock;
+  /** Hears what an operator should know of. */
+  readonly onTrouble?: (message: string, error: unknown) => void;
 }
 
 /** The use cases over the storage that is configured. */
-export async function openServices(config: Config, { mayCreate, clock = Date.now }: OpenOptions): Promise<Services> {
+export async function openServices(
+  config: Config,
+  { mayCreate, clock = Date.now, onTrouble = () => {} }: OpenOptions,
+): Promise<Services> {
   const world = referenceData();
   const metrics = prometheusMetrics();
-  const tokens = joseTokens({ clock });
+  const tokens = joseTokens({
+    clock,
+    onTrouble: (uri, error) =>
+      onTrouble(`the keys of ${uri} were not fetched: older ones count while there are any`, error),
+  });
   const { environment } = config;
   const { repository, directory, vault, ...storage } = await openStorage(config, mayCreate, world, metrics);
   const tenants = tenantUseCases({ directory, secrets, tokens, telemetry: metrics, clock, environment });
@@ -76,6 +85,7 @@ export async function openServices(config: Config, { mayCreate, clock = Date.now
     warnings: storage.warnings,
     canWrite: storage.canWrite,
     async tidy() {
+      tenants.prepareTokens().catch((error) => onTrouble('tenants were not read', error));
       await tenants.recordUse();
       await repository.forgetExpiredAnswers(clock());
     },
@@ -239,7 +249,14 @@ export async function restoreFile(
   }
 }
 
-const noTelemetry: Telemetry = { request() {}, commit() {}, read() {}, connectionLost() {}, keyLookup() {} };
+const noTelemetry: Telemetry = {
+  request() {},
+  commit() {},
+  read() {},
+  connectionLost() {},
+  logLost() {},
+  keyLookup() {},
+};
 
 /** How often the use of keys is written down, and what has expired is removed. */
 const tidyMs = 5_000;

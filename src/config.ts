@@ -1,4 +1,9 @@
 /** The only reader of the environment: every setting with its meaning, what is allowed, and its default. */
+
+import { lookup } from 'node:dns/promises';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { dirname, resolve } from 'node:path';
 import { type Static, Type } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { environments } from './application/ports.ts';
@@ -25,6 +30,26 @@ interface Bounds {
 const whole = (bounds: Bounds, allowed = `a whole number from ${bounds.minimum} to ${bounds.maximum}`) =>
   Type.Number({ ...bounds, multipleOf: 1, allowed });
 
+/** What of a setting is not said by its schema. */
+const rules: Partial<Record<string, (text: string) => boolean>> = {
+  // A name is only known when it is asked for; what looks like an address must be one.
+  C2A_HOST: (text) => isIP(text) > 0 || (/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(text) && !/^[\d.]+$/.test(text)),
+  C2A_TRUST_PROXY: (text) => text === 'off' || text === 'loopback' || text.split(',').every(isNetwork),
+  C2A_DATABASE_URL: isDatabaseUrl,
+};
+
+function isNetwork(text: string): boolean {
+  const [address = '', prefix = '', ...more] = text.split('/');
+  const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] as number;
+  return bits > 0 && more.length === 0 && (!text.includes('/') || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits));
+}
+
+/** Several hosts, as libpq has them, are more than `URL` can read. */
+function isDatabaseUrl(text: string): boolean {
+  const [, head, hosts = '', tail = ''] = /^(postgres(?:ql)?:\/\/(?:[^@/?]*@)?)([^/?]*)(.*)$/s.exec(text) ?? [];
+  return text === '' || (head !== undefined && hosts.split(',').every((host) => URL.canParse(head + host + tail)));
+}
+
 /** By variable. `allowed` is what an operator reads who got it wrong. */
 export const settings = Type.Object({
   C2A_HOST: Type.String({
@@ -49,7 +74,6 @@ export const settings = Type.Object({
   }),
   C2A_DATABASE_URL: Type.String({
     default: '',
-    pattern: '^$|^postgres(ql)?://',
     allowed: 'postgres://user:password@host:5432/database, or empty for SQLite',
     description: 'A PostgreSQL database in place of SQLite.',
   }),
@@ -83,7 +107,6 @@ export const settings = Type.Object({
   C2A_LOG_LEVEL: oneOf(logLevels, { default: 'info', description: 'The least severe line to log.' }),
   C2A_TRUST_PROXY: Type.String({
     default: 'off',
-    pattern: '^(off|loopback|[0-9a-fA-F.:/]+(,[0-9a-fA-F.:/]+)*)$',
     allowed: 'off, loopback, or a list of addresses and networks such as 10.0.0.0/8,192.168.1.7',
     description: 'Proxies whose `X-Forwarded-For` is believed (for the address in the log).',
   }),
@@ -130,7 +153,7 @@ export const settings = Type.Object({
     description: 'Time that an idle connection is kept open.',
   }),
   C2A_MAX_EVENT_LOOP_DELAY_MS: whole({
-    default: 500,
+    default: 250,
     minimum: 0,
     maximum: 60_000,
     description: 'Mean delay of the event loop beyond which requests are refused with 503; 0 for never.',
@@ -180,13 +203,71 @@ export function readConfig(
   const given = Object.fromEntries(
     variables.map((variable) => [variable, options[optionOf(variable)] ?? (environment[variable] || undefined)]),
   );
-  const values = Value.Convert(settings, Value.Default(settings, given)) as Static<typeof settings>;
+  const values = Value.Convert(settings, Value.Default(settings, { ...given })) as Static<typeof settings>;
   const wrong = new Set([...Value.Errors(settings, values)].map(({ path }) => path.slice(1)));
-  if (wrong.size > 0) throw new ConfigError([...wrong].map(explain));
+  for (const variable of variables) {
+    const text = String(given[variable] ?? '');
+    const { type } = settings.properties[variable];
+    // A number is written in digits: `true` and `0x10` would be taken for one.
+    if (type === 'number' && text !== '' && !/^\d{1,10}$/.test(text)) wrong.add(variable);
+    if (text !== '' && rules[variable]?.(text) === false) wrong.add(variable);
+  }
+  const unknown = Object.keys(environment).filter((name) => /^C2A_/.test(name) && !(name in settings.properties));
+  const problems = [
+    ...variables.filter((variable) => wrong.has(variable)).map(explain),
+    ...unknown.map((name) => `${name} is no setting; they are ${variables.join(', ')}`),
+  ];
+  if (problems.length > 0) throw new ConfigError(problems);
   return Object.freeze(
     Object.fromEntries(variables.map((variable) => [camelCase(withoutPrefix(variable)), values[variable]])),
   ) as Config;
 }
+
+/**
+ * What of a configuration can only be seen on this machine: one line for each problem. Nothing is made or changed. What
+ * others may change meanwhile is checked again when it is used.
+ */
+export async function checkSurroundings({ host, storage, dataDir, masterKeyFile }: Config): Promise<string[]> {
+  const problems: string[] = [];
+  const say = (variable: Variable, what: string) => problems.push(`${explain(variable)}: ${what}`);
+  if (isIP(host) === 0) await lookup(host).catch(() => say('C2A_HOST', `${host} is not known`));
+  if (storage === 'memory') return problems;
+  const inTheWay = writableFolder(resolve(dataDir));
+  if (inTheWay !== undefined) say('C2A_DATA_DIR', inTheWay);
+  if (masterKeyFile !== '') {
+    const path = resolve(masterKeyFile);
+    const trouble = existsSync(path) ? readableFile(path) : writableFolder(dirname(path), 'there');
+    if (trouble !== undefined) say('C2A_MASTER_KEY_FILE', trouble);
+  }
+  return problems;
+}
+
+/** Why a folder cannot be used, or made; undefined where it can. @param must whether it has to be there */
+function writableFolder(path: string, must?: 'there'): string | undefined {
+  if (!existsSync(path)) return must || dirname(path) === path ? `${path} is not there` : writableFolder(dirname(path));
+  if (!statSync(path).isDirectory()) return `${path} is no folder`;
+  return may(path, constants.W_OK | constants.X_OK) ? undefined : `${path} cannot be written to`;
+}
+
+function readableFile(path: string): string | undefined {
+  if (!statSync(path).isFile()) return `${path} is no file`;
+  return may(path, constants.R_OK) ? undefined : `${path} cannot be read`;
+}
+
+function may(path: string, mode: number): boolean {
+  try {
+    accessSync(path, mode);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A configuration as it may be shown. */
+export const withoutSecrets = (config: Config): Config => ({
+  ...config,
+  databaseUrl: config.databaseUrl.replace(/(\/\/[^:@/]*:)[^@/]*@/, '$1***@'),
+});
 
 const camelCase = (name: string): string => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 

@@ -1,8 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import pino, { type Logger } from 'pino';
 import { type Command, settingOptions } from './adapters/cli/run.ts';
+import { logSink, type StandardStream } from './adapters/log-sink.ts';
 import { openServer, openServices, type Services } from './compose.ts';
-import { type Config, readConfig, settings } from './config.ts';
+import { type Config, ConfigError, checkSurroundings, readConfig, settings, withoutSecrets } from './config.ts';
 import { createDemoTenant, demoCurls } from './demo.ts';
 
 export const serve: Command = {
@@ -18,36 +20,60 @@ export const serve: Command = {
     // Heard from the beginning: a signal during start must not kill what is half open.
     const stopped = stopSignal();
     const config = readConfig(options);
+    const problems = await checkSurroundings(config);
+    if (problems.length > 0) throw new ConfigError(problems);
     if (options['check-config']) {
-      print(config, 'the configuration is in order');
+      print(withoutSecrets(config), 'the configuration is in order');
       return;
     }
-    const logger = await openLogger(config, options.json ? process.stderr.fd : process.stdout.fd);
-    const services = await openServices(config, { mayCreate: true });
+    const log = await openLog(config, options.json ? process.stderr : process.stdout);
+    const { logger } = log;
+    const onTrouble = (message: string, error: unknown) => logger.warn({ err: error }, message);
+    const services = await openServices(config, { mayCreate: true, onTrouble });
+    log.onLost = services.telemetry.logLost;
     const app = await openServer(services, config, logger as FastifyBaseLogger);
     try {
+      await Promise.race([services.tenants.prepareTokens(), delay(tokenWaitMs, undefined, { ref: false })]);
       const url = await app.listen({ host: config.host, port: config.port });
       const first = await firstStart(services, config);
       print({ url, ...first }, greeting(url, config, first));
       await stopped;
     } finally {
-      await close(app, logger, config.shutdownTimeoutMs);
+      await close(app, log, config.shutdownTimeoutMs);
     }
+    // Nothing is left to do, and whoever does not read what was printed must not keep it.
+    process.exit(0);
   },
 };
 
+/** How long the start waits for the hosts of bearer tokens' keys. */
+const tokenWaitMs = 500;
+/** How long the end waits for whoever reads the log. */
+const logWaitMs = 500;
+
+interface Log {
+  readonly logger: Logger;
+  /** Hears of lines that could not be written. */
+  onLost: (lines: number) => void;
+  end(): Promise<void>;
+}
+
 /** JSON lines, or lines for people where somebody is watching. */
-async function openLogger({ logLevel }: Config, fd: number): Promise<Logger> {
+async function openLog({ logLevel }: Config, stream: StandardStream): Promise<Log> {
   const options = {
     level: logLevel,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  const watched = fd === process.stdout.fd ? process.stdout.isTTY : process.stderr.isTTY;
-  if (!watched) return pino(options, pino.destination({ dest: fd, sync: false }));
-  const { default: pretty } = await import('pino-pretty');
-  return pino(options, pretty({ destination: fd, sync: true }));
+  if (stream.isTTY) {
+    const { default: pretty } = await import('pino-pretty');
+    const logger = pino(options, pretty({ destination: stream.fd, sync: true }));
+    return { logger, onLost: () => {}, end: async () => {} };
+  }
+  const sink = logSink(stream, (lines) => log.onLost(lines));
+  const log: Log = { logger: pino(options, sink), onLost: () => {}, end: () => sink.end(logWaitMs) };
+  return log;
 }
 
 type FirstStart =
@@ -60,8 +86,9 @@ async function firstStart({ tenants }: Services, { environment }: Config): Promi
   return environment === 'live' ? { tenants: 'none' } : { credentials: await createDemoTenant(tenants, 'acme') };
 }
 
-function greeting(url: string, { environment, storage, dataDir }: Config, first: FirstStart): string {
-  const where = storage === 'memory' ? 'in memory' : `in ${dataDir}`;
+function greeting(url: string, config: Config, first: FirstStart): string {
+  const { environment, storage, databaseUrl, dataDir } = config;
+  const where = storage === 'memory' ? 'in memory' : databaseUrl === '' ? `in ${dataDir}` : 'in PostgreSQL';
   const lines = [`c2a-customers (${environment}) listens on ${url}, data ${where}; documentation: ${url}/docs`];
   if ('credentials' in first) {
     const { 'x-tn': tenant, 'x-api-key': key } = first.credentials;
@@ -76,11 +103,14 @@ function greeting(url: string, { environment, storage, dataDir }: Config, first:
       ...demoCurls(url, first.credentials),
       '',
     );
+  } else if (first.tenants === 'none' && storage === 'memory') {
+    lines.push('There is no tenant, and there can be none: memory cannot be reached by the command line.');
   } else if (first.tenants === 'none') {
+    const at = [`--environment ${environment}`, ...(databaseUrl === '' ? [`--data-dir ${dataDir}`] : [])].join(' ');
     lines.push(
       'There is no tenant yet. Make one and give it a key:',
-      '  npm run -s c2a -- tenant add <tenant>',
-      '  npm run -s c2a -- key issue <tenant>',
+      `  npm run -s c2a -- tenant add <tenant> ${at}`,
+      `  npm run -s c2a -- key issue <tenant> ${at}`,
     );
   }
   return lines.join('\n');
@@ -96,15 +126,16 @@ const stopSignal = (): Promise<void> =>
   });
 
 /** Takes no more, finishes what it has, closes the storage; whoever does not end in time is cut off. */
-async function close(app: FastifyInstance, logger: Logger, timeoutMs: number): Promise<void> {
-  const overdue = setTimeout(() => {
+async function close(app: FastifyInstance, { logger, end }: Log, timeoutMs: number): Promise<void> {
+  const overdue = setTimeout(async () => {
     logger.fatal('requests did not end in time');
+    await end();
     process.exit(1);
   }, timeoutMs);
   try {
     await app.close();
   } finally {
     clearTimeout(overdue);
-    logger.flush();
+    await end();
   }
 }

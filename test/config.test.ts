@@ -1,6 +1,8 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import manifest from '../package.json' with { type: 'json' };
-import { ConfigError, readConfig } from '../src/config.ts';
+import { ConfigError, checkSurroundings, readConfig, withoutSecrets } from '../src/config.ts';
 import { version } from '../src/version.ts';
 
 t.test('defaults suit local work', async (t) => {
@@ -37,6 +39,48 @@ t.test('every mistake is named', async (t) => {
       'C2A_STORAGE (--storage) must be sqlite, memory',
     ]);
   }
+});
+
+t.test('what would be taken for something else is refused', async (t) => {
+  const wrong: Record<string, readonly string[]> = {
+    C2A_PORT: ['true', 'false', '0x10', '1e3', ' 80'],
+    C2A_HOST: ['999.1.1.1', 'not a host', '-x'],
+    C2A_TRUST_PROXY: ['abc', ':::', '10.0.0.0/99', '10.0.0.0/', '10.0.0.0/8/8', '10.0.0.1,'],
+    C2A_DATABASE_URL: ['mysql://x/y', 'postgres', 'postgres://a b/c'],
+    C2A_PROT: ['80'],
+  };
+  for (const [variable, texts] of Object.entries(wrong)) {
+    for (const text of texts)
+      t.throws(() => readConfig({}, { [variable]: text }), { message: new RegExp(variable) }, text);
+  }
+  const right: Record<string, readonly string[]> = {
+    C2A_HOST: ['::1', '0.0.0.0', 'localhost', 'db-1.internal'],
+    C2A_TRUST_PROXY: ['off', 'loopback', '10.0.0.0/8,::1,fd00::/8,192.168.1.7'],
+    C2A_DATABASE_URL: ['postgres://u:p@h:5432/d', 'postgresql://h1,h2:5433/d?target_session_attrs=read-write'],
+  };
+  for (const [variable, texts] of Object.entries(right)) {
+    for (const text of texts) t.doesNotThrow(() => readConfig({}, { [variable]: text }), text);
+  }
+});
+
+t.test('what only this machine can tell is told all at once, and nothing is made', async (t) => {
+  const folder = t.testdir({ file: '' });
+  const config = readConfig(
+    { 'data-dir': join(folder, 'file', 'data'), host: 'host.invalid', 'master-key-file': join(folder, 'no', 'key') },
+    {},
+  );
+  const problems = await checkSurroundings(config);
+  t.equal(problems.length, 3);
+  for (const [index, variable] of ['C2A_HOST', 'C2A_DATA_DIR', 'C2A_MASTER_KEY_FILE'].entries()) {
+    t.match(problems[index], variable);
+  }
+  t.same(await checkSurroundings(readConfig({ 'data-dir': join(folder, 'new', 'data') }, {})), []);
+  t.same(readdirSync(folder), ['file']);
+});
+
+t.test('a password is not shown', async (t) => {
+  const config = readConfig({}, { C2A_DATABASE_URL: 'postgres://user:secret@h/d' });
+  t.equal(withoutSecrets(config).databaseUrl, 'postgres://user:***@h/d');
 });
 
 t.test('the program tells the version of its package', async (t) => {

@@ -1,4 +1,12 @@
-import { createRemoteJWKSet, customFetch, importSPKI, type JWTVerifyGetKey, jwtVerify, type RemoteJWKSet } from 'jose';
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  customFetch,
+  importSPKI,
+  type JSONWebKeySet,
+  type JWTVerifyGetKey,
+  jwtVerify,
+} from 'jose';
 import type { Clock, JwtSettings, TokenVerifier } from '../application/ports.ts';
 
 /** How far clocks may be apart. */
@@ -14,27 +22,36 @@ const maxJwksBytes = 256 * 1024;
 
 interface Needs {
   readonly clock: Clock;
+  /** Hears why the keys of an issuer are not the newest. At most once in a cool-down for each. */
+  readonly onTrouble: (jwksUri: string, error: unknown) => void;
   /** For tests, which have no host with a certificate. */
   readonly fetch?: typeof globalThis.fetch;
 }
 
-/** Bearer tokens, proved by jose. */
-export function joseTokens({ clock, fetch = globalThis.fetch }: Needs): TokenVerifier {
-  /** By what they were made of, so that a tenant whose settings change gets new ones. */
-  const keySets = new Map<string, JWTVerifyGetKey>();
+/** Where a key comes from. */
+interface KeySource {
+  readonly find: JWTVerifyGetKey;
+  /** Resolves when keys are known, or cannot be had now. */
+  prepare(): Promise<void>;
+}
 
-  function keysOf({ keys, algorithm }: JwtSettings): JWTVerifyGetKey {
+/** Bearer tokens, proved by jose. */
+export function joseTokens({ clock, onTrouble, fetch = globalThis.fetch }: Needs): TokenVerifier {
+  /** By what they were made of, so that a tenant whose settings change gets new ones. */
+  const sources = new Map<string, KeySource>();
+
+  function sourceOf({ keys, algorithm }: JwtSettings): KeySource {
     const name = JSON.stringify([keys, algorithm]);
-    let keySet = keySets.get(name);
-    if (keySet === undefined) {
-      keySet = 'jwksUri' in keys ? published(keys.jwksUri) : pinned(keys.publicKeyPem, algorithm);
-      keySets.set(name, keySet);
+    let source = sources.get(name);
+    if (source === undefined) {
+      source = 'jwksUri' in keys ? published(keys.jwksUri) : pinned(keys.publicKeyPem, algorithm);
+      sources.set(name, source);
     }
-    return keySet;
+    return source;
   }
 
-  /** Keys that an issuer publishes, kept while their host is away. */
-  function published(uri: string): JWTVerifyGetKey {
+  /** Keys that an issuer publishes, fetched in the background and kept while their host is away. */
+  function published(uri: string): KeySource {
     const fetched = boundedFetch(fetch, clock);
     const remote = createRemoteJWKSet(new URL(uri), {
       [customFetch]: fetched.fetch,
@@ -43,24 +60,49 @@ export function joseTokens({ clock, fetch = globalThis.fetch }: Needs): TokenVer
       cooldownDuration: 0,
       timeoutDuration: fetchTimeoutMs,
     });
-    return async (header, token) => {
-      await refresh(remote, fetched);
-      return remote(header, token);
-    };
-  }
+    let known: { readonly jwks: JSONWebKeySet; readonly find: JWTVerifyGetKey } | undefined;
+    let fetching: Promise<void> | undefined;
 
-  async function refresh(remote: RemoteJWKSet, fetched: BoundedFetch): Promise<void> {
-    const since = clock() - fetched.succeededAt();
-    if (remote.jwks() === undefined || since < refreshMs) return;
-    if (since > staleMs) return remote.reload();
-    // In the background: this request is served with what is known.
-    if (!remote.reloading) remote.reload().catch(() => undefined);
+    function fetchAnew(): Promise<void> {
+      if (fetching === undefined && fetched.mayAsk()) {
+        fetching = remote
+          .reload()
+          .catch((error) => onTrouble(uri, error))
+          .finally(() => {
+            fetching = undefined;
+          });
+      }
+      return fetching ?? Promise.resolve();
+    }
+    function currentKeys(): JWTVerifyGetKey | undefined {
+      const age = clock() - fetched.succeededAt();
+      if (age >= refreshMs) fetchAnew();
+      const jwks = remote.jwks();
+      if (jwks === undefined || age > staleMs) return undefined;
+      if (known?.jwks !== jwks) known = { jwks, find: createLocalJWKSet(jwks) };
+      return known.find;
+    }
+
+    return {
+      async find(header, token) {
+        const keys = currentKeys();
+        if (keys === undefined) throw new Error('no keys are known');
+        try {
+          return await keys(header, token);
+        } catch (error) {
+          // It may have been published since. Whoever waited for it would tell by that that the API key is right.
+          fetchAnew();
+          throw error;
+        }
+      },
+      prepare: () => (currentKeys() === undefined ? fetchAnew() : (fetching ?? Promise.resolve())),
+    };
   }
 
   return {
     async proves(token, tenant, settings) {
       try {
-        const { payload } = await jwtVerify(token, keysOf(settings), {
+        const { payload } = await jwtVerify(token, sourceOf(settings).find, {
           algorithms: [settings.algorithm],
           issuer: settings.issuer,
           audience: settings.audience,
@@ -74,15 +116,19 @@ export function joseTokens({ clock, fetch = globalThis.fetch }: Needs): TokenVer
         return false;
       }
     },
+    prepare: (settings) => sourceOf(settings).prepare(),
   };
 }
 
-function pinned(pem: string, algorithm: string): JWTVerifyGetKey {
+function pinned(pem: string, algorithm: string): KeySource {
   // Not before it is asked for: where the key does not fit the algorithm, nobody would hear of the rejection.
   let key: ReturnType<typeof importSPKI> | undefined;
-  return () => {
-    key ??= importSPKI(pem, algorithm);
-    return key;
+  return {
+    find() {
+      key ??= importSPKI(pem, algorithm);
+      return key;
+    },
+    prepare: async () => {},
   };
 }
 
@@ -90,6 +136,8 @@ interface BoundedFetch {
   readonly fetch: (url: string, options: RequestInit) => Promise<Response>;
   /** See Clock; 0 where no fetch has succeeded yet. */
   succeededAt(): number;
+  /** Whether the host was not asked a moment ago. */
+  mayAsk(): boolean;
 }
 
 /** Fetches over https alone, without redirects, a bounded answer, and not again right after the last time. */
@@ -98,8 +146,8 @@ function boundedFetch(fetch: typeof globalThis.fetch, clock: Clock): BoundedFetc
   let succeededAt = 0;
   return {
     succeededAt: () => succeededAt,
+    mayAsk: () => clock() - attemptedAt >= cooldownMs,
     async fetch(url, options) {
-      if (clock() - attemptedAt < cooldownMs) throw new Error('the host of the keys was asked a moment ago');
       attemptedAt = clock();
       if (new URL(url).protocol !== 'https:') throw new Error('keys are fetched over https alone');
       const response = await fetch(url, { ...options, redirect: 'error' });

@@ -46,6 +46,11 @@ export function prometheusMetrics(): Metrics {
     help: 'Idle connections that the database has closed.',
     registers,
   });
+  const linesLost = new Counter({
+    name: 'c2a_log_lines_lost_total',
+    help: 'Lines of the log that could not be written.',
+    registers,
+  });
   const keyLookups = new Counter({
     name: 'c2a_key_lookups_total',
     help: 'Authentications whose key was known (hit) or looked up (miss).',
@@ -69,6 +74,7 @@ export function prometheusMetrics(): Metrics {
     },
     read: (seconds) => read.observe(seconds),
     connectionLost: () => lost.inc(),
+    logLost: (lines) => linesLost.inc(lines),
     keyLookup: (cached) => (cached ? hit : miss).inc(),
     contentType: registry.contentType,
     render: () => registry.metrics(),

@@ -10,9 +10,10 @@ export function referenceData(): ReferenceData {
   const countryCodes = new Set(countries.all().map(({ alpha2 }) => alpha2));
   const languageCodes = new Set(languages.getAllCodes());
 
-  function phoneNumber(text: string, countryCode: string): string | undefined {
+  function phoneNumber(text: string, countryCode: string | undefined): string | undefined {
     // Countries without a numbering plan of their own (Antarctica) know international numbers alone.
-    const defaultCountry = isSupportedCountry(countryCode) ? (countryCode as CountryCode) : undefined;
+    const defaultCountry =
+      countryCode !== undefined && isSupportedCountry(countryCode) ? (countryCode as CountryCode) : undefined;
     // "(+49) 170": the library expects nothing before the plus.
     const dialled = text.replace(/^[([](?=\+)/, '');
     const number = parsePhoneNumberFromString(dialled, { ...(defaultCountry && { defaultCountry }), extract: false });

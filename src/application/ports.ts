@@ -281,10 +281,12 @@ export interface TenantDirectory {
 export interface TokenVerifier {
   /**
    * Whether the token is signed by a key of the tenant's issuer with the pinned algorithm, is within its time (`exp`
-   * required, 30 s of skew), has the issuer and audience that are set, and claims this tenant. Never throws: where the
-   * issuer's keys cannot be fetched, those that are known count, and else the answer is false.
+   * required, 30 s of skew), has the issuer and audience that are set, and claims this tenant. Never throws, and never waits
+   * for the issuer's host: the keys that are known count, and newer ones are fetched in the background.
    */
   proves(token: string, tenant: TenantId, settings: JwtSettings): Promise<boolean>;
+  /** Gets what is needed to prove tokens of an issuer, unless it is known. Resolves when that was tried; never rejects. */
+  prepare(settings: JwtSettings): Promise<void>;
 }
 
 /** What is counted for operators. Nothing here names a tenant or a person. */
@@ -297,6 +299,8 @@ export interface Telemetry {
   read(seconds: number): void;
   /** A connection to the database that was lost while nobody used it. */
   connectionLost(): void;
+  /** Lines of the log that could not be written. */
+  logLost(lines: number): void;
   /** Whether a key was known without a look-up. */
   keyLookup(cached: boolean): void;
 }

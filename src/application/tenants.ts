@@ -117,6 +117,15 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
     }
   }
 
+  /**
+   * Fetches the keys of issuers that tenants trust, so that no request has to come first. To be awaited before the first
+   * request, and called every few seconds for tenants that were set since.
+   */
+  async function prepareTokens(): Promise<void> {
+    const all = await directory.listTenants();
+    await Promise.all(all.map(({ jwt }) => jwt && tokens.prepare(jwt)));
+  }
+
   /** False where the tenant exists already. */
   const addTenant = (id: TenantId, settings: TenantSettings): Promise<boolean> =>
     directory.addTenant({ ...withSettings({ id, payment: defaultPayment, createdAt: clock() }, settings) });
@@ -160,18 +169,21 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
   }
 
   /**
-   * A new key in place of another, with its name and role; the old one works for `overlapMs` more. Undefined where
+   * A new key in place of another, with its name, role and, unless it is given, lifetime; the old one works for
+   * `overlapMs` more. Undefined where
    * there is no such key, it was revoked or has expired, or it is of the other environment, whose keys cannot be made
    * here.
    */
   async function rotateKey(
     id: string,
-    { overlapMs, lifetimeMs }: { readonly overlapMs: number; readonly lifetimeMs?: number | undefined },
+    { overlapMs, lifetimeMs }: { readonly overlapMs: number; readonly lifetimeMs?: number | 'never' | undefined },
   ): Promise<(IssuedKey & { readonly replaced: ApiKey }) | undefined> {
     const old = (await directory.listKeys()).find((key) => key.id === id);
     if (old === undefined || old.revokedAt !== undefined || old.environment !== environment) return undefined;
     if (old.expiresAt !== undefined && old.expiresAt <= clock()) return undefined;
-    const issued = await issueKey(old.tenant, { name: old.name, role: old.role, lifetimeMs });
+    const same = old.expiresAt === undefined ? undefined : old.expiresAt - old.createdAt;
+    const lifetime = lifetimeMs === 'never' ? undefined : (lifetimeMs ?? same);
+    const issued = await issueKey(old.tenant, { name: old.name, role: old.role, lifetimeMs: lifetime });
     // The old key ends last: where this process dies in between, there is one key too many, not one too few.
     const replaced = await directory.expireKey(id, clock() + overlapMs);
     return issued && replaced && { ...issued, replaced };
@@ -192,6 +204,7 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
     rotateKey,
     revokeKey,
     recordUse,
+    prepareTokens,
     listTenants: directory.listTenants,
     listKeys: directory.listKeys,
   };

@@ -132,8 +132,10 @@ export function applyChange(
     problems.push(isRequired('customer.corporationInfo'));
   }
   let { phoneNumber } = customer;
-  if (change.customer?.phoneNumber && claimedRegion?.countryCode !== undefined) {
-    phoneNumber = world.phoneNumber(change.customer.phoneNumber, claimedRegion.countryCode);
+  const dialled = change.customer?.phoneNumber;
+  // An international number needs no country; a national one can only be read in one.
+  if (dialled && (claimedRegion?.countryCode !== undefined || dialled.includes('+'))) {
+    phoneNumber = world.phoneNumber(dialled, claimedRegion?.countryCode);
     if (phoneNumber === undefined) {
       problems.push(problem('customer.phoneNumber', 'invalid_format', 'Must be a possible phone number (E.164).'));
     }

@@ -125,11 +125,13 @@ function read(field: Field, given: unknown, at: string, world: ReferenceData, pr
     return typeof given === 'boolean' ? given : fail('invalid_type', 'Must be true or false.');
   }
   if (typeof given !== 'string') return fail('invalid_type', 'Must be a string.');
+  const trimmed = given.trim();
+  if (trimmed === '') return undefined;
   // Before anything looks at it: normalising takes time that grows with the square of the length.
-  if (given.length > maxGivenLength) return fail('too_long', 'Is far too long.');
-  if (!given.isWellFormed()) return fail('invalid_format', 'Must be well-formed Unicode.');
-  const value = clean(given);
-  if (value === undefined) return undefined;
+  if (trimmed.length > maxTrimmedLength) return fail('too_long', 'Is far too long.');
+  if (!trimmed.isWellFormed()) return fail('invalid_format', 'Must be well-formed Unicode.');
+  // Composing can leave white space at an end.
+  const value = trimmed.normalize('NFC').trim();
   switch (field.kind) {
     case 'text':
       return longerThan(value, field.max) ? tooLong(fail, field.max) : value;
@@ -159,18 +161,13 @@ function read(field: Field, given: unknown, at: string, world: ReferenceData, pr
   }
 }
 
-/** No field needs more, in any way to write it; with white space around it. */
-const maxGivenLength = 1024;
+/** No field needs more, in any way to write it. */
+const maxTrimmedLength = 1024;
 const mustBeObject = 'Must be an object.';
 export const maxExternalIdLength = 128;
 const hasControlCharacter = /\p{Cc}/u;
 /** What people write numbers with. E.164 has at most 15 digits; 40 leaves room for their punctuation. */
 const phoneCharacters = /^(?=.{1,40}$)[([]?\+?[\d .()[\]-]+$/;
-
-/** NFC, trimmed; undefined where nothing is left. */
-function clean(given: string): string | undefined {
-  return given.normalize('NFC').trim() || undefined;
-}
 
 /** Counts code points, as JSON Schema's `maxLength` does, but only where UTF-16 units leave it open. */
 function longerThan(value: string, max: number): boolean {
@@ -184,7 +181,7 @@ const tooLong = (fail: (code: ProblemCode, message: string) => undefined, max: n
 function unknownField(path: string, name: string): Problem {
   return /^[A-Za-z_][\w-]{0,63}$/.test(name)
     ? problem(join(path, name), 'unknown_field', 'Is not a field of this request.')
-    : problem(path, 'unknown_field', 'Holds a property that is not a field of this request.');
+    : problem(path === '' ? 'body' : path, 'unknown_field', 'Holds a property that is not a field of this request.');
 }
 
 /**

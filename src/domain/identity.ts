@@ -35,7 +35,8 @@ const atom = "[a-z0-9!#$%&'*+/=?^_`{|}~\\u0080-\\u{10ffff}-]+";
 const dotString = new RegExp(`^${atom}(?:\\.${atom})*$`, 'iu');
 const quotedString = /^"(?:[ !#-[\]-~\u0080-\u{10ffff}]|\\[ -~])*"$/u;
 const domainLabel = /^[a-z0-9\u0080-\u{10ffff}](?:[a-z0-9\u0080-\u{10ffff}-]*[a-z0-9\u0080-\u{10ffff}])?$/iu;
-const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}]/u;
+/** What nobody sees: controls, white space but the ASCII one, and two symbols that are drawn as nothing or as a box. */
+const invisible = /[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\u2800\ufffc]|(?! )\p{White_Space}/u;
 /** RFC 5321 section 4.5.3.1.1, in octets. */
 const maxLocalPartBytes = 64;
 /** RFC 5321 section 4.5.3.1.3 bounds a path at 256 octets, two of which are its angle brackets. */

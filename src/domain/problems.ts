@@ -31,8 +31,9 @@ export const refused = (...problems: readonly Problem[]): Parsed<never> => ({ ok
 export function onePerField(problems: readonly Problem[]): Problem[] {
   const seen = new Set<string>();
   return problems.filter(({ field, code }) => {
-    // Several unknown properties may share the path of their parent; each stands for itself.
-    if (code === 'unknown_field') return true;
+    // Several unknown properties may share the path of their parent, and a rule about several fields that of one of them;
+    // each stands for itself.
+    if (code === 'unknown_field' || code === 'exactly_one') return true;
     const first = !seen.has(field);
     seen.add(field);
     return first;

@@ -10,9 +10,9 @@ export interface ReferenceData {
   languageCode(text: string): string | undefined;
   /**
    * The number in E.164 (`+491701234567`), or undefined where no such number is possible. A number without
-   * `+` is read as dialled within `countryCode`.
+   * `+` is read as dialled within `countryCode`, and is none where that is undefined.
    */
-  phoneNumber(text: string, countryCode: string): string | undefined;
+  phoneNumber(text: string, countryCode: string | undefined): string | undefined;
   /** The domain in ASCII (IDNA, UTS #46), lower case, or undefined where it cannot be a domain. */
   asciiDomain(domain: string): string | undefined;
   /** Whether the text is an IP address of this version, without brackets. */

@@ -1,6 +1,6 @@
-import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify';
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, RequestPayload } from 'fastify';
 import { refusal } from '../application/outcome.ts';
-import type { Caller, Tenants } from '../application/tenants.ts';
+import type { Tenants } from '../application/tenants.ts';
 import { answer, wrapped } from './envelope.ts';
 
 /** The same for every way to fail. */
@@ -34,14 +34,21 @@ export function authenticate({ authenticate }: Pick<Tenants, 'authenticate'>) {
       }
       release.cancel();
       request.caller = caller;
-      const { writes, shape = wrapped } = request.routeOptions.config;
-      if (writes && !mayWrite(caller)) {
-        reply.send(answer(reply, refusal('FORBIDDEN'), shape));
-        return;
-      }
       done();
     }, done);
   };
+}
+
+/** 403 where the key's role does not allow the operation; before the body is read, and counted like any other request. */
+export function requireRole(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  payload: RequestPayload,
+  done: (error: Error | null, payload?: RequestPayload) => void,
+): void {
+  const { writes, shape = wrapped } = request.routeOptions.config;
+  if (writes && request.caller.role !== 'full') reply.send(answer(reply, refusal('FORBIDDEN'), shape));
+  else done(null, payload);
 }
 
 /** A moment that is fixed now, for what is decided on the way there. What is decided late is called at once. */
@@ -60,8 +67,6 @@ function releaseAfter(ms: number) {
     cancel: () => clearTimeout(timer),
   };
 }
-
-const mayWrite = ({ role }: Caller): boolean => role === 'full';
 
 const one = (header: string | string[] | undefined): string | undefined =>
   typeof header === 'string' ? header : undefined;

@@ -71,6 +71,7 @@ function conditionsOf({ id, headers }: FastifyRequest): WriteConditions {
 /** RFC 9110 section 13.1.1: `*`, or a list of strong entity tags; what is no tag of ours matches nothing. */
 function accepting(ifMatch: string): (version: number) => boolean {
   if (ifMatch.trim() === '*') return () => true;
+  if (!/^\s*(?:(?:W\/)?"[^"]*"\s*(?:,\s*|$))+$/.test(ifMatch)) return () => false;
   // A tag may hold commas, and a weak one never matches.
   const tags: readonly string[] = ifMatch.match(/(?:W\/)?"[^"]*"/g) ?? [];
   return (version) => tags.includes(`"${version}"`);

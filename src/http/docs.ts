@@ -2,6 +2,7 @@ import swagger, { type StaticDocumentSpec } from '@fastify/swagger';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { type RefusalCode, refusal } from '../application/outcome.ts';
 import { answer, mediaType, wrapped } from './envelope.ts';
+import { canonicalPath } from './paths.ts';
 
 /**
  * `/openapi.json`, made from the route schemas, and `/docs`, a page with everything it needs inside. To be registered
@@ -49,25 +50,28 @@ export async function documentation(app: FastifyInstance, version: string): Prom
     },
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `schema-${index}`) },
   });
+  // Made once: whoever asks gets the same bytes, so that many who do not read them cost nothing.
+  let document: Buffer | undefined;
   app.get('/openapi.json', { schema: { hide: true } }, async (_, reply) => {
-    reply.type('application/json; charset=utf-8');
-    return app.swagger();
+    document ??= Buffer.from(JSON.stringify(app.swagger()));
+    return reply.type('application/json; charset=utf-8').send(document);
   });
 
-  let page: Promise<FastifyInstance> | undefined;
+  let page: Promise<ReadonlyMap<string, Asset>> | undefined;
   for (const url of ['/docs', '/docs/*']) {
     app.get(url, { schema: { hide: true } }, async (request, reply) => {
-      page ??= openPage(app.swagger() as StaticDocumentSpec['document']);
-      const { method, headers } = request;
-      const found = await (await page).inject({ method: method as 'GET' | 'HEAD', url: request.url, headers });
-      if (found.statusCode === 404) return reply.send(answer(reply, refusal('NOT_FOUND'), wrapped));
-      for (const name of forwarded) if (name in found.headers) reply.header(name, found.headers[name]);
-      return reply.code(found.statusCode).send(found.rawPayload);
+      page ??= loadPage(app.swagger() as StaticDocumentSpec['document']);
+      const asset = (await page).get(canonicalPath(request.url));
+      if (asset === undefined) return reply.send(answer(reply, refusal('NOT_FOUND'), wrapped));
+      return reply.headers(asset.headers).send(asset.bytes);
     });
   }
 }
 
-const forwarded = ['content-type', 'content-security-policy', 'cache-control', 'etag', 'last-modified', 'location'];
+interface Asset {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly bytes: Buffer;
+}
 
 /** The page may load what this server has, and nothing from anywhere else. */
 const contentSecurityPolicy = {
@@ -82,12 +86,12 @@ const contentSecurityPolicy = {
 };
 
 /**
- * A server of its own behind `/docs`, opened by the first who asks: the packages of the page take some 50 ms to load,
- * and most processes never show it.
+ * The page and all that it refers to, by path. It is made by the first who asks: the packages of the page take some 50 ms
+ * to load, and most processes never show it.
  */
-async function openPage(document: StaticDocumentSpec['document']): Promise<FastifyInstance> {
+async function loadPage(document: StaticDocumentSpec['document']): Promise<ReadonlyMap<string, Asset>> {
   const { default: swaggerUi } = await import('@fastify/swagger-ui');
-  const app = Fastify({ routerOptions: { caseSensitive: false, ignoreTrailingSlash: true } });
+  const app = Fastify();
   await app.register(swagger, { mode: 'static', specification: { document } });
   await app.register(swaggerUi, {
     routePrefix: '/docs',
@@ -96,8 +100,16 @@ async function openPage(document: StaticDocumentSpec['document']): Promise<Fasti
     uiConfig: { layout: 'BaseLayout' },
     theme: { title: document.info.title },
   });
-  await app.ready();
-  return app;
+  const load = async (path: string): Promise<[string, Asset]> => {
+    const { headers, rawPayload: bytes } = await app.inject(path);
+    const kept = ['content-type', 'content-security-policy'].filter((name) => name in headers);
+    return [path, { headers: Object.fromEntries(kept.map((name) => [name, String(headers[name])])), bytes }];
+  };
+  const page = await load('/docs');
+  const paths = [...page[1].bytes.toString().matchAll(/(?:src|href)="\.?([^"]+)"/g)].map(([, path]) => path as string);
+  const assets = await Promise.all([...paths.map(load), load('/docs/json'), load('/docs/static/oauth2-redirect.html')]);
+  await app.close();
+  return new Map([page, ...assets]);
 }
 
 /** A refusal that belongs to no operation, as a response component. */

@@ -1,12 +1,15 @@
 /** What the server bears: sizes, times, rates, and what it does beyond them. */
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { getHeapStatistics } from 'node:v8';
 import rateLimit from '@fastify/rate-limit';
 import underPressure from '@fastify/under-pressure';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type RefusalCode, refusal } from '../application/outcome.ts';
 import { httpStatus, mediaType, wrapped } from './envelope.ts';
+import type { RefusedConnection } from './log.ts';
+import { requestIdOf } from './request-id.ts';
 
 /** See the settings of the same names in `config.ts`. */
 export interface Limits {
@@ -17,16 +20,19 @@ export interface Limits {
   readonly requestTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
   readonly maxEventLoopDelayMs: number;
+  readonly shutdownTimeoutMs: number;
   /** `off`, or requests a minute for each API key. */
   readonly rateLimit: string;
 }
 
 const minuteMs = 60_000;
 
-/** The limits that Node and Fastify keep for us. */
-export const serverLimits = (limits: Limits) => ({
+/** The limits that Node and Fastify keep for us. @param onRefused hears of connections that are refused without a request */
+export const serverLimits = (limits: Limits, onRefused: (refused: RefusedConnection) => void) => ({
   bodyLimit: limits.bodyLimit,
   requestTimeout: limits.requestTimeoutMs,
+  // Nothing sent and nothing read for so long: who does not read must not keep what was written for it.
+  connectionTimeout: limits.requestTimeoutMs + idleGraceMs,
   keepAliveTimeout: limits.keepAliveTimeoutMs,
   http: {
     maxHeaderSize: limits.headerLimit,
@@ -38,11 +44,15 @@ export const serverLimits = (limits: Limits) => ({
     // A second `Authorization` would be dropped: joined to the first it is no credential.
     joinDuplicateHeaders: true,
   },
-  clientErrorHandler,
+  clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket) => refuseConnection(error, socket, onRefused),
 });
 
 /** 503 before the process drowns, and while it shuts down. To be registered before any other hook. */
-export async function refuseUnderPressure(app: FastifyInstance, limits: Limits): Promise<void> {
+export async function refuseUnderPressure(
+  app: FastifyInstance,
+  limits: Limits,
+  onRefused: (refused: RefusedConnection) => void,
+): Promise<void> {
   app.server.maxConnections = limits.maxConnections;
   // `Expect` is answered like any other header that we do not know, not with a bare 417.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
@@ -51,7 +61,7 @@ export async function refuseUnderPressure(app: FastifyInstance, limits: Limits):
     // Node has let go of this socket: whoever hangs up or stays silent on it is ours to bear.
     socket.on('error', () => socket.destroy());
     socket.setTimeout(detachedTimeoutMs, () => socket.destroy());
-    clientErrorHandler(new Error('no proxy'), socket);
+    refuseConnection(new Error('no proxy'), socket, onRefused);
   });
   Object.assign(app.server, { httpAllowHalfOpen: true });
 
@@ -61,10 +71,36 @@ export async function refuseUnderPressure(app: FastifyInstance, limits: Limits):
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
-  app.addHook('preClose', (done) => {
+  app.addHook('preClose', async () => {
     closing = true;
-    // Node itself waits for those that have not sent a whole head yet, or nothing at all.
+    // Who is answered now is told not to come back by this connection; who comes before it hears of that gets 503.
+    for (const socket of sockets) {
+      const pending = pendingAnswer(socket);
+      if (pending) pending.shouldKeepAlive = false;
+    }
+    if (sockets.size > 0) await delay(closingGraceMs);
     for (const socket of sockets) if (!pendingAnswer(socket)) socket.destroy();
+    // Node itself would wait for ever for the rest of a body.
+    setTimeout(() => {
+      for (const socket of sockets) if (pendingAnswer(socket)?.req.complete === false) socket.destroy();
+    }, limits.shutdownTimeoutMs / 2).unref();
+  });
+  app.addHook('onRequest', (request, reply, done) => {
+    const { socket } = request.raw;
+    const answers = answersOf(socket);
+    answers.outstanding += 1;
+    if (answers.outstanding > 2 * maxOutstanding || socket.writableLength > maxUnreadBytes) {
+      // An answer would only be one more that is not read.
+      socket.destroy();
+    } else if (answers.outstanding > maxOutstanding) {
+      reply.header('connection', 'close');
+      done(failure(503, 'too many requests under way on one connection'));
+    } else {
+      done();
+    }
+  });
+  app.addHook('onResponse', (request, _, done) => {
+    answersOf(request.raw.socket).outstanding -= 1;
     done();
   });
   app.addHook('onRequest', (request, reply, done) => {
@@ -79,6 +115,7 @@ export async function refuseUnderPressure(app: FastifyInstance, limits: Limits):
   });
   await app.register(underPressure, {
     maxEventLoopDelay: limits.maxEventLoopDelayMs,
+    maxHeapUsedBytes: maxHeapUse * getHeapStatistics().heap_size_limit,
     pressureHandler: () => {
       throw failure(503, 'under pressure');
     },
@@ -94,11 +131,30 @@ export async function limitRate(app: FastifyInstance, { rateLimit: limit }: Limi
   await app.register(rateLimit, {
     max: Number(limit),
     timeWindow: minuteMs,
-    hook: 'preParsing',
+    // Of hooks of a kind those of the route, as this one, come last.
+    hook: 'onRequest',
     keyGenerator: (request: FastifyRequest) => request.caller.keyId,
     // draft-ietf-httpapi-ratelimit-headers
     enableDraftSpec: true,
   });
+}
+
+/** How many requests of one connection may be under way (pipelining, RFC 9112 section 9.3.2). */
+const maxOutstanding = 100;
+/** What comes too slowly is told so first. */
+const idleGraceMs = 5_000;
+/** How much may be written for a connection that is not read. */
+const maxUnreadBytes = 1024 * 1024;
+/** How much of the memory for JavaScript may be in use, beyond which nothing more is taken. */
+const maxHeapUse = 0.9;
+/** How long connections are kept open when the service ends, so that whoever is about to ask gets an answer. */
+const closingGraceMs = 250;
+
+const outstandingAnswers = Symbol('outstanding answers');
+/** How many answers a connection waits for. On the socket itself: a look-up for each request would cost more. */
+function answersOf(socket: Socket & { [outstandingAnswers]?: { outstanding: number } }): { outstanding: number } {
+  socket[outstandingAnswers] ??= { outstanding: 0 };
+  return socket[outstandingAnswers];
 }
 
 /** How long a caller may keep a connection that is already refused. */
@@ -119,22 +175,28 @@ function namesItsHost({ rawHeaders, httpVersion }: IncomingMessage): boolean {
  * What is no HTTP, or comes too slowly, has neither request nor reply: the answer is written by hand, and the socket
  * closed. Fastify's own handler would log the bytes.
  */
-function clientErrorHandler(error: NodeJS.ErrnoException, socket: Socket): void {
+function refuseConnection(
+  error: NodeJS.ErrnoException,
+  socket: Socket,
+  onRefused: (refused: RefusedConnection) => void,
+): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
   }
   const code: RefusalCode = error.code === 'HPE_HEADER_OVERFLOW' ? 'PAYLOAD_TOO_LARGE' : 'BAD_REQUEST';
+  const requestId = requestIdOf(pendingAnswer(socket)?.req);
   const body = JSON.stringify(wrapped(refusal(code)));
   const head = [
     `HTTP/1.1 ${httpStatus[code]} ${code}`,
     `content-type: ${mediaType}`,
     `content-length: ${Buffer.byteLength(body)}`,
-    `x-request-id: ${randomUUID()}`,
+    `x-request-id: ${requestId}`,
     'connection: close',
   ];
   afterAnswers(socket, () => {
     if (socket.writable) socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+    onRefused({ requestId, status: httpStatus[code], code, cause: error.code, ip: socket.remoteAddress });
   });
 }
 

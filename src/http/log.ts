@@ -1,9 +1,25 @@
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify';
+import type { RefusalCode } from '../application/outcome.ts';
 import type { Telemetry } from '../application/ports.ts';
+
+/** What was refused before there was a request: what is no HTTP, or came too slowly. */
+export interface RefusedConnection {
+  readonly requestId: string;
+  readonly status: number;
+  readonly code: RefusalCode;
+  /** Node's code of what was wrong, e.g. `ERR_HTTP_REQUEST_TIMEOUT`. */
+  readonly cause: string | undefined;
+  readonly ip: string | undefined;
+}
 
 /** Writes the one line of an answered request, and counts it. Never a secret, a body or a query value. */
 export function requestLog(logger: FastifyBaseLogger, telemetry: Pick<Telemetry, 'request'>) {
-  return function log(request: FastifyRequest, reply: FastifyReply): void {
+  function refused(refused: RefusedConnection): void {
+    telemetry.request('none', refused.code, 0);
+    logger.info(refused, 'connection refused');
+  }
+
+  function answered(request: FastifyRequest, reply: FastifyReply): void {
     const { caller } = request;
     // The pattern, never the URL: a query value may be personal.
     const { url: route = 'none', config } = request.routeOptions;
@@ -21,5 +37,7 @@ export function requestLog(logger: FastifyBaseLogger, telemetry: Pick<Telemetry,
     };
     if (config.quiet) logger.debug(line, 'request');
     else logger.info(line, 'request');
-  };
+  }
+
+  return { answered, refused };
 }

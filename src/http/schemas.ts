@@ -249,7 +249,7 @@ const replayable = new Set([404, 409, 412]);
 
 const refusalHeaders = (status: number, writes: boolean): Properties => ({
   ...requestIdHeader,
-  ...(status !== 403 && rateHeaders),
+  ...rateHeaders,
   ...(writes && replayable.has(status) && replayedHeader),
   ...((status === 429 || status === 503) && retryHeader),
 });
@@ -266,9 +266,11 @@ function refusals<Shape extends 'wrapped' | 'bare'>(
   const envelope: RefusalShape = shape === 'wrapped' ? wrapped : bare;
   const exampleOf = (code: RefusalCode) => envelope(code === 'INVALID_REQUEST' ? invalid(broken) : refusal(code));
   const always = ['TOO_MANY_REQUESTS', 'SQL_DATABASE_FAILURE', 'INTERNAL_SERVER_ERROR', 'SERVICE_UNAVAILABLE'] as const;
-  const byStatus = Map.groupBy([...codes, ...always], (code) => httpStatus[code]);
+  const all = [...codes, ...always];
+  const byStatus = new Set(all.map((code) => httpStatus[code]));
   const writes = codes.includes('IDEMPOTENCY_KEY_REUSED');
-  const schemas = [...byStatus].map(([status, group]): [number, TSchema] => {
+  const schemas = [...byStatus].map((status): [number, TSchema] => {
+    const group = all.filter((code) => httpStatus[code] === status);
     const members = {
       messageCode: Type.String({ enum: group }),
       message: Type.String({ description: 'One sentence; never repeats what was submitted.' }),

@@ -1,6 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { randomUUID } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, {
   type FastifyBaseLogger,
@@ -15,12 +14,15 @@ import type { Erasures } from '../application/erasures.ts';
 import { type MessageCode, type RefusalCode, refusal } from '../application/outcome.ts';
 import { DatabaseFailure, type Telemetry } from '../application/ports.ts';
 import type { Caller, Tenants } from '../application/tenants.ts';
+import { requireRole } from './authenticate.ts';
 import { customerRoutes } from './customer-routes.ts';
 import { documentation } from './docs.ts';
 import { answer, type RefusalShape, wrapped } from './envelope.ts';
 import { type Limits, limitRate, refuseUnderPressure, serverLimits } from './limits.ts';
 import { requestLog } from './log.ts';
 import { type OperationsNeeds, operationsRoutes } from './operations.ts';
+import { canonicalPath } from './paths.ts';
+import { requestIdOf } from './request-id.ts';
 import { sharedSchemas } from './schemas.ts';
 
 declare module 'fastify' {
@@ -64,7 +66,7 @@ export async function createServer(services: Services, options: ServerOptions): 
   const log = requestLog(options.logger, services.telemetry);
   const app = Fastify({
     loggerInstance: options.logger,
-    ...serverLimits(options),
+    ...serverLimits(options, log.refused),
     trustProxy: options.trustProxy === 'off' ? false : options.trustProxy,
     // The envelope is ours to write; see `refuseUnderPressure`.
     return503OnClosing: false,
@@ -73,12 +75,12 @@ export async function createServer(services: Services, options: ServerOptions): 
     logController: new LogController({ disableRequestLogging: true }),
     childLoggerFactory: (parent) => parent,
     requestIdHeader: false,
-    genReqId,
+    genReqId: requestIdOf,
     routerOptions: { caseSensitive: false, ignoreTrailingSlash: true },
     frameworkErrors: (error, request, reply: FastifyReply) => {
       // No hook runs for a path that cannot be decoded.
       reply.header('x-request-id', request.id).send(answer(reply, refusal(codeOf(error)), wrapped));
-      log(request, reply);
+      log.answered(request, reply);
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
 
@@ -94,6 +96,9 @@ export async function createServer(services: Services, options: ServerOptions): 
   app.removeAllContentTypeParsers();
   const parseJson = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
+    if (!isPlainJson(request.headers)) {
+      return done(Object.assign(new Error('the body is encoded in a way that we do not read'), { statusCode: 415 }));
+    }
     // Decoding would replace malformed bytes silently, and what was sent would be lost.
     if (!isUtf8(body)) return done(Object.assign(new Error('the body is not UTF-8'), { statusCode: 400 }));
     return parseJson(request, body.toString('utf8'), done);
@@ -104,10 +109,10 @@ export async function createServer(services: Services, options: ServerOptions): 
     done();
   });
 
-  await refuseUnderPressure(app, options);
+  await refuseUnderPressure(app, options, log.refused);
 
   app.addHook('onResponse', (request, reply, done) => {
-    log(request, reply);
+    log.answered(request, reply);
     done();
   });
 
@@ -144,6 +149,14 @@ export async function createServer(services: Services, options: ServerOptions): 
   await app.register(async (api) => {
     // Around both bases: a key has one rate, whichever it uses.
     await limitRate(api, options);
+    api.addHook('preParsing', requireRole);
+    api.addHook('preParsing', (request, _, payload, done) => {
+      // An empty body is none, whatever it is said to be.
+      const { headers } = request.raw;
+      const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
+      if (isEmpty) delete headers['content-type'];
+      done(null, payload);
+    });
     for (const [index, prefix] of baseRoutes.entries()) {
       await api.register(customerRoutes, { prefix, ...services, hidden: index > 0 });
     }
@@ -151,10 +164,18 @@ export async function createServer(services: Services, options: ServerOptions): 
   return app;
 }
 
-/** The caller's own request id where it is a sane one, else a new one. */
-function genReqId({ headers }: IncomingMessage): string {
-  const given = headers['x-request-id'];
-  return typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : randomUUID();
+/** Whether a body is JSON as it is on the wire: in UTF-8 (RFC 8259 section 8.1), and not packed. */
+function isPlainJson({
+  'content-type': type = '',
+  'content-encoding': coding,
+  'transfer-encoding': transfer,
+}: IncomingHttpHeaders) {
+  const charset = /;\s*charset="?([^";\s]*)/i.exec(type)?.[1];
+  return (
+    (charset === undefined || /^(utf-?8|us-ascii)$/i.test(charset)) &&
+    (coding === undefined || coding === 'identity') &&
+    (transfer === undefined || transfer.toLowerCase() === 'chunked')
+  );
 }
 
 /** What an error that was thrown means to the caller. What is not listed is unforeseen. */
@@ -178,10 +199,3 @@ function codeOf(error: Partial<FastifyError>): RefusalCode {
       return 'INTERNAL_SERVER_ERROR';
   }
 }
-
-/** As the router sees a path: without query and trailing slash, in lower case. */
-const canonicalPath = (url: string): string =>
-  url
-    .replace(/[?#].*$/s, '')
-    .replace(/(?<=.)\/$/, '')
-    .toLowerCase();

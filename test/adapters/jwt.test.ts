@@ -27,8 +27,19 @@ function verifier(answer: (url: string, options: RequestInit) => Response | Prom
     asked.push(String(url));
     return answer(String(url), options);
   };
-  const { proves } = joseTokens({ clock: () => clock.now, fetch: fetch as typeof globalThis.fetch });
-  return { clock, asked, proves: (token: string, settings: JwtSettings) => proves(token, acme, settings) };
+  const troubles: unknown[] = [];
+  const { proves, prepare } = joseTokens({
+    clock: () => clock.now,
+    onTrouble: (_, error) => troubles.push(error),
+    fetch: fetch as typeof globalThis.fetch,
+  });
+  /** What a caller is told who comes again when the keys that a first attempt has asked for are there. */
+  async function provesInTheEnd(token: string, settings: JwtSettings): Promise<boolean> {
+    if (await proves(token, acme, settings)) return true;
+    await prepare(settings);
+    return proves(token, acme, settings);
+  }
+  return { clock, asked, troubles, proves: provesInTheEnd, provesAtOnce: proves, prepare };
 }
 
 const published = (keys: readonly unknown[]) => Response.json({ keys });
@@ -169,6 +180,29 @@ t.test('keys that are published', async (t) => {
       publish: (...now: readonly JWK[]) => Object.assign(answers, { next: () => published(now) }),
     };
   }
+
+  t.test('no token waits for the host: who waited would tell by that that the API key is right', async (t) => {
+    const silent = verifier(() => new Promise<Response>(() => {}));
+    for (const token of [byOne, byTwo]) {
+      const since = performance.now();
+      t.equal(await silent.provesAtOnce(token, acme, settings), false);
+      t.ok(performance.now() - since < 500);
+    }
+    t.equal(silent.asked.length, 1);
+    const { provesAtOnce, prepare } = host(one.jwk);
+    await prepare(settings);
+    t.equal(await provesAtOnce(byOne, acme, settings), true, 'keys that were fetched beforehand count at once');
+  });
+
+  t.test('an operator hears of a host that does not answer, once in a cool-down', async (t) => {
+    const { proves, troubles, clock } = verifier(unreachable);
+    for (let turns = 1; turns <= 2; turns += 1) {
+      for (const token of [byOne, byTwo]) await proves(token, settings);
+      t.equal(troubles.length, turns);
+      clock.now += cooldown;
+    }
+    t.match(troubles, [{ message: 'fetch failed' }]);
+  });
 
   t.test('a new key is found by its name, at most once in a cool-down', async (t) => {
     const { proves, publish, clock, asked } = host(one.jwk);

@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t from 'tap';
 import { c2a } from '../support/process.ts';
 
@@ -15,6 +15,7 @@ t.test('a tenant is made once, changed and listed', async (t) => {
   t.match(made.value, { id: 'acme', name: 'Acme GmbH', channels: ['CARD'], canSavePaymentMethod: false });
   t.equal(made.code, 0);
 
+  t.match(await json('key', 'list', 'nobody', ...at), { code: 1, value: { error: 'there is no tenant nobody' } });
   const again = await json('tenant', 'add', 'acme', ...at);
   t.same(again.value, { error: 'tenant acme exists already' });
   t.equal(again.code, 1);
@@ -23,7 +24,7 @@ t.test('a tenant is made once, changed and listed', async (t) => {
   const changed = await json('tenant', 'set', 'acme', ...options, ...at);
   t.match(changed.value, { name: 'Acme GmbH', channels: ['SEPA:DE,AT'], canSavePaymentMethod: true });
   t.same((await json('tenant', 'list', ...at)).value, [changed.value]);
-  t.equal((await json('tenant', 'set', 'nobody', ...at)).code, 1);
+  t.equal((await json('tenant', 'set', 'nobody', '--name', 'x', ...at)).code, 1);
 });
 
 t.test('a key is shown once, listed without itself, and revoked', async (t) => {
@@ -66,10 +67,20 @@ t.test('a command line that makes no sense ends with 2 and says why', async (t) 
   const pem = join(t.testdir(), 'ec.pem');
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   writeFileSync(pem, publicKey.export({ type: 'spki', format: 'pem' }));
+  const weak = join(dirname(pem), 'rsa.pem');
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 1024 });
+  writeFileSync(weak, rsa.publicKey.export({ type: 'spki', format: 'pem' }));
   const withJwt = ['tenant', 'add', 'acme', '--jwt-issuer', 'i', '--jwt-audience', 'a'];
   const cases: [string[], string][] = [
     [['tenant', 'eat'], 'no such command'],
     [['tenant', 'add', ...at], 'expected one tenant'],
+    [['tenant', 'add', 'acme', 'globex', ...at], 'too many arguments'],
+    [['serve', 'extra', ...at], 'too many arguments'],
+    [['tenant', 'set', 'acme', ...at], 'nothing to set'],
+    [['tenant', 'add', 'acme', '--channel', 'SEPA:XX', ...at], 'countries of ISO 3166-1'],
+    [['tenant', 'add', 'acme', '--name', 'red \u001b[31m', ...at], 'without control characters'],
+    [['key', 'issue', 'acme', '--expires', '0d', ...at], '--expires must be longer'],
+    [[...withJwt, '--jwt-public-key-file', weak, ...at], 'less than 2048 bits'],
     [['tenant', 'add', 'Not A Tenant', ...at], '1 to 63 of a-z'],
     [['tenant', 'add', 'acme', '--chanel', 'CARD', ...at], "Unknown option '--chanel'"],
     [['tenant', 'add', 'acme', '--channel', 'card!', ...at], '--channel must look like CARD or SEPA:DE,AT'],
@@ -93,6 +104,8 @@ t.test('a command line that makes no sense ends with 2 and says why', async (t) 
 t.test('every command explains itself', async (t) => {
   const { stdout, code } = await c2a(['--help']);
   t.equal(code, 0);
+  for (const words of [['-h'], ['help'], ['tenant', '--help'], ['key']])
+    t.same(await c2a(words), { code: 0, stdout, stderr: '' });
   for (const name of ['serve', 'tenant add', 'tenant list', 'tenant set', 'key issue', 'key list', 'key revoke']) {
     t.match(stdout, `\n  ${name}`);
     const { stdout: manual } = await c2a([...name.split(' '), '--help']);

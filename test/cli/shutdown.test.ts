@@ -72,15 +72,14 @@ for (const signals of [
   });
 }
 
-t.test('a request that does not end is cut off after the time that is set, and the code is 1', async (t) => {
-  const server = await started(t, ['--shutdown-timeout-ms', '500']);
+t.test('a body that does not end is cut off after half the time that is set, and the code is 0', async (t) => {
+  const server = await started(t, ['--shutdown-timeout-ms', '2000']);
   const request = await begun(server);
   const since = Date.now();
   const { code, stderr } = await exit(server, 'SIGTERM');
-  t.equal(code, 1);
-  t.ok(Date.now() - since >= 450, 'not before');
-  t.match(stderr, '"level":"fatal"');
-  t.match(stderr, 'requests did not end in time');
+  t.equal(code, 0);
+  t.ok(Date.now() - since >= 1_000, 'not before');
+  t.notMatch(stderr, '"level":"fatal"');
   t.same(await request.toEnd(), [], 'without an answer');
   const again = await serving(['--data-dir', server.dataDir]);
   t.equal((await again.stop()).code, 0, 'and starts again');

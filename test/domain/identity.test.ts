@@ -129,6 +129,9 @@ t.test('what is no e-mail address, too long or hides a character is refused', as
       '\u007f',
       '\u00ad',
       '\u180e',
+      '\u1680',
+      '\u2800',
+      '\ufffc',
       '\u200b',
       '\u200d',
       '\u2028',
@@ -140,7 +143,7 @@ t.test('what is no e-mail address, too long or hides a character is refused', as
     'bidirectional controls': ['\u061c', '\u200e', '\u200f', '\u202e', '\u2066', '\u2069'].map(
       (character) => `a${character}b@example.com`,
     ),
-    'invisible characters in the domain': ['a@exam\u00adple.com', 'a@exam\u200bple.com'],
+    'invisible characters in the domain': ['a@exam\u00adple.com', 'a@exam\u200bple.com', 'a@exam\u2800ple.com'],
     'compatibility forms that hide grammar': ['a＠b＠c.de', 'a．．b@c.de', 'a﹫b@c.de'],
   };
   for (const [why, texts] of Object.entries(refused)) {

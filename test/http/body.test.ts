@@ -108,6 +108,19 @@ t.test('a body that is not declared as JSON is refused', async (t) => {
     }
   }
   const payload = Buffer.from('{}');
+  for (const [name, value] of [
+    ['content-type', 'application/json; charset=utf-16'],
+    ['content-type', 'application/json; charset="iso-8859-1"'],
+    ['content-encoding', 'gzip'],
+  ] as const) {
+    const answer = await post('validate', '{"externalId":"x"}', { [name]: value });
+    t.equal(answer.outcome, '415 UNSUPPORTED_MEDIA_TYPE', `${name}: ${value}`);
+  }
+  t.equal(
+    (await post('store', '', { 'content-type': 'text/plain' })).outcome,
+    '400 BAD_REQUEST',
+    'an empty one is none',
+  );
   const untyped = await send({ method: 'POST', url: `${base}/store`, headers: { ...credentials }, payload });
   t.equal(untyped.outcome, '415 UNSUPPORTED_MEDIA_TYPE', 'no media type');
 });

@@ -126,6 +126,7 @@ eachStorage((start, t) => {
       [{ customerUuid: 'crm-1' }, 'customerUuid: invalid_format'],
       [{ customerUrn: 5 }, 'customerUrn: invalid_type'],
       [{ externalIdentifier: 'x'.repeat(129) }, 'externalIdentifier: too_long'],
+      [{ customerUuid: 'crm-1', customerUrn: 'cu.00.1' }, 'customerUuid: invalid_format', 'customerUuid: exactly_one'],
       [{ customerUuid: 'cu.00.1', reason: 'x' }, 'reason: unknown_field'],
       [{ customer: { customerUrn: 'cu.00.1' } }, 'customer: unknown_field', 'customerUuid: exactly_one'],
     ];

@@ -87,7 +87,7 @@ t.test('requests made from the description, and spoiled', async (t) => {
       if (status !== 200) assert.equal(changed(), false, 'a refusal changed what is stored');
       else if (changed() && result) await assertKept(service, result);
     }),
-    cases(4_000, 12_000),
+    cases(4_000, 30_000),
   );
   report([
     '200 SUCCESS',
@@ -133,7 +133,7 @@ t.test('bytes of requests, and mutated', async (t) => {
       const refused = answers.every(({ status }) => status !== 200);
       assert.ok(!changed() || !refused, 'a refusal changed what is stored');
     }),
-    cases(3_000, 10_000),
+    cases(3_000, 30_000),
   );
   t.equal((await info({ exId: 'crm-2' })).status, 200, 'it is alive');
   report(['200 SUCCESS', '400 BAD_REQUEST', '401', '404 NOT_FOUND']);

@@ -155,6 +155,47 @@ t.test('a key has its rate, by either base and any route; no other key pays for 
   }
 });
 
+t.test('what a role does not allow counts like any other request', async (t) => {
+  const { key } = await startService(t, { config: { rateLimit: '3' } });
+  const reader = await key('acme', 'read');
+  for (let time = 0; time < 3; time += 1) t.equal((await reader.post('store', {})).outcome, '403 FORBIDDEN');
+  t.equal((await reader.post('store', {})).outcome, '429 TOO_MANY_REQUESTS');
+});
+
+t.test('who sends requests without reading the answers is told so, and then cut off', async (t) => {
+  const service = await startService(t);
+  const port = await portOf(service);
+  const { get } = rawRequests(service);
+  const line = await dial(port);
+  // Refused after a while each, so that they gather.
+  line.send(get('x-api-key: two\r\n').repeat(150));
+  const answers = await line.toEnd();
+  t.equal(answers.length, 101);
+  t.match(answers.at(-1), { outcome: '503 SERVICE_UNAVAILABLE', headers: { connection: 'close' } });
+  const greedy = await dial(port);
+  greedy.send(get('x-api-key: two\r\n').repeat(250));
+  t.same(await greedy.toEnd(), [], 'without an answer');
+  t.match(await exchangeAll(port, get()), [{ outcome: '404 CUSTOMER_NOT_FOUND' }], 'others are served');
+});
+
+t.test('the answers that many ask for at once are the same bytes', async (t) => {
+  const { app } = await startService(t);
+  for (const url of ['/openapi.json', '/docs/static/swagger-ui-bundle.js', '/DOCS/static/swagger-ui.css']) {
+    const [one, other] = [await app.inject(url), await app.inject(url)];
+    t.equal(one.statusCode, 200, url);
+    t.ok(one.rawPayload.equals(other.rawPayload));
+  }
+  for (const url of [
+    '/docs/static//etc/passwd',
+    '/docs/static/..%5c..%5cpackage.json',
+    `/docs/static/${'a'.repeat(5000)}`,
+  ]) {
+    const { statusCode, headers, body } = await app.inject(url);
+    t.match({ statusCode, headers }, { statusCode: 404, headers: { 'content-type': /clientOutput/ } }, url);
+    t.match(JSON.parse(body), { status: { messageCode: 'NOT_FOUND' } });
+  }
+});
+
 t.test('a rate of `off` is none, and announces none', async (t) => {
   const { info } = await startService(t, { config: { rateLimit: 'off' } });
   t.match(await info({ exId: 'x' }), { status: 404, headers: { 'ratelimit-limit': undefined } });

@@ -104,6 +104,9 @@ t.test('another method is refused with those that are allowed, in the shape of t
     const { outcome, headers } = await send({ method: 'POST', url: `${root}/info`, payload: {} });
     t.same([outcome, headers.allow], ['405 METHOD_NOT_ALLOWED', 'GET, HEAD']);
   }
+  for (const url of [`${base}/%73tore`, `http://example.com${base}/store`]) {
+    t.equal((await send({ method: 'GET', url })).outcome, '405 METHOD_NOT_ALLOWED', url);
+  }
 });
 
 t.test('what is no route is not found', async (t) => {

@@ -193,6 +193,31 @@ eachStorage((start, t) => {
     refusedFor(t, await post('store', { extra: 1, claimedRegion, customer: reversed }), problems, 'another order');
   });
 
+  t.test('an international number needs no country to be judged', async (t) => {
+    const { post } = await start(t);
+    const customer = { externalIdentifier: 'x', phoneNumber: '+491' };
+    refusedFor(t, await post('store', { customer }), [
+      'claimedRegion: required',
+      'customer.phoneNumber: invalid_format',
+    ]);
+    refusedFor(t, await post('store', { customer, claimedRegion: { countryCode: 'ZZ', languageCode: 'de' } }), [
+      'claimedRegion.countryCode: invalid_value',
+      'customer.phoneNumber: invalid_format',
+    ]);
+    const national = { customer: { ...customer, phoneNumber: '0170' } };
+    refusedFor(t, await post('store', national), ['claimedRegion: required'], 'a national one does');
+  });
+
+  t.test('white space around a value does not count, however much', async (t) => {
+    const { post } = await start(t);
+    const spaces = ' '.repeat(2_000);
+    const { result } = await post(
+      'store',
+      storing({ externalIdentifier: `${spaces}x`, firstName: `Jane${spaces}`, lastName: spaces }),
+    );
+    t.match(result, { externalIdentifier: 'x', firstName: 'Jane', lastName: undefined });
+  });
+
   t.test('no answer repeats what was sent', async (t) => {
     const { post } = await start(t);
     const mark = 'SUBMITTED';

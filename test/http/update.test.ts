@@ -187,7 +187,10 @@ eachStorage((start, t) => {
       turn += 1;
       return change({ firstName: `Jane ${turn}` }, { 'if-match': ifMatch });
     };
-    for (const other of ['"2"', 'W/"1"', '1', "'1'", '"1', '""', 'x', '"01"', '"2", W/"1"']) {
+    const others = ['"2"', 'W/"1"', '1', "'1'", '"1', '""', 'x', '"01"', '"2", W/"1"'];
+    // The tag is in there, but the whole is no list of tags.
+    const broken = ['w/"1"', 'W/ "1"', 'foo"1"bar', '*,"1"', '"1" more', '"0""1"', `'"1"'`];
+    for (const other of [...others, ...broken]) {
       t.equal((await changed(other)).outcome, '412 VERSION_MISMATCH', other);
     }
     t.match(await changed('"1"'), { outcome: '200 SUCCESS', headers: { etag: '"2"' } });

@@ -136,9 +136,12 @@ function spoil(original: unknown, { where, how, name, value }: Spoiling): unknow
   else if (how === 'replace') member.container[member.key] = value;
   else if (how === 'remove') delete member.container[member.key];
   else if (how === 'wrap') member.container[member.key] = [member.container[member.key]];
-  else if (how === 'repeat') member.container[member.key] = textOf(member.container[member.key]).repeat(50);
+  else if (how === 'repeat') member.container[member.key] = repeated(textOf(member.container[member.key]));
   return whole;
 }
+
+/** Bounded: what was repeated may be repeated again. */
+const repeated = (text: string): string => text.slice(0, 10_000).repeat(50);
 
 /** Mostly JSON; sometimes what only looks like it. */
 const written = (value: unknown) => {

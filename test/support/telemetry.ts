@@ -1,4 +1,11 @@
 import type { Telemetry } from '../../src/application/ports.ts';
 
 /** Counts nothing. */
-export const noTelemetry: Telemetry = { request() {}, commit() {}, read() {}, connectionLost() {}, keyLookup() {} };
+export const noTelemetry: Telemetry = {
+  request() {},
+  commit() {},
+  read() {},
+  connectionLost() {},
+  logLost() {},
+  keyLookup() {},
+};

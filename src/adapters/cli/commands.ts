@@ -12,6 +12,7 @@ import {
 import type { TenantSettings } from '../../application/tenants.ts';
 import { timestamp } from '../../domain/customer.ts';
 import type { TenantId } from '../../domain/identity.ts';
+import { referenceData } from '../reference-data.ts';
 import { erasureCommands } from './erasure-commands.ts';
 import {
   type Command,
@@ -46,6 +47,10 @@ const tenantOptions = {
 const keyTenantOption = { tenant: { type: 'string', about: 'the tenant, where it is not an argument' } } as const;
 
 const expiresOption = { type: 'string', about: 'how long it works, e.g. 90d (default: until it is revoked)' } as const;
+const rotatedExpiresOption = {
+  type: 'string',
+  about: 'how long the new key works, e.g. 90d, or never (default: as long as the old one was made for)',
+} as const;
 const defaultOverlapMs = 24 * 60 * 60 * 1000;
 
 /** Tenants and their keys. Over HTTP they cannot be managed. */
@@ -61,7 +66,7 @@ const tenantCommands: readonly Command[] = [
       const { tenants } = await context.open('create');
       if (!(await tenants.addTenant(tenant, settings))) throw new CommandError(`tenant ${tenant} exists already`);
       const made = (await tenants.listTenants()).find(({ id }) => id === tenant) as Tenant;
-      context.print(tenantView(made), `tenant ${tenant} added; give it a key: c2a key issue ${tenant}`);
+      context.print(tenantView(made), `tenant ${tenant} added; give it a key with: key issue ${tenant}`);
     },
   },
   {
@@ -72,14 +77,15 @@ const tenantCommands: readonly Command[] = [
     async run(context) {
       const { tenants } = await context.open();
       const all = (await tenants.listTenants()).map(tenantView);
-      const rows = all.map(({ id, name = '', channels, canSavePaymentMethod, createdAt }) => [
+      const rows = all.map(({ id, name = '', channels, canSavePaymentMethod, jwt, createdAt }) => [
         id,
         name,
         channels.join(' '),
         canSavePaymentMethod ? 'saves payment method' : '',
+        jwt ? `tokens of ${jwt.issuer}` : '',
         createdAt,
       ]);
-      context.print(all, table(rows) || 'no tenants yet; make one: c2a tenant add <tenant>');
+      context.print(all, table(rows) || 'no tenants yet; make one with: tenant add <tenant>');
     },
   },
   {
@@ -89,9 +95,11 @@ const tenantCommands: readonly Command[] = [
     options: tenantOptions,
     async run(context) {
       const id = tenantArgument(context);
-      const settings = tenantSettings(context.options);
+      const given = tenantOptionsGiven(context.options);
+      if (given.length === 0) throw new UsageError("nothing to set; see 'c2a tenant set --help'");
       const { tenants } = await context.open();
-      const tenant = await tenants.setTenant(id, settings);
+      const current = (await tenants.listTenants()).find((one) => one.id === id);
+      const tenant = await tenants.setTenant(id, tenantSettings(context.options, current?.jwt));
       if (tenant === undefined) throw new CommandError(`there is no tenant ${id}`);
       context.print(tenantView(tenant), `tenant ${id} changed`);
     },
@@ -110,8 +118,9 @@ const tenantCommands: readonly Command[] = [
     async run(context) {
       const tenant = tenantArgument(context);
       const { name = '', role = 'full' } = context.options;
+      checkName(name);
       if (!isRole(role)) throw new UsageError(`--role must be ${roles.join(' or ')}`);
-      const lifetimeMs = duration('expires', context.options);
+      const lifetimeMs = lifetime(context.options);
       const { tenants } = await context.open();
       const issued = await tenants.issueKey(tenant, { name: String(name), role, lifetimeMs });
       if (issued === undefined) throw new CommandError(`there is no tenant ${tenant}`);
@@ -130,6 +139,9 @@ const tenantCommands: readonly Command[] = [
       const named = context.arguments_.length > 0 || context.options.tenant !== undefined;
       const tenant = named ? tenantArgument(context) : undefined;
       const { tenants } = await context.open();
+      if (tenant !== undefined && !(await tenants.listTenants()).some(({ id }) => id === tenant)) {
+        throw new CommandError(`there is no tenant ${tenant}`);
+      }
       const all = (await tenants.listKeys(tenant)).map(keyView);
       const rows = all.map((key) => [
         key.id,
@@ -143,7 +155,7 @@ const tenantCommands: readonly Command[] = [
         `${key.requests} requests`,
         endOf(key),
       ]);
-      context.print(all, table(rows) || 'no keys yet; make one: c2a key issue <tenant>');
+      context.print(all, table(rows) || 'no keys yet; make one with: key issue <tenant>');
     },
   },
   {
@@ -152,17 +164,18 @@ const tenantCommands: readonly Command[] = [
     about: 'Make a key in place of another, with its name and role; both work for a while.',
     options: {
       overlap: { type: 'string', about: 'how long the old key still works, e.g. 24h (the default) or 0s' },
-      expires: expiresOption,
+      expires: rotatedExpiresOption,
       ...storageOptions,
     },
     async run(context) {
-      const [id] = exactly(1, context, 'the id of a key; see c2a key list');
+      const [id] = exactly(1, context, 'the id of a key; see key list');
       const overlapMs = duration('overlap', context.options) ?? defaultOverlapMs;
-      const lifetimeMs = duration('expires', context.options);
+      const lifetimeMs = context.options.expires === 'never' ? 'never' : lifetime(context.options);
       const { tenants } = await context.open();
       const rotated = await tenants.rotateKey(id as string, { overlapMs, lifetimeMs });
-      if (rotated === undefined)
-        throw new CommandError('no such key in this environment, or it was revoked; see c2a key list');
+      if (rotated === undefined) {
+        throw new CommandError('no such key in this environment, or it was revoked or has expired; see key list');
+      }
       const { key, secret, replaced } = rotated;
       const view = { ...keyView(key), key: secret, replaced: keyView(replaced) };
       const until = view.replaced.expiresAt;
@@ -175,10 +188,10 @@ const tenantCommands: readonly Command[] = [
     about: 'Revoke a key, at once and for good.',
     options: storageOptions,
     async run(context) {
-      const [id] = exactly(1, context, 'the id of a key; see c2a key list');
+      const [id] = exactly(1, context, 'the id of a key; see key list');
       const { tenants } = await context.open();
       const key = await tenants.revokeKey(id as string);
-      if (key === undefined) throw new CommandError('there is no such key; c2a key list shows their ids');
+      if (key === undefined) throw new CommandError('there is no such key; key list shows their ids');
       context.print(keyView(key), `key ${key.id} revoked`);
     },
   },
@@ -187,8 +200,11 @@ const tenantCommands: readonly Command[] = [
 /** Every command but `serve`. */
 export const commands: readonly Command[] = [...tenantCommands, ...erasureCommands, ...storageCommands];
 
-const endOf = ({ revokedAt, expiresAt }: { revokedAt?: string; expiresAt?: string }): string =>
-  revokedAt !== undefined ? `revoked ${revokedAt}` : expiresAt !== undefined ? `expires ${expiresAt}` : '';
+function endOf({ revokedAt, expiresAt }: { revokedAt?: string; expiresAt?: string }): string {
+  if (revokedAt !== undefined) return `revoked ${revokedAt}`;
+  if (expiresAt === undefined) return '';
+  return `${Date.parse(expiresAt) <= Date.now() ? 'expired' : 'expires'} ${expiresAt}`;
+}
 
 const units = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
@@ -201,14 +217,33 @@ function duration(option: string, options: Options): number | undefined {
   return Number(count) * units[unit as keyof typeof units];
 }
 
+/** How long a key is to work; undefined where `--expires` is not given. */
+function lifetime(options: Options): number | undefined {
+  const ms = duration('expires', options);
+  if (ms === 0) throw new UsageError('--expires must be longer than nothing');
+  return ms;
+}
+
+/** What is shown to people must not move their cursor. */
+function checkName(name: Options[string]): void {
+  if (name !== undefined && !/^[^\p{Cc}\p{Cf}]{0,100}$/u.test(String(name))) {
+    throw new UsageError('--name must be at most 100 characters, without control characters');
+  }
+}
+
 /** The tenant, as argument or as `--tenant`. */
 function tenantArgument(context: Context): TenantId {
   return tenantOption(context) ?? toTenantId(exactly(1, context, 'one tenant')[0] as string);
 }
 
-function tenantSettings(options: Options): TenantSettings {
+const tenantOptionsGiven = (options: Options): string[] =>
+  Object.keys(tenantOptions).filter((option) => !(option in storageOptions) && options[option] !== undefined);
+
+/** @param current what of `--jwt-…` is not given stays as it is */
+function tenantSettings(options: Options, current?: JwtSettings): TenantSettings {
   const { name, channel, 'can-save-payment-method': canSave, 'no-jwt': noJwt } = options;
-  const jwt = jwtSettings(options);
+  checkName(name);
+  const jwt = jwtSettings(options, current);
   if (noJwt && jwt !== undefined) throw new UsageError('--no-jwt goes without the other --jwt options');
   if (canSave !== undefined && canSave !== 'true' && canSave !== 'false') {
     throw new UsageError('--can-save-payment-method must be true or false');
@@ -222,26 +257,32 @@ function tenantSettings(options: Options): TenantSettings {
 }
 
 /** What the `--jwt-…` options say together; undefined where none is given. */
-function jwtSettings(options: Options): JwtSettings | undefined {
+function jwtSettings(options: Options, current: JwtSettings | undefined): JwtSettings | undefined {
   const given = Object.keys(options).filter((option) => option.startsWith('jw') && options[option] !== undefined);
   if (given.length === 0) return undefined;
   const {
-    'jwt-issuer': issuer,
-    'jwt-audience': audience,
-    'jwt-algorithm': algorithm = 'RS256',
-    'jwt-tenant-claim': tenantClaim = 'tenant',
+    'jwt-issuer': issuer = current?.issuer,
+    'jwt-audience': audience = current?.audience,
+    'jwt-algorithm': algorithm = current?.algorithm ?? 'RS256',
+    'jwt-tenant-claim': tenantClaim = current?.tenantClaim ?? 'tenant',
     'jwks-uri': jwksUri,
     'jwt-public-key-file': file,
   } = options as Record<string, string | undefined>;
   if (!issuer || !audience) throw new UsageError('--jwt-issuer and --jwt-audience are both needed');
   if (!isAlgorithm(algorithm)) throw new UsageError(`--jwt-algorithm must be one of ${jwtAlgorithms.join(', ')}`);
-  if ((jwksUri === undefined) === (file === undefined)) {
-    throw new UsageError('exactly one of --jwks-uri and --jwt-public-key-file is needed');
-  }
+  if (jwksUri !== undefined && file !== undefined) throw new UsageError(oneKeySource);
   const keys =
-    file === undefined ? { jwksUri: httpsUri(jwksUri as string) } : { publicKeyPem: publicKey(file, algorithm) };
+    jwksUri !== undefined
+      ? { jwksUri: httpsUri(jwksUri) }
+      : file !== undefined
+        ? { publicKeyPem: fittingKey(readPem(file), algorithm) }
+        : current?.keys;
+  if (keys === undefined) throw new UsageError(oneKeySource);
+  // The algorithm may be what changes.
+  if ('publicKeyPem' in keys) fittingKey(keys.publicKeyPem, algorithm);
   return { issuer, audience, algorithm, tenantClaim, keys };
 }
+const oneKeySource = 'exactly one of --jwks-uri and --jwt-public-key-file is needed';
 
 const isAlgorithm = (text: string): text is JwtAlgorithm => jwtAlgorithms.includes(text as JwtAlgorithm);
 
@@ -250,14 +291,16 @@ function httpsUri(text: string): string {
   return text;
 }
 
-/** SubjectPublicKeyInfo in PEM; a private key is refused, so that none ends up in the database. */
-function publicKey(file: string, algorithm: JwtAlgorithm): string {
-  let pem: string;
+function readPem(file: string): string {
   try {
-    pem = readFileSync(file, 'utf8');
+    return readFileSync(file, 'utf8');
   } catch (error) {
     throw new CommandError(`--jwt-public-key-file cannot be read: ${(error as Error).message}`);
   }
+}
+
+/** SubjectPublicKeyInfo in PEM; a private key is refused, so that none ends up in the database. */
+function fittingKey(pem: string, algorithm: JwtAlgorithm): string {
   if (!/^-----BEGIN PUBLIC KEY-----/.test(pem)) {
     throw new UsageError('--jwt-public-key-file must hold a public key in PEM (-----BEGIN PUBLIC KEY-----)');
   }
@@ -267,8 +310,14 @@ function publicKey(file: string, algorithm: JwtAlgorithm): string {
   if (!kindsOfKeys[algorithm.slice(0, 2) === 'ES' ? algorithm : algorithm.slice(0, 2)]?.includes(String(kind))) {
     throw new UsageError(`--jwt-public-key-file holds a key that does not fit ${algorithm}`);
   }
+  if ((details?.modulusLength ?? minRsaBits) < minRsaBits) {
+    throw new UsageError(`--jwt-public-key-file holds a key of less than ${minRsaBits} bits, which proves nothing`);
+  }
   return key.export({ type: 'spki', format: 'pem' }).toString();
 }
+
+/** RFC 7518 section 3.3. */
+const minRsaBits = 2048;
 
 /** Which keys an algorithm can be used with (RFC 7518 section 3.1, RFC 8037), in the words of the runtime. */
 const kindsOfKeys: Readonly<Record<string, readonly string[]>> = {
@@ -280,9 +329,14 @@ const kindsOfKeys: Readonly<Record<string, readonly string[]>> = {
   Ed: ['ed25519'],
 };
 
+const world = referenceData();
+
 function parseChannel(text: string) {
   const [, channel, countries] = /^([A-Z][A-Z0-9_]{0,31})(?::([A-Z]{2}(?:,[A-Z]{2})*))?$/.exec(text) ?? [];
-  if (channel === undefined) throw new UsageError('--channel must look like CARD or SEPA:DE,AT');
+  const unknown = countries?.split(',').find((country) => world.countryCode(country) === undefined);
+  if (channel === undefined || unknown !== undefined) {
+    throw new UsageError('--channel must look like CARD or SEPA:DE,AT, with countries of ISO 3166-1');
+  }
   return { channel, ...(countries && { countries: countries.split(',') }) };
 }
 

@@ -11,6 +11,7 @@ export type Options = Readonly<Record<string, string | boolean | readonly (strin
 interface Option {
   readonly type: 'string' | 'boolean';
   readonly multiple?: boolean;
+  readonly short?: string;
   readonly about: string;
 }
 
@@ -61,7 +62,7 @@ export class UsageError extends CommandError {}
 
 const common: Record<string, Option> = {
   json: { type: 'boolean', about: 'one JSON value on standard output' },
-  help: { type: 'boolean', about: 'this text' },
+  help: { type: 'boolean', short: 'h', about: 'this text' },
 };
 /** Where the data is: every command that opens it takes these. */
 export const storageOptions: Record<string, Option> = settingOptions([
@@ -74,8 +75,15 @@ export const storageOptions: Record<string, Option> = settingOptions([
 export function settingOptions(variables: readonly (keyof typeof settings.properties)[]): Record<string, Option> {
   return Object.fromEntries(
     variables.map((variable) => {
-      const { description } = settings.properties[variable];
-      return [optionOf(variable), { type: 'string', about: `${description} (${variable})` }];
+      const { description, default: value } = settings.properties[variable];
+      const { allowed } = settings.properties[variable] as unknown as { allowed?: string };
+      const says = [
+        description,
+        allowed && `Allowed: ${allowed}.`,
+        value !== '' && `Default: ${value}.`,
+        `(${variable})`,
+      ];
+      return [optionOf(variable), { type: 'string', about: says.filter(Boolean).join(' ') }];
     }),
   );
 }
@@ -128,25 +136,31 @@ function describe(error: Error): string {
 }
 
 function select(words: readonly string[], commands: readonly Command[]): Command | undefined {
-  const first = words[0];
-  if (first === undefined || first === '--help' || first === 'help') return undefined;
   const command = commands.find(({ name }) => name.split(' ').every((word, index) => word === words[index]));
-  if (command === undefined) throw new UsageError(`no such command; see 'c2a --help'`);
-  return command;
+  if (command !== undefined) return command;
+  const [first, second] = words;
+  const asksForHelp = (word: string | undefined) => word === undefined || /^(-h|--help|help)$/.test(word);
+  const isGroup = commands.some(({ name }) => name.startsWith(`${first} `));
+  if (asksForHelp(first) || (isGroup && asksForHelp(second))) return undefined;
+  throw new UsageError(`no such command; see 'c2a --help'`);
 }
 
 function parse(words: readonly string[], command: Command) {
   const options = Object.fromEntries(
-    Object.entries({ ...command.options, ...common }).map(([name, { type, multiple = false }]) => [
+    Object.entries({ ...command.options, ...common }).map(([name, { type, multiple = false, short }]) => [
       name,
-      { type, multiple },
+      { type, multiple, ...(short && { short }) },
     ]),
   ) satisfies ParseArgsConfig['options'];
+  let parsed: ReturnType<typeof parseArgs>;
   try {
-    return parseArgs({ args: [...words], options, allowPositionals: true, strict: true });
+    parsed = parseArgs({ args: [...words], options, allowPositionals: true, strict: true });
   } catch (error) {
     throw new UsageError(`${(error as Error).message.split('. ')[0]}; see 'c2a ${command.name} --help'`);
   }
+  const known = (command.usage.split('--')[0]?.match(/</g) ?? []).length;
+  if (parsed.positionals.length > known) throw new UsageError(`too many arguments; see 'c2a ${command.name} --help'`);
+  return parsed;
 }
 
 function overview(commands: readonly Command[]): string {

@@ -43,7 +43,6 @@ export const storageCommands: readonly Command[] = [
     about: 'Rewrite the file of the records, so that nothing is left in its gaps. Writers wait meanwhile.',
     options,
     async run(context) {
-      exactly(0, context, 'no argument');
       const { maintenance } = await context.open();
       await maintenance.compact();
       context.print({ compacted: true }, 'the file of the records was written anew');

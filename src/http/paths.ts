@@ -1,0 +1,19 @@
+/**
+ * A path as the router sees it: without origin, query and trailing slash, decoded, in lower case. Of one that cannot be
+ * decoded the text.
+ */
+export function canonicalPath(url: string): string {
+  const path = url
+    .replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '')
+    .replace(/[?#].*$/s, '')
+    .replace(/(?<=.)\/$/, '');
+  return decoded(path).toLowerCase();
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
