@@ -116,8 +116,9 @@ async function openStorage(
   if (databaseUrl !== '') {
     // Loaded where it is needed alone.
     const { openPostgres } = await import('./adapters/sql/postgres.ts');
-    const { databasePoolSize: poolSize, databaseTimeoutMs: timeoutMs } = config;
-    const database = openPostgres({ url: databaseUrl, poolSize, timeoutMs }, telemetry);
+    const { keysDatabaseUrl, databasePoolSize: poolSize, databaseTimeoutMs: timeoutMs } = config;
+    const keys = keysDatabaseUrl === '' ? undefined : { keysUrl: keysDatabaseUrl };
+    const database = openPostgres({ url: databaseUrl, ...keys, poolSize, timeoutMs }, telemetry);
     return openSql(database, config, mayCreate, world, copiesByServer);
   }
   const database = await openSqlite({ files: sqliteFiles(dataDir), mayCreate }, telemetry);

@@ -36,6 +36,7 @@ const rules: Partial<Record<string, (text: string) => boolean>> = {
   C2A_HOST: (text) => isIP(text) > 0 || (/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(text) && !/^[\d.]+$/.test(text)),
   C2A_TRUST_PROXY: (text) => text === 'off' || text === 'loopback' || text.split(',').every(isNetwork),
   C2A_DATABASE_URL: isDatabaseUrl,
+  C2A_KEYS_DATABASE_URL: isDatabaseUrl,
 };
 
 function isNetwork(text: string): boolean {
@@ -76,6 +77,11 @@ export const settings = Type.Object({
     default: '',
     allowed: 'postgres://user:password@host:5432/database, or empty for SQLite',
     description: 'A PostgreSQL database in place of SQLite.',
+  }),
+  C2A_KEYS_DATABASE_URL: Type.String({
+    default: '',
+    allowed: 'as C2A_DATABASE_URL, which must be set as well',
+    description: 'A PostgreSQL database for the keys alone, so that no copy of the records or of its log holds one.',
   }),
   C2A_DATABASE_POOL_SIZE: whole({
     default: 10,
@@ -212,6 +218,7 @@ export function readConfig(
     if (type === 'number' && text !== '' && !/^\d{1,10}$/.test(text)) wrong.add(variable);
     if (text !== '' && rules[variable]?.(text) === false) wrong.add(variable);
   }
+  if (values.C2A_DATABASE_URL === '' && values.C2A_KEYS_DATABASE_URL !== '') wrong.add('C2A_KEYS_DATABASE_URL');
   const unknown = Object.keys(environment).filter((name) => /^C2A_/.test(name) && !(name in settings.properties));
   const problems = [
     ...variables.filter((variable) => wrong.has(variable)).map(explain),
@@ -266,8 +273,11 @@ function may(path: string, mode: number): boolean {
 /** A configuration as it may be shown. */
 export const withoutSecrets = (config: Config): Config => ({
   ...config,
-  databaseUrl: config.databaseUrl.replace(/(\/\/[^:@/]*:)[^@/]*@/, '$1***@'),
+  databaseUrl: withoutPassword(config.databaseUrl),
+  keysDatabaseUrl: withoutPassword(config.keysDatabaseUrl),
 });
+
+const withoutPassword = (url: string): string => url.replace(/(\/\/[^:@/]*:)[^@/]*@/, '$1***@');
 
 const camelCase = (name: string): string => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 

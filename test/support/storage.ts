@@ -8,7 +8,7 @@ import { referenceData } from '../../src/adapters/reference-data.ts';
 import { type SqlCustomers, sqlCustomers } from '../../src/adapters/sql/customers.ts';
 import type { SqlDatabase } from '../../src/adapters/sql/database.ts';
 import type { Migrations } from '../../src/adapters/sql/migrations.ts';
-import { openPostgres } from '../../src/adapters/sql/postgres.ts';
+import { openPostgres, type PostgresOptions } from '../../src/adapters/sql/postgres.ts';
 import { openSqlite, sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
 import { sqlTenants } from '../../src/adapters/sql/tenants.ts';
 import { unlockVault } from '../../src/adapters/sql/vault-keys.ts';
@@ -155,9 +155,10 @@ export async function openFolder(dataDir: string, all?: Migrations) {
 }
 
 /** Opens a PostgreSQL database as the program does, with a master key of the test's own; it is closed with the test. */
-export async function connectPostgres(t: Test, url: string, all?: Migrations) {
+export async function connectPostgres(t: Test, place: Pick<PostgresOptions, 'url' | 'keysUrl'>, all?: Migrations) {
+  const { url } = place;
   masterKeys.set(url, masterKeys.get(url) ?? join(t.testdir({}), 'master.key'));
-  const database = openPostgres({ url, poolSize: 10, timeoutMs: 5_000 }, noTelemetry);
+  const database = openPostgres({ ...place, poolSize: 10, timeoutMs: 5_000 }, noTelemetry);
   const masterKeyFile = masterKeys.get(url) as string;
   const vault = await unlockVault({ database, masterKeyFile, mayCreate: true, ...(all && { all }) });
   const repository = sqlCustomers({ database, vault, world, partition: '00' });

@@ -68,6 +68,7 @@ const common: Record<string, Option> = {
 export const storageOptions: Record<string, Option> = settingOptions([
   'C2A_DATA_DIR',
   'C2A_DATABASE_URL',
+  'C2A_KEYS_DATABASE_URL',
   'C2A_MASTER_KEY_FILE',
   'C2A_ENVIRONMENT',
 ]);

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Dialect } from './dialects.ts';
-import { prepare } from './statement.ts';
+import { type Program, prepare } from './statement.ts';
 import type { Tables } from './tables.ts';
 
 /** Blind indexes by which a customer is unique. */
@@ -16,19 +16,40 @@ type Place = { tenant: string; number: number };
 type Change = Place & Pick<Tables['customers'], 'version' | 'sealed' | 'updated_at'> & { expected: number };
 
 /** Every statement about customers, their keys, kept answers and erasures. */
-export function customerStatements({ builder, writesTogether }: Dialect) {
-  // The key by a subquery: as a join, SQLite takes three times as long (measured).
-  const customers = builder
+export function customerStatements({ builder, writesTogether, keysApart }: Dialect) {
+  const records = builder
     .selectFrom('customers')
-    .select(['number', 'version', 'sealed', 'created_at', 'updated_at', 'anonymized_at'])
-    .select((query) =>
-      query
-        .selectFrom('data_keys')
-        .select('wrapped')
-        .whereRef('data_keys.tenant', '=', 'customers.tenant')
-        .whereRef('data_keys.number', '=', 'customers.number')
-        .as('wrapped'),
-    );
+    .select(['number', 'version', 'sealed', 'created_at', 'updated_at', 'anonymized_at']);
+  // The key by a subquery: as a join, SQLite takes three times as long (measured).
+  const withKey = records.select((query) =>
+    query
+      .selectFrom('data_keys')
+      .select('wrapped')
+      .whereRef('data_keys.tenant', '=', 'customers.tenant')
+      .whereRef('data_keys.number', '=', 'customers.number')
+      .as('wrapped'),
+  );
+  // Where the keys are in another database they are read afterwards.
+  const withoutKey = records.select(sql<Buffer | null>`null::bytea`.as('wrapped'));
+  const customers = keysApart ? (withoutKey as unknown as typeof withKey) : withKey;
+  const findWrapped = prepare((at: Place) =>
+    builder.selectFrom('data_keys').select('wrapped').where('tenant', '=', at.tenant).where('number', '=', at.number),
+  );
+  /** Adds their keys to rows of `customers`. */
+  function withKeys<At extends { tenant: string }, Found extends Row>(
+    find: (at: At) => Program<readonly Found[]>,
+  ): (at: At) => Program<readonly Found[]> {
+    if (!keysApart) return find;
+    return function* (at) {
+      const rows: Found[] = [];
+      for (const row of yield* find(at)) {
+        const { tenant = at.tenant } = row as { tenant?: string };
+        const [key] = yield* findWrapped({ tenant, number: row.number });
+        rows.push({ ...row, wrapped: key?.wrapped ?? null });
+      }
+      return rows;
+    };
+  }
   const holding = ['external_id', 'email', 'phone_number'] as const;
 
   const insertCustomer = (into: Pick<typeof builder, 'insertInto'>, row: Tables['customers']) =>
@@ -49,6 +70,49 @@ export function customerStatements({ builder, writesTogether }: Dialect) {
       .onConflict((on) => on.doNothing())
       .returning(['tenant', 'number', 'created_at']);
 
+  const destroyKey = prepare((at: Place) =>
+    builder.deleteFrom('data_keys').where('tenant', '=', at.tenant).where('number', '=', at.number),
+  );
+
+  type NewCustomer = Tables['customers'] & { readonly wrapped: Buffer };
+  /** In one trip to the database. */
+  const insertTogether = () =>
+    prepare((row: NewCustomer) =>
+      builder
+        .with('inserted', (into) => insertCustomer(into, row))
+        .with('keyed', (into) =>
+          into
+            .insertInto('data_keys')
+            .columns(['tenant', 'number', 'created_at', 'wrapped'])
+            .expression((from) =>
+              from
+                .selectFrom('inserted')
+                .select(['tenant', 'number', 'created_at'])
+                .select(sql<Buffer>`${row.wrapped}::bytea`.as('wrapped')),
+            ),
+        )
+        .selectFrom('inserted')
+        .select('number'),
+    );
+  /** The key first: one without a record harms nobody, a record without its key would. */
+  function insertOneByOne(): (row: NewCustomer) => Program<readonly Pick<Place, 'number'>[]> {
+    const insert = prepare((row: Tables['customers']) => insertCustomer(builder, row));
+    const insertKey = prepare((key: Tables['data_keys']) =>
+      builder
+        .insertInto('data_keys')
+        .values({ tenant: key.tenant, number: key.number, wrapped: key.wrapped, created_at: key.created_at })
+        .onConflict((on) => on.doNothing())
+        .returning('number'),
+    );
+    return function* (row) {
+      const keyed = yield* insertKey(row);
+      if (keyed.length === 0) return keyed;
+      const inserted = yield* insert(row);
+      if (inserted.length === 0) yield* destroyKey(row);
+      return inserted;
+    };
+  }
+
   const changeCustomer = (row: Change) =>
     builder
       .updateTable('customers')
@@ -58,39 +122,44 @@ export function customerStatements({ builder, writesTogether }: Dialect) {
       .where('version', '=', row.expected)
       .returning('number');
 
+  const findByNumber = prepare((at: Place) =>
+    customers.where('customers.tenant', '=', at.tenant).where('customers.number', '=', at.number),
+  );
+  const findByExternalId = prepare((at: { tenant: string; externalId: Buffer }) =>
+    customers.where('customers.tenant', '=', at.tenant).where('external_id', '=', at.externalId),
+  );
+  const findHolders = prepare((at: Place & Holding) =>
+    // A union, so that each part is one look-up in its own unique index.
+    holding
+      .map((column) =>
+        customers
+          .select(holding)
+          .where('customers.tenant', '=', at.tenant)
+          .where(column, '=', at[column])
+          .where('customers.number', '!=', at.number),
+      )
+      .reduce((all, part) => all.unionAll(part)),
+  );
+  const listAfter = prepare((last: Place) =>
+    customers
+      .select('customers.tenant')
+      .where((is) =>
+        is.or([
+          is('customers.tenant', '>', last.tenant),
+          is.and([is('customers.tenant', '=', last.tenant), is('customers.number', '>', last.number)]),
+        ]),
+      )
+      .orderBy('customers.tenant')
+      .orderBy('customers.number')
+      .limit(listedAtOnce),
+  );
+
   return {
-    findByNumber: prepare((at: Place) =>
-      customers.where('customers.tenant', '=', at.tenant).where('customers.number', '=', at.number),
-    ),
-    findByExternalId: prepare((at: { tenant: string; externalId: Buffer }) =>
-      customers.where('customers.tenant', '=', at.tenant).where('external_id', '=', at.externalId),
-    ),
-    findHolders: prepare((at: Place & Holding) =>
-      // A union, so that each part is one look-up in its own unique index.
-      holding
-        .map((column) =>
-          customers
-            .select(holding)
-            .where('customers.tenant', '=', at.tenant)
-            .where(column, '=', at[column])
-            .where('customers.number', '!=', at.number),
-        )
-        .reduce((all, part) => all.unionAll(part)),
-    ),
+    findByNumber: withKeys(findByNumber),
+    findByExternalId: withKeys(findByExternalId),
+    findHolders: withKeys(findHolders),
     /** A page of all tenants' customers, in the order of their primary key. */
-    listAfter: prepare((last: Place) =>
-      customers
-        .select('customers.tenant')
-        .where((is) =>
-          is.or([
-            is('customers.tenant', '>', last.tenant),
-            is.and([is('customers.tenant', '=', last.tenant), is('customers.number', '>', last.number)]),
-          ]),
-        )
-        .orderBy('customers.tenant')
-        .orderBy('customers.number')
-        .limit(listedAtOnce),
-    ),
+    listAfter: withKeys(listAfter),
     findHolding: prepare((at: Place) =>
       builder.selectFrom('customers').select(holding).where('tenant', '=', at.tenant).where('number', '=', at.number),
     ),
@@ -105,27 +174,8 @@ export function customerStatements({ builder, writesTogether }: Dialect) {
     sequence: prepare((of: { name: string }) =>
       builder.selectFrom('sequences').select('last').where('name', '=', of.name),
     ),
-    insert: prepare((row: Tables['customers']) => insertCustomer(builder, row)),
-    /** Both in one trip to the database, where it can do that. */
-    insertWithKey: writesTogether
-      ? prepare((row: Tables['customers'] & { wrapped: Buffer }) =>
-          builder
-            .with('inserted', (into) => insertCustomer(into, row))
-            .with('keyed', (into) =>
-              into
-                .insertInto('data_keys')
-                .columns(['tenant', 'number', 'created_at', 'wrapped'])
-                .expression((from) =>
-                  from
-                    .selectFrom('inserted')
-                    .select(['tenant', 'number', 'created_at'])
-                    .select(sql<Buffer>`${row.wrapped}::bytea`.as('wrapped')),
-                ),
-            )
-            .selectFrom('inserted')
-            .select('number'),
-        )
-      : undefined,
+    /** Stores a customer with its key, unless another stands in the way: then no row comes back. */
+    insertWithKey: writesTogether ? insertTogether() : insertOneByOne(),
     update: prepare((row: Change) => changeCustomer(row)),
     updateWithHolding: prepare((row: Change & Holding) =>
       changeCustomer(row).set({ external_id: row.external_id, email: row.email, phone_number: row.phone_number }),
@@ -149,14 +199,7 @@ export function customerStatements({ builder, writesTogether }: Dialect) {
         .returning('number'),
     ),
 
-    insertKey: prepare((key: Tables['data_keys']) =>
-      builder
-        .insertInto('data_keys')
-        .values({ tenant: key.tenant, number: key.number, wrapped: key.wrapped, created_at: key.created_at }),
-    ),
-    destroyKey: prepare((at: Place) =>
-      builder.deleteFrom('data_keys').where('tenant', '=', at.tenant).where('number', '=', at.number),
-    ),
+    destroyKey,
     findKey: prepare((at: Place) =>
       builder.selectFrom('data_keys').select('number').where('tenant', '=', at.tenant).where('number', '=', at.number),
     ),

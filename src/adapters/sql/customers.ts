@@ -129,22 +129,16 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     const times = { created_at: now, updated_at: now, anonymized_at: null };
     const row = { tenant, number, version: 1, sealed, wrapped, ...holding, ...times };
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
-      const inserted = yield* insertWithKey(row);
+      const inserted = yield* run.insertWithKey(row);
       if (inserted.length > 0) return { code: 'SUCCESS', stored };
       const code = yield* conflict(tenant, holding, number);
       if (code !== undefined) return { code };
-      if ((yield* run.findByNumber({ tenant, number })).length > 0) throw new NumberTaken();
+      const place = { tenant, number };
+      const taken = (yield* run.findByNumber(place)).length > 0 || (yield* run.findKey(place)).length > 0;
+      if (taken) throw new NumberTaken();
     }
     throw contention();
   }
-
-  const insertWithKey =
-    run.insertWithKey ??
-    function* (row: Parameters<typeof run.insert>[0] & { wrapped: Buffer }) {
-      const inserted = yield* run.insert(row);
-      if (inserted.length > 0) yield* run.insertKey(row);
-      return inserted;
-    };
 
   function* change(
     tenant: TenantId,

@@ -28,6 +28,8 @@ export interface Dialect {
   readonly bytes: 'blob' | 'bytea';
   /** Whether one statement can write to several tables (WITH … INSERT). */
   readonly writesTogether: boolean;
+  /** Whether the keys are in a database of their own, so that no statement can speak of them and of the records. */
+  readonly keysApart: boolean;
   /** A row where there is a table of this name. */
   hasTable(part: Part, table: string): Compiled;
   createSchema(part: Part): readonly Compiled[];
@@ -40,6 +42,7 @@ export const sqliteDialect: Dialect = {
   ...compilingFor({ keys: 'main', data: 'data' }, new SqliteAdapter(), new SqliteQueryCompiler(), SqliteIntrospector),
   bytes: 'blob',
   writesTogether: false,
+  keysApart: false,
   hasTable: (part, table) => ({
     sql: `select 1 as found from ${sqliteDialect.schemas[part]}.sqlite_schema where type = 'table' and name = '${table}'`,
   }),
@@ -60,6 +63,7 @@ export const postgresDialect: Dialect = {
   ),
   bytes: 'bytea',
   writesTogether: true,
+  keysApart: false,
   hasTable: (part, table) => ({
     sql: `select 1 as found from pg_tables where schemaname = '${postgresDialect.schemas[part]}' and tablename = '${table}'`,
   }),
@@ -68,6 +72,12 @@ export const postgresDialect: Dialect = {
     sql: `create index ${name} on ${postgresDialect.schemas[part]}.${table} (${columns.join(', ')})`,
   }),
 };
+
+/** PostgreSQL with the keys in a database of their own. */
+export const postgresApartDialect: Dialect = { ...postgresDialect, writesTogether: false, keysApart: true };
+
+/** Of which part a statement in PostgreSQL speaks; where it speaks of both they are in one database. */
+export const partOfStatement = (sql: string): Part => (/\bc2a_keys\b/.test(sql) ? 'keys' : 'data');
 
 function compilingFor(
   schemas: Dialect['schemas'],

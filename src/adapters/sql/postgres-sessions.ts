@@ -35,10 +35,18 @@ export interface SessionOptions {
 }
 
 export interface Sessions {
-  /** Lends a session, which is given back when `use` has ended; one that is broken or of no use any more is closed. */
+  /** Lends a session for as long as `use` takes. */
   borrow<Result>(use: (session: Session) => Promise<Result>): Promise<Result>;
+  /** Lends a session until it is given back. */
+  lend(): Promise<Loan>;
   /** Closes all. Nothing may be on loan. */
   close(): Promise<void>;
+}
+
+export interface Loan {
+  readonly session: Session;
+  /** One that is broken, or of no use any more, is closed. */
+  giveBack(): void;
 }
 
 /** Which server a session may be with, in the words of libpq. */
@@ -113,14 +121,20 @@ export function openSessions(options: SessionOptions): Sessions {
     }
   }
 
+  async function lend(): Promise<Loan> {
+    const client = await connect();
+    const session = known.get(client) as LentSession;
+    return { session, giveBack: () => client.release(session.broken) };
+  }
+
   return {
+    lend,
     async borrow(use) {
-      const client = await connect();
-      const session = known.get(client) as LentSession;
+      const { session, giveBack } = await lend();
       try {
         return await use(session);
       } finally {
-        client.release(session.broken);
+        giveBack();
       }
     },
     close: () => pool.end(),

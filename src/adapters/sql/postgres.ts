@@ -2,14 +2,17 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DatabaseError } from 'pg';
 import { DatabaseFailure, type Telemetry } from '../../application/ports.ts';
 import type { SqlDatabase } from './database.ts';
-import { postgresDialect } from './dialects.ts';
-import { openSessions, type Session } from './postgres-sessions.ts';
+import { partOfStatement, postgresApartDialect, postgresDialect } from './dialects.ts';
+import { type Loan, openSessions, type Session, type Sessions } from './postgres-sessions.ts';
 import type { Bound, Program, SqlRow, Statement } from './statement.ts';
+import { type Part, parts } from './tables.ts';
 
 export interface PostgresOptions {
   /** See `SessionOptions`. */
   readonly url: string;
-  /** Connections at most. */
+  /** Of the database of the keys, where they have one of their own. */
+  readonly keysUrl?: string;
+  /** Connections to each database at most. */
   readonly poolSize: number;
   /** How long a statement, a lock or a connection may take. */
   readonly timeoutMs: number;
@@ -25,9 +28,13 @@ const graceMs = 1_000;
 /**
  * A PostgreSQL database, to which connections are made as they are needed. Any number of processes may use it. A commit is
  * durable by the server's own settings (`synchronous_commit`), and commits that arrive together share a sync.
+ *
+ * Where the keys have a database of their own, a transaction is one on each, and the keys are committed first. If the records
+ * then fail, there is a key without a record, or an erasure that is not applied yet: both are what a crash may leave, and are
+ * mended like that.
  */
 export function openPostgres(
-  { url, poolSize, timeoutMs }: PostgresOptions,
+  { url, keysUrl, poolSize, timeoutMs }: PostgresOptions,
   telemetry: Pick<Telemetry, 'commit' | 'read' | 'connectionLost'>,
 ): SqlDatabase {
   const settings = {
@@ -35,20 +42,26 @@ export function openPostgres(
     lock_timeout: `${timeoutMs}`,
     idle_in_transaction_session_timeout: `${timeoutMs + graceMs}`,
   };
-  const sessions = openSessions({
-    url,
-    poolSize,
-    connectTimeoutMs: timeoutMs,
-    target: 'read-write',
-    settings,
-    onLost: telemetry.connectionLost,
-  });
+  const open = (url: string): Sessions =>
+    openSessions({
+      url,
+      poolSize,
+      connectTimeoutMs: timeoutMs,
+      target: 'read-write',
+      settings,
+      onLost: telemetry.connectionLost,
+    });
+  const records = open(url);
+  const keys = keysUrl === undefined ? records : open(keysUrl);
+  const isApart = keys !== records;
+
   /** For sessions that keep no settings. */
   const local = Object.entries(settings).map(([name, value]) => `set local ${name} = '${value}'`);
-  const beginPooled = ['begin', ...local].join('; ');
+  const begin = ({ isPooled }: Session) => (isPooled ? ['begin', ...local].join('; ') : 'begin');
   // Whatever it takes: migrations rewrite tables, and others wait until they are done.
-  const beginExclusive = `begin; set local statement_timeout = 0; set local lock_timeout = 0;
-    set local idle_in_transaction_session_timeout = 0; select pg_advisory_xact_lock(${exclusiveLock})`;
+  const beginExclusive = () =>
+    'begin; set local statement_timeout = 0; set local lock_timeout = 0; ' +
+    `set local idle_in_transaction_session_timeout = 0; select pg_advisory_xact_lock(${exclusiveLock})`;
 
   const names = new WeakMap<Statement, string>();
   let named = 0;
@@ -62,35 +75,73 @@ export function openPostgres(
     return name;
   }
 
+  /** Where the statements of a program go. */
+  interface Way {
+    to(part: Part): Promise<Session>;
+    readonly timeoutMs?: number;
+  }
+
   function execute(session: Session, { statement, values }: Bound, timeoutMs?: number): Promise<readonly SqlRow[]> {
     const { sql: text, once } = statement;
     const name = once || session.isPooled ? undefined : nameOf(statement);
     return session.query({ text, values, ...(name && { name }) }, timeoutMs);
   }
 
-  async function run<Result>(session: Session, program: Program<Result>, timeoutMs?: number): Promise<Result> {
+  async function run<Result>({ to, timeoutMs }: Way, program: Program<Result>): Promise<Result> {
     let step = program.next();
-    while (!step.done) step = program.next(await execute(session, step.value, timeoutMs));
+    while (!step.done) {
+      const part = isApart ? partOfStatement(step.value.statement.sql) : 'data';
+      step = program.next(await execute(await to(part), step.value, timeoutMs));
+    }
     return step.value;
   }
 
+  /** Lends sessions as they are needed, and takes them back when `use` has ended. */
+  async function lending<Result>(use: (to: Way['to']) => Promise<Result>): Promise<Result> {
+    if (!isApart) return records.borrow((session) => use(async () => session));
+    const lent: Partial<Record<Part, Promise<Loan>>> = {};
+    try {
+      return await use(async (part) => {
+        lent[part] ??= (part === 'keys' ? keys : records).lend();
+        return (await lent[part]).session;
+      });
+    } finally {
+      for (const loan of await Promise.allSettled(Object.values(lent))) {
+        if (loan.status === 'fulfilled') loan.value.giveBack();
+      }
+    }
+  }
+
   async function transaction<Result>(
-    session: Session,
     program: () => Program<Result>,
-    begin: string,
+    begin: (session: Session) => string,
     timeoutMs?: number,
   ): Promise<Result> {
-    await session.query({ text: begin });
-    let result: Result;
-    try {
-      result = await run(session, program(), timeoutMs);
-    } catch (error) {
-      // Where this fails too, the connection is gone, and the transaction with it.
-      await session.query({ text: 'rollback' }, timeoutMs).catch(() => undefined);
-      throw error;
-    }
-    await session.query({ text: 'commit' }, timeoutMs);
-    return result;
+    return lending(async (lend) => {
+      const begun: Partial<Record<Part, Promise<Session>>> = {};
+      const to = (part: Part): Promise<Session> => {
+        begun[part] ??= lend(part).then(async (session) => {
+          await session.query({ text: begin(session) });
+          return session;
+        });
+        return begun[part];
+      };
+      let result: Result;
+      try {
+        // The records first: the lock of `exclusive` is there.
+        if (begin === beginExclusive) await to('data');
+        result = await run({ to, ...(timeoutMs !== undefined && { timeoutMs }) }, program());
+      } catch (error) {
+        // Where this fails too, the connection is gone, and the transaction with it.
+        for (const session of await Promise.allSettled(Object.values(begun))) {
+          if (session.status === 'fulfilled')
+            await session.value.query({ text: 'rollback' }, within).catch(() => undefined);
+        }
+        throw error;
+      }
+      for (const part of parts) await (await begun[part])?.query({ text: 'commit' }, timeoutMs);
+      return result;
+    });
   }
 
   let running = 0;
@@ -106,11 +157,11 @@ export function openPostgres(
   }
 
   /** Runs a program in a way, again where others have come between, and tells how long it took. */
-  async function commit<Result>(way: (session: Session) => Promise<Result>): Promise<Result> {
+  async function commit<Result>(way: () => Promise<Result>): Promise<Result> {
     const started = performance.now();
     for (let start = 1; ; start += 1) {
       try {
-        const result = await counted(() => sessions.borrow(way));
+        const result = await counted(way);
         telemetry.commit(1, (performance.now() - started) / 1000);
         return result;
       } catch (error) {
@@ -120,22 +171,23 @@ export function openPostgres(
   }
 
   const within = timeoutMs + graceMs;
+  const each = <Result>(program: () => Program<Result>) => lending((to) => run({ to, timeoutMs: within }, program()));
+
   return {
-    dialect: postgresDialect,
+    dialect: isApart ? postgresApartDialect : postgresDialect,
 
     async read(program) {
       const started = performance.now();
       try {
-        return await counted(() => sessions.borrow((session) => run(session, program(), within)));
+        return await counted(() => each(program));
       } finally {
         telemetry.read((performance.now() - started) / 1000);
       }
     },
 
-    write: (program) =>
-      commit((session) => transaction(session, program, session.isPooled ? beginPooled : 'begin', within)),
-    writeEach: (program) => commit((session) => run(session, program(), within)),
-    exclusive: (program) => commit((session) => transaction(session, program, beginExclusive)),
+    write: (program) => commit(() => transaction(program, begin, within)),
+    writeEach: (program) => commit(() => each(program)),
+    exclusive: (program) => commit(() => transaction(program, beginExclusive)),
 
     // What the server keeps of deleted rows is not ours to see or to wipe.
     scrub: async () => undefined,
@@ -154,7 +206,8 @@ export function openPostgres(
         // Whoever waited for one write to begin another has its turn.
         await nextTurn();
       }
-      await sessions.close();
+      await records.close();
+      if (isApart) await keys.close();
     },
   };
 }
