@@ -86,6 +86,8 @@ export function openSessions(options: SessionOptions): Sessions {
         keepAlive: true,
         types: { getTypeParser: numbersAsNumbers },
       });
+      // The pool listens only to those that nobody uses; an event that nobody hears would end the process.
+      this.on('error', (error) => known.get(this)?.breakOff(error));
     }
   }
 
@@ -152,13 +154,17 @@ class LentSession implements Session {
     this.isPooled = isPooled;
   }
 
+  breakOff(error: Error): void {
+    this.broken ??= error;
+  }
+
   async query(...[statement, timeoutMs]: Parameters<Session['query']>): Promise<readonly SqlRow[]> {
     const { text, name, values } = statement;
     try {
       const asked = { text, values: values as unknown[], ...(name && { name }), query_timeout: timeoutMs };
       return (await this.#client.query<SqlRow>(asked)).rows;
     } catch (error) {
-      if (isBroken(error)) this.broken = error as Error;
+      if (isBroken(error)) this.breakOff(error as Error);
       throw new DatabaseFailure(error);
     }
   }
