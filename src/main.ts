@@ -1,11 +1,12 @@
 /** argv → command → exit code. */
 import { commands } from './adapters/cli/commands.ts';
 import { runCommand } from './adapters/cli/run.ts';
-import { openServices, restoreFile } from './compose.ts';
+import { moveDeployment, openServices, restoreFile } from './compose.ts';
 import { readConfig } from './config.ts';
 import { serve } from './serve.ts';
 
 process.exitCode = await runCommand(process.argv.slice(2), [serve, ...commands], {
   open: (options, mayCreate) => openServices(readConfig(options), { mayCreate }),
   restore: (options, ...what) => restoreFile(readConfig(options), ...what),
+  move: (options, ...sides) => moveDeployment(readConfig(options), ...sides),
 });

@@ -23,6 +23,8 @@ export interface Context {
   open(may?: 'create'): Promise<OpenServices>;
   /** Puts a backup in place of the records, or of the keys; see `restoreFile`. */
   restore(...what: Parameters<Restore>): ReturnType<Restore>;
+  /** Copies a deployment to another place; see `moveDeployment`. */
+  move(...sides: Parameters<Move>): ReturnType<Move>;
   /** Prints the command's result: `value` as JSON with `--json`, else `text`. Called once at most. */
   print(value: unknown, text: string): void;
 }
@@ -39,10 +41,21 @@ type Restore = (
   evenUnreadable: boolean,
 ) => Promise<{ readonly erasedAgain: number; readonly unreadable: number; readonly keptKeys: boolean }>;
 
+interface Place {
+  readonly url: string;
+  readonly keysUrl?: string | undefined;
+}
+type Move = (
+  from: Place,
+  to: Place,
+  onProgress: (progress: { readonly table: string; readonly done: number; readonly total: number }) => void,
+) => Promise<Readonly<Record<string, number>>>;
+
 /** What commands work on, as the program's composition makes it of the options. */
 interface Deployment {
   open(options: Options, mayCreate: boolean): Promise<OpenServices>;
   restore(options: Options, ...what: Parameters<Restore>): ReturnType<Restore>;
+  move(options: Options, ...sides: Parameters<Move>): ReturnType<Move>;
 }
 
 export interface Command {
@@ -116,6 +129,7 @@ export async function runCommand(
         return opened;
       },
       restore: (...what) => deployment.restore(values, ...what),
+      move: (...sides) => deployment.move(values, ...sides),
       print: (value, text) => process.stdout.write(`${values.json ? JSON.stringify(value) : text}\n`),
     });
     return 0;

@@ -39,6 +39,8 @@ export interface Sessions {
   borrow<Result>(use: (session: Session) => Promise<Result>): Promise<Result>;
   /** Lends a session until it is given back. */
   lend(): Promise<Loan>;
+  /** Whether a pooler was seen in between; see `Session`. */
+  arePooled(): boolean;
   /** Closes all. Nothing may be on loan. */
   close(): Promise<void>;
 }
@@ -57,7 +59,7 @@ const targets = {
   'read-only': ({ standby, readOnly }: Server) => standby || readOnly,
   standby: ({ standby }: Server) => standby,
 } as const;
-type Target = keyof typeof targets;
+export type Target = keyof typeof targets;
 interface Server {
   readonly standby: boolean;
   readonly readOnly: boolean;
@@ -76,6 +78,7 @@ export function openSessions(options: SessionOptions): Sessions {
   const { urls, target = options.target } = parseUrl(options.url);
   const known = new WeakMap<object, LentSession>();
   let current = 0;
+  let sawPooler = false;
 
   /** A connection to the host that is in use when it is made. */
   class CurrentClient extends Client {
@@ -97,6 +100,7 @@ export function openSessions(options: SessionOptions): Sessions {
     // A pooler gives out numbers of its own.
     const isPooled = (client as Client & { processID: number }).processID !== server.pid;
     known.set(client, new LentSession(client, isPooled));
+    sawPooler ||= isPooled;
     if (isPooled || Object.keys(settings).length === 0) return;
     const calls = Object.keys(settings).map((name, index) => `set_config('${name}', $${index + 1}, false)`);
     await client.query(`select ${calls.join(', ')}`, Object.values(settings));
@@ -131,6 +135,7 @@ export function openSessions(options: SessionOptions): Sessions {
 
   return {
     lend,
+    arePooled: () => sawPooler,
     async borrow(use) {
       const { session, giveBack } = await lend();
       try {
