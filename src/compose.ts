@@ -1,7 +1,7 @@
 /** The only file that knows everybody: configuration → adapters → use cases → server. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import { replaceCopy } from './adapters/files.ts';
 import { joseTokens } from './adapters/jwt.ts';
 import { isReadableByOthers } from './adapters/master-key.ts';
@@ -25,6 +25,7 @@ import type { Clock, CustomerRepository, Maintenance, Telemetry, TenantDirectory
 import { type Tenants, tenantUseCases } from './application/tenants.ts';
 import type { Config } from './config.ts';
 import type { ReferenceData } from './domain/reference-data.ts';
+import type { RequestLogger } from './http/log.ts';
 import { version } from './version.ts';
 
 export interface Services {
@@ -314,11 +315,7 @@ const noTelemetry: Telemetry = {
 const tidyMs = 5_000;
 
 /** The HTTP server over services, which it closes when it is closed itself. It does not listen. */
-export async function openServer(
-  services: Services,
-  config: Config,
-  logger: FastifyBaseLogger,
-): Promise<FastifyInstance> {
+export async function openServer(services: Services, config: Config, logger: RequestLogger): Promise<FastifyInstance> {
   // Commands that do not serve need not load it.
   const { createServer } = await import('./http/server.ts');
   const app = await createServer(services, { ...config, logger, version });

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import pino, { type Logger } from 'pino';
 import { type Command, settingOptions } from './adapters/cli/run.ts';
 import { logSink, type StandardStream } from './adapters/log-sink.ts';
@@ -31,7 +31,7 @@ export const serve: Command = {
     const onTrouble = (message: string, error: unknown) => logger.warn({ err: error }, message);
     const services = await openServices(config, { mayCreate: true, onTrouble });
     log.onLost = services.telemetry.logLost;
-    const app = await openServer(services, config, logger as FastifyBaseLogger);
+    const app = await openServer(services, config, logger);
     try {
       await Promise.race([services.tenants.prepareTokens(), delay(tokenWaitMs, undefined, { ref: false })]);
       const url = await app.listen({ host: config.host, port: config.port });

@@ -10,7 +10,7 @@ import { operations } from './schemas.ts';
 interface Needs {
   readonly customers: Customers;
   readonly erasures: Pick<Erasures, 'show'>;
-  readonly tenants: Pick<Tenants, 'authenticate'>;
+  readonly tenants: Pick<Tenants, 'recall' | 'authenticate'>;
   /** Left out of the documentation: the same routes under another base. */
   readonly hidden: boolean;
 }

@@ -19,7 +19,7 @@ import { customerRoutes } from './customer-routes.ts';
 import { documentation } from './docs.ts';
 import { answer, type RefusalShape, wrapped } from './envelope.ts';
 import { type Limits, limitRate, refuseUnderPressure, serverLimits } from './limits.ts';
-import { requestLog } from './log.ts';
+import { type RequestLogger, requestLog } from './log.ts';
 import { type OperationsNeeds, operationsRoutes } from './operations.ts';
 import { canonicalPath } from './paths.ts';
 import { requestIdOf } from './request-id.ts';
@@ -47,12 +47,12 @@ declare module 'fastify' {
 export interface Services extends OperationsNeeds {
   readonly customers: Customers;
   readonly erasures: Pick<Erasures, 'show' | 'publicKey'>;
-  readonly tenants: Pick<Tenants, 'authenticate'>;
+  readonly tenants: Pick<Tenants, 'recall' | 'authenticate'>;
   readonly telemetry: Pick<Telemetry, 'request'>;
 }
 
 export interface ServerOptions extends Limits {
-  readonly logger: FastifyBaseLogger;
+  readonly logger: RequestLogger;
   readonly version: string;
   /** `off`, `loopback`, or a list of addresses and networks, whose `X-Forwarded-For` is believed. */
   readonly trustProxy: string;
@@ -65,7 +65,7 @@ const baseRoutes = ['/api/c2a/customer', '/api/v1/c2a/customer'] as const;
 export async function createServer(services: Services, options: ServerOptions): Promise<FastifyInstance> {
   const log = requestLog(options.logger, services.telemetry);
   const app = Fastify({
-    loggerInstance: options.logger,
+    loggerInstance: options.logger as FastifyBaseLogger,
     ...serverLimits(options, log.refused),
     trustProxy: options.trustProxy === 'off' ? false : options.trustProxy,
     // The envelope is ours to write; see `refuseUnderPressure`.
