@@ -90,7 +90,7 @@ export async function openServices(
     async tidy() {
       tenants.prepareTokens().catch((error) => onTrouble('tenants were not read', error));
       await tenants.recordUse();
-      await repository.forgetExpiredAnswers(clock());
+      await repository.forgetExpired(clock());
     },
     close: storage.close,
   };

@@ -146,7 +146,7 @@ export function memoryCustomers({
       });
     },
 
-    async forgetExpiredAnswers(now) {
+    async forgetExpired(now) {
       for (const { answers } of shelves.values()) {
         for (const [name, { expiresAt }] of answers) if (expiresAt <= now) answers.delete(name);
       }

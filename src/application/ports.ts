@@ -160,8 +160,11 @@ export interface CustomerRepository extends ErasureRecords {
    */
   erase(tenant: TenantId, by: CustomerReference, occasion: Occasion, key?: RequestKey): Promise<WriteAnswer>;
 
-  /** Removes answers whose time is over, of all tenants. To be called every few seconds. */
-  forgetExpiredAnswers(now: number): Promise<void>;
+  /**
+   * Removes answers whose time is over, of all tenants, and what is kept in memory of customers that nobody asks for. To be
+   * called every few seconds.
+   */
+  forgetExpired(now: number): Promise<void>;
 }
 
 /** The part of {@link CustomerRepository} that answers for erasures. */

@@ -564,9 +564,9 @@ export function customerRepositoryContract(t: Test, open: OpenRepository): void 
     const later = await acme.has('crm-2', {}, { key: key('l', 'a request', noon + 2 * second) });
     const kept = async (tenant: string, { customer }: typeof first) =>
       (await repository.findKeptAnswers(tenantId(tenant), customer.customerUrn)).length;
-    await repository.forgetExpiredAnswers(noon + second - 1);
+    await repository.forgetExpired(noon + second - 1);
     t.equal(await kept('acme', first), 1);
-    await repository.forgetExpiredAnswers(noon + second);
+    await repository.forgetExpired(noon + second);
     t.same([await kept('acme', first), await kept('globex', theirs), await kept('acme', later)], [0, 0, 1]);
   });
 

@@ -26,7 +26,7 @@ function failing(error: () => Error): CustomerRepository {
     find: fail,
     change: fail,
     erase: fail,
-    forgetExpiredAnswers: fail,
+    forgetExpired: fail,
     findErasure: fail,
     findKeptAnswers: fail,
     findResidue: fail,

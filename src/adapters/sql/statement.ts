@@ -34,11 +34,6 @@ class Placeholder {
 
 const placeholders = new Proxy({}, { get: (_, name) => new Placeholder(String(name)) });
 
-interface Prepared<Arguments, Result> {
-  (arguments_: Arguments): Program<readonly Result[]>;
-  readonly statement: Statement;
-}
-
 /**
  * Compiles a statement.
  *
@@ -47,17 +42,16 @@ interface Prepared<Arguments, Result> {
  */
 export function prepare<Arguments, Result>(
   build: (arguments_: Arguments) => { compile(): CompiledQuery<Result> },
-): Prepared<Arguments, Result> {
+): (arguments_: Arguments) => Program<readonly Result[]> {
   const { sql, parameters } = build(placeholders as Arguments).compile();
   const statement: Statement = { sql };
 
-  function* run(arguments_: Arguments) {
+  return function* (arguments_) {
     const values = parameters.map((parameter) =>
       parameter instanceof Placeholder ? (arguments_ as SqlRow)[parameter.name] : parameter,
     );
     return (yield { statement, values }) as readonly unknown[] as readonly Result[];
-  }
-  return Object.assign(run, { statement });
+  };
 }
 
 /** Runs a statement that is needed once. */
