@@ -136,6 +136,9 @@ export interface CustomerRepository extends ErasureRecords {
   /** The customer, or undefined. An anonymised one is found by its URN alone. */
   find(tenant: TenantId, by: CustomerReference): Promise<StoredCustomer | undefined>;
 
+  /** Whether a customer has that ExternalId. An anonymised one has none. */
+  holds(tenant: TenantId, externalId: ExternalId): Promise<boolean>;
+
   /**
    * Reads a customer and does with it what `decide` says, as one atomic step: no other change comes between.
    * `decide` gets undefined where there is none, must be pure, and may be called more than once. Answers SUCCESS

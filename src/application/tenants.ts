@@ -91,6 +91,7 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
   }
 
   async function lookUp(tenant: string, apiKey: string, now: number): Promise<Trusted | undefined> {
+    const before = trusted.get(apiKey)?.caller.tenant;
     trusted.delete(apiKey);
     const id = parseTenantId(tenant);
     const digest = secrets.apiKeyDigest(apiKey, environment);
@@ -102,7 +103,9 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
     const { id: keyId, role, expiresAt = Number.POSITIVE_INFINITY } = found.key;
     const use = uses.get(keyId) ?? { tenant: id, id: keyId, requests: 0, lastUsedAt: 0 };
     uses.set(keyId, use);
-    const entry = { caller: { tenant: found.tenant, keyId, role }, expiresAt, since: now, use };
+    // The same object where nothing has changed, so that what was made of it can be used again.
+    const same = before && JSON.stringify(before) === JSON.stringify(found.tenant) ? before : found.tenant;
+    const entry = { caller: { tenant: same, keyId, role }, expiresAt, since: now, use };
     if (trusted.size >= maxTrustedKeys) trusted.clear();
     trusted.set(apiKey, entry);
     return entry;

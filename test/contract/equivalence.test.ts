@@ -117,7 +117,11 @@ async function play(
     note(answers);
     // By one name more often than by the other, so that what is remembered by them is not of one age.
     if (turn % 3 > 0) for (const urn of made) note(await find(byUrn(urn)));
-    for (const externalId of externalIds) note(await find(byExternalId(externalId)));
+    for (const externalId of externalIds) {
+      const found = await find(byExternalId(externalId));
+      note(found);
+      for (const side of sides) assert.equal(await side.holds(externalId), found !== null);
+    }
     if (turn % 2 > 0) for (const repository of repositories) await repository.forgetExpired(noon + turn);
   }
   return seen;

@@ -24,6 +24,7 @@ function failing(error: () => Error): CustomerRepository {
   return {
     add: fail,
     find: fail,
+    holds: fail,
     change: fail,
     erase: fail,
     forgetExpired: fail,

@@ -17,26 +17,26 @@ type Change = Place & Pick<Tables['customers'], 'version' | 'sealed' | 'updated_
 
 /** Every statement about customers, their keys, kept answers and erasures. */
 export function customerStatements({ builder, writesTogether, keysApart }: Dialect) {
-  const records = builder
-    .selectFrom('customers')
-    .select(['number', 'version', 'sealed', 'created_at', 'updated_at', 'anonymized_at']);
   // The key by a subquery: as a join, SQLite takes three times as long (measured).
-  const withKey = records.select((query) =>
-    query
-      .selectFrom('data_keys')
-      .select('wrapped')
-      .whereRef('data_keys.tenant', '=', 'customers.tenant')
-      .whereRef('data_keys.number', '=', 'customers.number')
-      .as('wrapped'),
-  );
+  const withKey = builder
+    .selectFrom('customers')
+    .select((query) =>
+      query
+        .selectFrom('data_keys')
+        .select('wrapped')
+        .whereRef('data_keys.tenant', '=', 'customers.tenant')
+        .whereRef('data_keys.number', '=', 'customers.number')
+        .as('wrapped'),
+    );
   // Where the keys are in another database they are read afterwards.
-  const withoutKey = records.select(sql<Buffer | null>`null::bytea`.as('wrapped'));
-  const customers = keysApart ? (withoutKey as unknown as typeof withKey) : withKey;
+  const withoutKey = builder.selectFrom('customers').select(sql<Buffer | null>`null::bytea`.as('wrapped'));
+  const keyed = keysApart ? (withoutKey as unknown as typeof withKey) : withKey;
+  const customers = keyed.select(['number', 'version', 'sealed', 'created_at', 'updated_at', 'anonymized_at']);
   const findWrapped = prepare((at: Place) =>
     builder.selectFrom('data_keys').select('wrapped').where('tenant', '=', at.tenant).where('number', '=', at.number),
   );
   /** Adds their keys to rows of `customers`. */
-  function withKeys<At extends { tenant: string }, Found extends Row>(
+  function withKeys<At extends { tenant: string }, Found extends Pick<Row, 'number' | 'wrapped'>>(
     find: (at: At) => Program<readonly Found[]>,
   ): (at: At) => Program<readonly Found[]> {
     if (!keysApart) return find;
@@ -128,6 +128,9 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
   const findByExternalId = prepare((at: { tenant: string; externalId: Buffer }) =>
     customers.where('customers.tenant', '=', at.tenant).where('external_id', '=', at.externalId),
   );
+  const findHolder = prepare((at: { tenant: string; externalId: Buffer }) =>
+    keyed.select('number').where('customers.tenant', '=', at.tenant).where('external_id', '=', at.externalId),
+  );
   const findHolders = prepare((at: Place & Holding) =>
     // A union, so that each part is one look-up in its own unique index.
     holding
@@ -157,6 +160,8 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
   return {
     findByNumber: withKeys(findByNumber),
     findByExternalId: withKeys(findByExternalId),
+    /** Of `findByExternalId`, what is needed to know that there is one. */
+    findHolder: withKeys(findHolder),
     findHolders: withKeys(findHolders),
     /** A page of all tenants' customers, in the order of their primary key. */
     listAfter: withKeys(listAfter),

@@ -35,7 +35,8 @@ interface Needs {
 export interface SqlCustomers extends CustomerRepository, ReturnType<typeof reconciliation> {}
 
 /**
- * Customers in SQL, their personal data sealed under a key each (`record-seals.ts`).
+ * Customers in SQL, their personal data sealed under a key each (`record-seals.ts`). There must be one for all that is
+ * written through `database`, so that it knows what it may remember (`opened-records.ts`).
  *
  * An erasure destroys the key first, in a transaction of its own that also enters it in the ledger; then the record is
  * rewritten. Where that is left undone, whoever meets the record does it. Sealing never makes a key; only `add` does. So an
@@ -303,6 +304,14 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       // To complete an erasure is a write, which may be refused; what the answer is, is known all the same.
       const erased = await database.write(() => completeErasure(tenant, found.number)).catch(orFailure(found.half));
       return 'externalId' in by ? undefined : erased;
+    },
+
+    async holds(tenant, externalId) {
+      if (opened.recall(tenant, { externalId }) !== undefined) return true;
+      const at = { tenant, externalId: seals.indexOf(tenant, externalId) };
+      const [row] = await database.readAnywhere(() => run.findHolder(at));
+      // One whose key was destroyed is rewritten when it is met, and then holds nothing.
+      return row !== undefined && (row.wrapped !== null || (await this.find(tenant, { externalId })) !== undefined);
     },
 
     change: (tenant, by, decide, occasion, key) =>
