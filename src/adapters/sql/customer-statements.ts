@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Dialect } from './dialects.ts';
-import { type Program, prepare } from './statement.ts';
+import { type Program, prepare, prepareOne } from './statement.ts';
 import type { Tables } from './tables.ts';
 
 /** Blind indexes by which a customer is unique. */
@@ -36,7 +36,7 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
     builder.selectFrom('data_keys').select('wrapped').where('tenant', '=', at.tenant).where('number', '=', at.number),
   );
   /** Adds their keys to rows of `customers`. */
-  function withKeys<At extends { tenant: string }, Found extends Pick<Row, 'number' | 'wrapped'>>(
+  function withKeys<At extends { tenant: string }, Found extends Row>(
     find: (at: At) => Program<readonly Found[]>,
   ): (at: At) => Program<readonly Found[]> {
     if (!keysApart) return find;
@@ -122,15 +122,29 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
       .where('version', '=', row.expected)
       .returning('number');
 
-  const findByNumber = prepare((at: Place) =>
+  const findByNumber = prepareOne((at: Place) =>
     customers.where('customers.tenant', '=', at.tenant).where('customers.number', '=', at.number),
   );
-  const findByExternalId = prepare((at: { tenant: string; externalId: Buffer }) =>
+  const findByExternalId = prepareOne((at: { tenant: string; externalId: Buffer }) =>
     customers.where('customers.tenant', '=', at.tenant).where('external_id', '=', at.externalId),
   );
-  const findHolder = prepare((at: { tenant: string; externalId: Buffer }) =>
-    keyed.select('number').where('customers.tenant', '=', at.tenant).where('external_id', '=', at.externalId),
-  );
+  const isHeldBy = ({ tenant, externalId }: { tenant: string; externalId: Buffer }) =>
+    builder.selectFrom('customers').where('tenant', '=', tenant).where('external_id', '=', externalId);
+  const anyPending = builder.selectFrom('pending_erasures').select(sql<number>`1`.as('pending')).limit(1);
+  type Held = { readonly pending: number | null };
+  /** Of the customers the index alone is read. */
+  const findHeldTogether = () =>
+    prepareOne((at: { tenant: string; externalId: Buffer }) => isHeldBy(at).select(() => anyPending.as('pending')));
+  function findHeldApart(): (at: { tenant: string; externalId: Buffer }) => Program<readonly Held[]> {
+    const findHeld = prepare((at: { tenant: string; externalId: Buffer }) =>
+      isHeldBy(at).select(sql<null>`null`.as('pending')),
+    );
+    const findPending = prepare((_: object) => anyPending);
+    return function* (at) {
+      const held = yield* findHeld(at);
+      return held.length > 0 && (yield* findPending({})).length > 0 ? [{ pending: 1 }] : held;
+    };
+  }
   const findHolders = prepare((at: Place & Holding) =>
     // A union, so that each part is one look-up in its own unique index.
     holding
@@ -160,8 +174,8 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
   return {
     findByNumber: withKeys(findByNumber),
     findByExternalId: withKeys(findByExternalId),
-    /** Of `findByExternalId`, what is needed to know that there is one. */
-    findHolder: withKeys(findHolder),
+    /** A row where a customer has the ExternalId, and whether any erasure is not completed: it may be that one's. */
+    findHeld: keysApart ? findHeldApart() : findHeldTogether(),
     findHolders: withKeys(findHolders),
     /** A page of all tenants' customers, in the order of their primary key. */
     listAfter: withKeys(listAfter),

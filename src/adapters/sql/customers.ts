@@ -309,9 +309,9 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     async holds(tenant, externalId) {
       if (opened.recall(tenant, { externalId }) !== undefined) return true;
       const at = { tenant, externalId: seals.indexOf(tenant, externalId) };
-      const [row] = await database.readAnywhere(() => run.findHolder(at));
-      // One whose key was destroyed is rewritten when it is met, and then holds nothing.
-      return row !== undefined && (row.wrapped !== null || (await this.find(tenant, { externalId })) !== undefined);
+      const [held] = await database.readAnywhere(() => run.findHeld(at));
+      if (held === undefined) return false;
+      return held.pending === null || (await this.find(tenant, { externalId })) !== undefined;
     },
 
     change: (tenant, by, decide, occasion, key) =>

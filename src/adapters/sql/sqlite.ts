@@ -128,6 +128,10 @@ export async function openSqlite(
       ready = database.prepare<unknown[], never>(statement.sql);
       prepared.set(statement, ready);
     }
+    if (statement.one) {
+      const row = ready.get(...values);
+      return row === undefined ? [] : [row];
+    }
     if (ready.reader) return ready.all(...values);
     ready.run(...values);
     return [];

@@ -14,6 +14,8 @@ export interface Statement {
   readonly sql: string;
   /** Set where it is not worth to keep it prepared. */
   readonly once?: true;
+  /** Set where it only reads, and there is one row at most: nobody need look for another. */
+  readonly one?: true;
 }
 export type SqlRow = Readonly<Record<string, unknown>>;
 export type Program<Result> = Generator<Bound, Result, readonly SqlRow[]>;
@@ -43,9 +45,22 @@ const placeholders = new Proxy({}, { get: (_, name) => new Placeholder(String(na
 export function prepare<Arguments, Result>(
   build: (arguments_: Arguments) => { compile(): CompiledQuery<Result> },
 ): (arguments_: Arguments) => Program<readonly Result[]> {
-  const { sql, parameters } = build(placeholders as Arguments).compile();
-  const statement: Statement = { sql };
+  return binding(build, {});
+}
 
+/** Like `prepare`, for what reads one row at most. */
+export function prepareOne<Arguments, Result>(
+  build: (arguments_: Arguments) => { compile(): CompiledQuery<Result> },
+): (arguments_: Arguments) => Program<readonly Result[]> {
+  return binding(build, { one: true });
+}
+
+function binding<Arguments, Result>(
+  build: (arguments_: Arguments) => { compile(): CompiledQuery<Result> },
+  kind: Pick<Statement, 'one'>,
+): (arguments_: Arguments) => Program<readonly Result[]> {
+  const { sql, parameters } = build(placeholders as Arguments).compile();
+  const statement: Statement = { sql, ...kind };
   return function* (arguments_) {
     const values = parameters.map((parameter) =>
       parameter instanceof Placeholder ? (arguments_ as SqlRow)[parameter.name] : parameter,
