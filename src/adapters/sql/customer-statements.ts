@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Dialect } from './dialects.ts';
-import { type Program, prepare, prepareOne } from './statement.ts';
+import { type Program, prepare, prepareOne, prepareWrite } from './statement.ts';
 import type { Tables } from './tables.ts';
 
 /** Blind indexes by which a customer is unique. */
@@ -67,19 +67,18 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
         updated_at: row.updated_at,
         anonymized_at: row.anonymized_at,
       })
-      .onConflict((on) => on.doNothing())
-      .returning(['tenant', 'number', 'created_at']);
+      .onConflict((on) => on.doNothing());
 
-  const destroyKey = prepare((at: Place) =>
+  const destroyKey = prepareWrite((at: Place) =>
     builder.deleteFrom('data_keys').where('tenant', '=', at.tenant).where('number', '=', at.number),
   );
 
   type NewCustomer = Tables['customers'] & { readonly wrapped: Buffer };
-  /** In one trip to the database. */
+  /** In one trip to the database. What it reads at its end is what it has inserted. */
   const insertTogether = () =>
-    prepare((row: NewCustomer) =>
+    prepareWrite((row: NewCustomer) =>
       builder
-        .with('inserted', (into) => insertCustomer(into, row))
+        .with('inserted', (into) => insertCustomer(into, row).returning(['tenant', 'number', 'created_at']))
         .with('keyed', (into) =>
           into
             .insertInto('data_keys')
@@ -95,20 +94,18 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
         .select('number'),
     );
   /** The key first: one without a record harms nobody, a record without its key would. */
-  function insertOneByOne(): (row: NewCustomer) => Program<readonly Pick<Place, 'number'>[]> {
-    const insert = prepare((row: Tables['customers']) => insertCustomer(builder, row));
-    const insertKey = prepare((key: Tables['data_keys']) =>
+  function insertOneByOne(): (row: NewCustomer) => Program<number> {
+    const insert = prepareWrite((row: Tables['customers']) => insertCustomer(builder, row));
+    const insertKey = prepareWrite((key: Tables['data_keys']) =>
       builder
         .insertInto('data_keys')
         .values({ tenant: key.tenant, number: key.number, wrapped: key.wrapped, created_at: key.created_at })
-        .onConflict((on) => on.doNothing())
-        .returning('number'),
+        .onConflict((on) => on.doNothing()),
     );
     return function* (row) {
-      const keyed = yield* insertKey(row);
-      if (keyed.length === 0) return keyed;
+      if ((yield* insertKey(row)) === 0) return 0;
       const inserted = yield* insert(row);
-      if (inserted.length === 0) yield* destroyKey(row);
+      if (inserted === 0) yield* destroyKey(row);
       return inserted;
     };
   }
@@ -119,8 +116,7 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
       .set({ version: row.version, sealed: row.sealed, updated_at: row.updated_at })
       .where('tenant', '=', row.tenant)
       .where('number', '=', row.number)
-      .where('version', '=', row.expected)
-      .returning('number');
+      .where('version', '=', row.expected);
 
   const findByNumber = prepareOne((at: Place) =>
     customers.where('customers.tenant', '=', at.tenant).where('customers.number', '=', at.number),
@@ -193,14 +189,14 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
     sequence: prepare((of: { name: string }) =>
       builder.selectFrom('sequences').select('last').where('name', '=', of.name),
     ),
-    /** Stores a customer with its key, unless another stands in the way: then no row comes back. */
+    /** Stores a customer with its key, unless another stands in the way: then it is 0. */
     insertWithKey: writesTogether ? insertTogether() : insertOneByOne(),
-    update: prepare((row: Change) => changeCustomer(row)),
-    updateWithHolding: prepare((row: Change & Holding) =>
+    update: prepareWrite((row: Change) => changeCustomer(row)),
+    updateWithHolding: prepareWrite((row: Change & Holding) =>
       changeCustomer(row).set({ external_id: row.external_id, email: row.email, phone_number: row.phone_number }),
     ),
     /** Removes what is personal from a record that has not been rewritten yet, whatever its version. */
-    rewrite: prepare((to: Place & { at: number; sealed: Buffer }) =>
+    rewrite: prepareWrite((to: Place & { at: number; sealed: Buffer }) =>
       builder
         .updateTable('customers')
         .set((set) => ({
@@ -214,30 +210,28 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
         }))
         .where('tenant', '=', to.tenant)
         .where('number', '=', to.number)
-        .where('anonymized_at', 'is', null)
-        .returning('number'),
+        .where('anonymized_at', 'is', null),
     ),
 
     destroyKey,
     findKey: prepare((at: Place) =>
       builder.selectFrom('data_keys').select('number').where('tenant', '=', at.tenant).where('number', '=', at.number),
     ),
-    addPending: prepare((at: Place) =>
+    addPending: prepareWrite((at: Place) =>
       builder
         .insertInto('pending_erasures')
         .values({ tenant: at.tenant, number: at.number })
         .onConflict((on) => on.doNothing()),
     ),
-    deletePending: prepare((at: Place) =>
+    deletePending: prepareWrite((at: Place) =>
       builder.deleteFrom('pending_erasures').where('tenant', '=', at.tenant).where('number', '=', at.number),
     ),
     listPending: prepare((_: object) => builder.selectFrom('pending_erasures').selectAll()),
-    enterErasure: prepare((entry: Tables['erasures']) =>
+    enterErasure: prepareWrite((entry: Tables['erasures']) =>
       builder
         .insertInto('erasures')
         .values({ tenant: entry.tenant, hash: entry.hash, sealed: entry.sealed })
-        .onConflict((on) => on.doNothing())
-        .returning('tenant'),
+        .onConflict((on) => on.doNothing()),
     ),
     findErasure: prepare((at: { tenant: string; hash: Buffer }) =>
       builder.selectFrom('erasures').select('sealed').where('tenant', '=', at.tenant).where('hash', '=', at.hash),
@@ -271,11 +265,11 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
         .limit(listedAtOnce),
     ),
     applied: prepare((_: object) => builder.selectFrom('erasures_applied').select('count')),
-    countApplied: prepare((more: { count: number }) =>
+    countApplied: prepareWrite((more: { count: number }) =>
       builder.updateTable('erasures_applied').set((set) => ({ count: set('count', '+', more.count) })),
     ),
 
-    claimKey: prepare((key: Key & { fingerprint: Uint8Array; expiresAt: number; now: number }) =>
+    claimKey: prepareWrite((key: Key & { fingerprint: Uint8Array; expiresAt: number; now: number }) =>
       builder
         .insertInto('kept_answers')
         .values({
@@ -291,8 +285,7 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
             .columns(['tenant', 'key_digest'])
             .doUpdateSet({ fingerprint: key.fingerprint, code: null, number: null, expires_at: key.expiresAt })
             .where('kept_answers.expires_at', '<=', key.now),
-        )
-        .returning('tenant'),
+        ),
     ),
     findAnswer: prepare((key: Key) =>
       builder
@@ -308,7 +301,7 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
         .where('tenant', '=', of.tenant)
         .where('number', '=', of.number),
     ),
-    keepAnswer: prepare((key: Key & { code: string; number: number | null }) =>
+    keepAnswer: prepareWrite((key: Key & { code: string; number: number | null }) =>
       builder
         .updateTable('kept_answers')
         .set({ code: key.code, number: key.number })
@@ -316,20 +309,20 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
         .where('key_digest', '=', key.digest),
     ),
     /** What is kept of requests about a customer says no more what they were. */
-    blankAnswers: prepare((of: Place) =>
+    blankAnswers: prepareWrite((of: Place) =>
       builder
         .updateTable('kept_answers')
         .set({ fingerprint: null })
         .where('tenant', '=', of.tenant)
         .where('number', '=', of.number),
     ),
-    releaseKey: prepare((key: Key) =>
+    releaseKey: prepareWrite((key: Key) =>
       builder.deleteFrom('kept_answers').where('tenant', '=', key.tenant).where('key_digest', '=', key.digest),
     ),
     anyExpired: prepare((at: { now: number }) =>
       builder.selectFrom('kept_answers').select('tenant').where('expires_at', '<=', at.now).limit(1),
     ),
-    forgetAnswers: prepare((at: { now: number }) =>
+    forgetAnswers: prepareWrite((at: { now: number }) =>
       builder
         .deleteFrom('kept_answers')
         .where((is) =>

@@ -91,7 +91,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     if (entry === undefined) return undefined;
     const sealed = seals.sealRemainder(tenant, number, entry.remainder);
     const rewritten = yield* run.rewrite({ tenant, number, sealed, at: entry.erasure.erasedAt });
-    if (rewritten.length > 0) yield* run.countApplied({ count: 1 });
+    if (rewritten > 0) yield* run.countApplied({ count: 1 });
     yield* run.blankAnswers({ tenant, number });
     yield* run.deletePending({ tenant, number });
     const [erased] = yield* run.findByNumber({ tenant, number });
@@ -133,7 +133,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     const row = { tenant, number, version: 1, sealed, wrapped, ...holding, ...times };
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       const inserted = yield* run.insertWithKey(row);
-      if (inserted.length > 0) return { code: 'SUCCESS', stored };
+      if (inserted > 0) return { code: 'SUCCESS', stored };
       const code = yield* conflict(tenant, holding, number);
       if (code !== undefined) return { code };
       const place = { tenant, number };
@@ -173,7 +173,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       };
       if (claimsTheSame(customer, current.customer)) {
         // Most changes: three indexes are left alone.
-        if ((yield* run.update(changed)).length > 0) return { code: 'SUCCESS', stored };
+        if ((yield* run.update(changed)) > 0) return { code: 'SUCCESS', stored };
         continue;
       }
       // A constraint that would fire is looked for first. Where another writer comes in between, the database starts
@@ -181,7 +181,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       const holding = seals.holdingOf(tenant, customer);
       const code = yield* conflict(tenant, holding, number);
       if (code !== undefined) return { code };
-      if ((yield* run.updateWithHolding({ ...changed, ...holding })).length > 0) return { code: 'SUCCESS', stored };
+      if ((yield* run.updateWithHolding({ ...changed, ...holding })) > 0) return { code: 'SUCCESS', stored };
     }
     throw contention();
   }
@@ -211,8 +211,10 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     const hash = seals.ledgerHash(tenant, number);
     yield* run.addPending({ tenant, number });
     const entered = yield* run.enterErasure({ tenant, hash, sealed: seals.sealEntry(hash, { erasure, remainder }) });
-    if (entered.length > 0) yield* run.takeSequence({ name: 'erasure', count: 1 });
+    if (entered > 0) yield* run.takeSequence({ name: 'erasure', count: 1 });
     yield* run.destroyKey({ tenant, number });
+    // Here too, so that requests which come before the record is rewritten find it as they will afterwards.
+    yield* run.blankAnswers({ tenant, number });
     // What the caller is answered is read when the record has been rewritten.
     const half = toErased(tenant, { ...row, version: row.version + 1 }, remainder, now);
     return { code: 'SUCCESS', stored: seals.openErased(tenant, half) };
@@ -243,7 +245,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     const { digest, fingerprint, expiresAt } = key;
     // Claiming the key first makes another process with the same key wait for this transaction.
     const claimed = yield* run.claimKey({ tenant, digest, fingerprint, expiresAt, now });
-    if (claimed.length === 0) {
+    if (claimed === 0) {
       const [kept] = yield* run.findAnswer({ tenant, digest });
       if (kept?.code == null) throw new Error('an answer that was claimed is not there');
       if (kept.fingerprint !== null && Buffer.compare(kept.fingerprint, fingerprint) !== 0) {

@@ -2,16 +2,21 @@ import { Client, DatabaseError, Pool, type PoolClient, types } from 'pg';
 import { DatabaseFailure } from '../../application/ports.ts';
 import type { SqlRow } from './statement.ts';
 
+interface Asked {
+  readonly text: string;
+  readonly name?: string;
+  readonly values?: readonly unknown[];
+  readonly counts?: boolean;
+}
+
 /** A connection to a server, on loan. */
 export interface Session {
   /**
-   * The rows of a statement; one with a `name` is prepared once for the connection. Throws `DatabaseFailure`.
+   * The rows of a statement, or how many they are as a row `{ count }`; one with a `name` is prepared once for the
+   * connection. Throws `DatabaseFailure`.
    * @param timeoutMs how long to wait for an answer; absent: as long as it takes
    */
-  query(
-    statement: { readonly text: string; readonly name?: string; readonly values?: readonly unknown[] },
-    timeoutMs?: number,
-  ): Promise<readonly SqlRow[]>;
+  query(statement: Asked, timeoutMs?: number): Promise<readonly SqlRow[]>;
   /**
    * Whether a pooler in between (PgBouncer, …) may give each transaction another connection to the server, on which
    * nothing can be left: no setting, no prepared statement.
@@ -163,11 +168,11 @@ class LentSession implements Session {
     this.broken ??= error;
   }
 
-  async query(...[statement, timeoutMs]: Parameters<Session['query']>): Promise<readonly SqlRow[]> {
-    const { text, name, values } = statement;
+  async query({ text, name, values, counts }: Asked, timeoutMs?: number): Promise<readonly SqlRow[]> {
     try {
       const asked = { text, values: values as unknown[], ...(name && { name }), query_timeout: timeoutMs };
-      return (await this.#client.query<SqlRow>(asked)).rows;
+      const { rows, rowCount } = await this.#client.query<SqlRow>(asked);
+      return counts ? [{ count: rowCount }] : rows;
     } catch (error) {
       if (isBroken(error)) this.breakOff(error as Error);
       throw new DatabaseFailure(error);

@@ -81,9 +81,9 @@ export function openPostgres(
   }
 
   function execute(session: Session, { statement, values }: Bound, timeoutMs?: number): Promise<readonly SqlRow[]> {
-    const { sql: text, once } = statement;
+    const { sql: text, once, gives } = statement;
     const name = once || session.isPooled ? undefined : nameOf(statement);
-    return session.query({ text, values, ...(name && { name }) }, timeoutMs);
+    return session.query({ text, values, ...(name && { name }), counts: gives === 'count' }, timeoutMs);
   }
 
   async function run<Result>({ to, timeoutMs }: Way, program: Program<Result>): Promise<Result> {

@@ -54,7 +54,7 @@ export function reconciliation({ database, run, seals, completeErasure }: Needs)
         yield* run.destroyKey({ tenant, number });
         yield* run.blankAnswers({ tenant, number });
         const rest = seals.sealRemainder(tenant, number, remainder);
-        again += (yield* run.rewrite({ tenant, number, sealed: rest, at: erasure.erasedAt })).length;
+        again += yield* run.rewrite({ tenant, number, sealed: rest, at: erasure.erasedAt });
       }
       const end = page.at(-1);
       if (end === undefined) return again;

@@ -6,7 +6,7 @@ import { DatabaseFailure, type Telemetry } from '../../application/ports.ts';
 import { wipe } from '../files.ts';
 import type { SqlDatabase } from './database.ts';
 import { sqliteDialect } from './dialects.ts';
-import type { Bound, Program, Statement } from './statement.ts';
+import type { Bound, Program, SqlRow, Statement } from './statement.ts';
 import type { Part } from './tables.ts';
 
 export interface SqliteDatabase extends SqlDatabase {
@@ -116,25 +116,25 @@ export async function openSqlite(
     return new DatabaseFailure(error);
   }
 
-  const prepared = new WeakMap<Statement, Database.Statement<unknown[], never>>();
+  const prepared = new WeakMap<Statement, Database.Statement<unknown[], SqlRow>>();
   const begin = database.prepare('BEGIN IMMEDIATE');
   const beginRead = database.prepare('BEGIN');
   const commit = database.prepare('COMMIT');
   const rollback = database.prepare('ROLLBACK');
 
-  function execute({ statement, values }: Bound): readonly never[] {
+  function execute({ statement, values }: Bound): readonly SqlRow[] {
     let ready = prepared.get(statement);
     if (ready === undefined) {
-      ready = database.prepare<unknown[], never>(statement.sql);
+      ready = database.prepare<unknown[], SqlRow>(statement.sql);
       prepared.set(statement, ready);
     }
-    if (statement.one) {
+    if (statement.gives === 'one') {
       const row = ready.get(...values);
       return row === undefined ? [] : [row];
     }
     if (ready.reader) return ready.all(...values);
-    ready.run(...values);
-    return [];
+    const { changes } = ready.run(...values);
+    return statement.gives === 'count' ? [{ count: changes }] : [];
   }
 
   function run<Result>(program: Program<Result>): Result {

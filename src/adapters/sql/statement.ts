@@ -14,8 +14,11 @@ export interface Statement {
   readonly sql: string;
   /** Set where it is not worth to keep it prepared. */
   readonly once?: true;
-  /** Set where it only reads, and there is one row at most: nobody need look for another. */
-  readonly one?: true;
+  /**
+   * Set where the database need not give all rows: `one` of a statement that reads one at most, so that it looks for no
+   * other; `count` of one that writes, as a row `{ count }`, so that it reads nothing back.
+   */
+  readonly gives?: 'one' | 'count';
 }
 export type SqlRow = Readonly<Record<string, unknown>>;
 export type Program<Result> = Generator<Bound, Result, readonly SqlRow[]>;
@@ -36,28 +39,32 @@ class Placeholder {
 
 const placeholders = new Proxy({}, { get: (_, name) => new Placeholder(String(name)) });
 
+type Build<Arguments, Result> = (arguments_: Arguments) => { compile(): CompiledQuery<Result> };
+
 /**
  * Compiles a statement.
  *
  * @param build gets an object each of whose members stands for the argument of that name
  * @returns a program that binds arguments, runs the statement and gives its rows
  */
-export function prepare<Arguments, Result>(
-  build: (arguments_: Arguments) => { compile(): CompiledQuery<Result> },
-): (arguments_: Arguments) => Program<readonly Result[]> {
-  return binding(build, {});
-}
+export const prepare = <Arguments, Result>(build: Build<Arguments, Result>) => binding<Arguments, Result>(build, {});
 
 /** Like `prepare`, for what reads one row at most. */
-export function prepareOne<Arguments, Result>(
-  build: (arguments_: Arguments) => { compile(): CompiledQuery<Result> },
-): (arguments_: Arguments) => Program<readonly Result[]> {
-  return binding(build, { one: true });
+export const prepareOne = <Arguments, Result>(build: Build<Arguments, Result>) =>
+  binding<Arguments, Result>(build, { gives: 'one' });
+
+/** Like `prepare`, for what writes; its program gives how many rows it has written. */
+export function prepareWrite<Arguments>(build: Build<Arguments, unknown>): (arguments_: Arguments) => Program<number> {
+  const run = binding<Arguments, { readonly count: number }>(build, { gives: 'count' });
+  return function* (arguments_) {
+    const [written] = yield* run(arguments_);
+    return written?.count ?? 0;
+  };
 }
 
 function binding<Arguments, Result>(
-  build: (arguments_: Arguments) => { compile(): CompiledQuery<Result> },
-  kind: Pick<Statement, 'one'>,
+  build: Build<Arguments, unknown>,
+  kind: Pick<Statement, 'gives'>,
 ): (arguments_: Arguments) => Program<readonly Result[]> {
   const { sql, parameters } = build(placeholders as Arguments).compile();
   const statement: Statement = { sql, ...kind };

@@ -2,7 +2,7 @@ import type { ApiKey, Environment, JwtSettings, Role, Tenant, TenantDirectory } 
 import type { TenantId } from '../../domain/identity.ts';
 import type { SqlDatabase } from './database.ts';
 import type { Dialect } from './dialects.ts';
-import { prepare } from './statement.ts';
+import { prepare, prepareWrite } from './statement.ts';
 import type { Tables } from './tables.ts';
 
 /** Tenants and their API keys in SQL. */
@@ -12,12 +12,12 @@ export function sqlTenants(database: SqlDatabase): TenantDirectory {
   return {
     addTenant: (tenant) =>
       database.write(function* () {
-        return (yield* run.insertTenant(toTenantRow(tenant))).length > 0;
+        return (yield* run.insertTenant(toTenantRow(tenant))) > 0;
       }),
 
     setTenant: (tenant) =>
       database.write(function* () {
-        return (yield* run.updateTenant(toTenantRow(tenant))).length > 0;
+        return (yield* run.updateTenant(toTenantRow(tenant))) > 0;
       }),
 
     findTenant: (id) =>
@@ -80,15 +80,14 @@ export function tenantStatements({ builder }: Dialect) {
   const keys = builder.selectFrom('api_keys').selectAll();
 
   return {
-    insertTenant: prepare(({ tenant, name, payment, jwt, created_at }: Tables['tenants']) =>
+    insertTenant: prepareWrite(({ tenant, name, payment, jwt, created_at }: Tables['tenants']) =>
       builder
         .insertInto('tenants')
         .values({ tenant, name, payment, jwt, created_at })
-        .onConflict((on) => on.doNothing())
-        .returning('tenant'),
+        .onConflict((on) => on.doNothing()),
     ),
-    updateTenant: prepare(({ tenant, name, payment, jwt }: Tables['tenants']) =>
-      builder.updateTable('tenants').set({ name, payment, jwt }).where('tenant', '=', tenant).returning('tenant'),
+    updateTenant: prepareWrite(({ tenant, name, payment, jwt }: Tables['tenants']) =>
+      builder.updateTable('tenants').set({ name, payment, jwt }).where('tenant', '=', tenant),
     ),
     findTenant: prepare((at: { tenant: string }) => tenants.where('tenant', '=', at.tenant)),
     listTenants: prepare((_: object) => tenants.orderBy('tenant')),
