@@ -64,6 +64,15 @@ export const settings = Type.Object({
     { default: 3000, minimum: 0, maximum: 65_535, description: 'Port to listen on.' },
     '0 to 65535; 0 takes a free one',
   ),
+  C2A_WORKERS: whole(
+    {
+      default: 1,
+      minimum: 1,
+      maximum: 256,
+      description: 'Processes that share the port and the database; one for each core is enough.',
+    },
+    'a whole number from 1 to 256, and 1 where customers are kept in memory',
+  ),
   C2A_STORAGE: oneOf(storages, {
     default: 'sqlite',
     description: 'Where customers are kept; `memory` forgets them at exit.',
@@ -227,6 +236,8 @@ export function readConfig(
   for (const also of ['C2A_KEYS_DATABASE_URL', 'C2A_DATABASE_REPLICA_URL'] as const) {
     if (values.C2A_DATABASE_URL === '' && values[also] !== '') wrong.add(also);
   }
+  // Each would have a memory of its own.
+  if (values.C2A_STORAGE === 'memory' && values.C2A_WORKERS > 1) wrong.add('C2A_WORKERS');
   const unknown = Object.keys(environment).filter((name) => /^C2A_/.test(name) && !(name in settings.properties));
   const problems = [
     ...variables.filter((variable) => wrong.has(variable)).map(explain),

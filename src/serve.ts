@@ -1,3 +1,4 @@
+import cluster from 'node:cluster';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import pino, { type Logger } from 'pino';
@@ -6,6 +7,7 @@ import { logSink, type StandardStream } from './adapters/log-sink.ts';
 import { openServer, openServices, type Services } from './compose.ts';
 import { type Config, ConfigError, checkSurroundings, readConfig, settings, withoutSecrets } from './config.ts';
 import { createDemoTenant, demoCurls } from './demo.ts';
+import { type Greeting, greetWatcher, superviseWorkers } from './workers.ts';
 
 export const serve: Command = {
   name: 'serve',
@@ -28,6 +30,12 @@ export const serve: Command = {
     }
     const log = await openLog(config, options.json ? process.stderr : process.stdout);
     const { logger } = log;
+    if (config.workers > 1 && cluster.isPrimary) {
+      const onReady = ({ value, text }: Greeting) => print(value, text);
+      const inOrder = await superviseWorkers({ count: config.workers, logger, stopped, onReady });
+      await log.end();
+      process.exit(inOrder ? 0 : 1);
+    }
     const onTrouble = (message: string, error: unknown) => logger.warn({ err: error }, message);
     const services = await openServices(config, { mayCreate: true, onTrouble });
     log.onLost = services.telemetry.logLost;
@@ -36,7 +44,9 @@ export const serve: Command = {
       await Promise.race([services.tenants.prepareTokens(), delay(tokenWaitMs, undefined, { ref: false })]);
       const url = await app.listen({ host: config.host, port: config.port });
       const first = await firstStart(services, config);
-      print({ url, ...first }, greeting(url, config, first));
+      const said: Greeting = { value: { url, ...first }, text: greeting(url, config, first) };
+      if (cluster.isWorker) greetWatcher(said);
+      else print(said.value, said.text);
       await stopped;
     } finally {
       await close(app, log, config.shutdownTimeoutMs);
@@ -62,7 +72,7 @@ interface Log {
 async function openLog({ logLevel }: Config, stream: StandardStream): Promise<Log> {
   const options = {
     level: logLevel,
-    base: null,
+    base: cluster.isWorker ? { worker: cluster.worker?.id } : null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };

@@ -1,5 +1,7 @@
+import cluster from 'node:cluster';
 import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
 import type { Telemetry } from '../application/ports.ts';
+import { metricsOfAll } from './worker-metrics.ts';
 
 const latencyBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 
@@ -72,7 +74,7 @@ export function prometheusMetrics(): Metrics {
     logLost: (lines) => noLines.add(lines),
     keyLookup: (cached) => (cached ? hit : miss).add(1),
     contentType: registry.contentType,
-    render: () => registry.metrics(),
+    render: cluster.isWorker ? metricsOfAll(registry) : () => registry.metrics(),
   };
 }
 
@@ -95,7 +97,7 @@ function register(
   type: 'counter' | 'histogram',
   values: () => Value[],
 ): void {
-  const metric = { name, help, get: async () => ({ name, help, type, values: values() }) };
+  const metric = { name, help, get: async () => ({ name, help, type, aggregator: 'sum', values: values() }) };
   registry.registerMetric(metric as unknown as Metric);
 }
 
