@@ -8,7 +8,7 @@
 
 const npm = (...names) => `(^|/)node_modules/(${names.join('|')})/`;
 const fastify = ['fastify', '@fastify/[^/]+'];
-const roots = '^src/(compose|demo|index|main|serve|version)[.]ts$';
+const roots = '^src/(about|compos(e|ition)|demo|index|main|serve|version)[.]ts$';
 
 /** @type {import('dependency-cruiser').IConfiguration} */
 module.exports = {

@@ -262,15 +262,22 @@ const noTelemetry: Telemetry = {
 /** How often the use of keys is written down, and what has expired is removed. */
 const tidyMs = 5_000;
 
-/** The HTTP server over services, which it closes when it is closed itself. It does not listen. */
+/**
+ * The HTTP server over services, which it closes when it is closed itself. It does not listen.
+ *
+ * @param packed its documents as `packDocuments` has made them; else they are made of its routes
+ */
 export async function openServer(
   services: Services,
   config: Config,
   logger: FastifyBaseLogger,
+  packed?: () => string,
 ): Promise<FastifyInstance> {
   // Commands that do not serve need not load it.
   const { createServer } = await import('./http/server.ts');
-  const app = await createServer(services, { ...config, logger, version });
+  const { packedDocuments } = await import('./http/docs.ts');
+  const documents = packed && packedDocuments(packed);
+  const app = await createServer(services, { ...config, logger, version, documents });
   for (const warning of services.warnings) logger.warn(warning);
   const tidy = () =>
     services

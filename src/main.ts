@@ -1,11 +1,22 @@
 /** argv → command → exit code. */
 import { commands } from './adapters/cli/commands.ts';
 import { runCommand } from './adapters/cli/run.ts';
-import { openServices, restoreFile } from './compose.ts';
+import { composition } from './composition.ts';
 import { readConfig } from './config.ts';
 import { serve } from './serve.ts';
 
-process.exitCode = await runCommand(process.argv.slice(2), [serve, ...commands], {
-  open: (options, mayCreate) => openServices(readConfig(options), { mayCreate }),
-  restore: (options, ...what) => restoreFile(readConfig(options), ...what),
+runCommand(process.argv.slice(2), [serve, ...commands], {
+  async open(options, mayCreate) {
+    const config = readConfig(options);
+    const { openServices } = await composition(config, mayCreate);
+    return openServices(config, { mayCreate });
+  },
+  async restore(options, ...what) {
+    const config = readConfig(options);
+    const { restoreFile } = await composition(config, false);
+    return restoreFile(config, ...what);
+  },
+  about: async () => (await import('./about.ts')).about(),
+}).then((code) => {
+  process.exitCode = code;
 });

@@ -1,9 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
-import pino, { type Logger } from 'pino';
+import type { Logger } from 'pino';
 import { type Command, settingOptions } from './adapters/cli/run.ts';
+import { embeddedText, isBinary } from './adapters/embedded.ts';
 import { logSink, type StandardStream } from './adapters/log-sink.ts';
-import { openServer, openServices, type Services } from './compose.ts';
+import type { Services } from './compose.ts';
+import { composition } from './composition.ts';
 import { type Config, ConfigError, checkSurroundings, readConfig, settings, withoutSecrets } from './config.ts';
 import { createDemoTenant, demoCurls } from './demo.ts';
 
@@ -29,9 +31,11 @@ export const serve: Command = {
     const log = await openLog(config, options.json ? process.stderr : process.stdout);
     const { logger } = log;
     const onTrouble = (message: string, error: unknown) => logger.warn({ err: error }, message);
+    const { openServer, openServices } = await composition(config, true);
     const services = await openServices(config, { mayCreate: true, onTrouble });
     log.onLost = services.telemetry.logLost;
-    const app = await openServer(services, config, logger as FastifyBaseLogger);
+    const packed = isBinary ? () => embeddedText('documents') : undefined;
+    const app = await openServer(services, config, logger as FastifyBaseLogger, packed);
     try {
       await Promise.race([services.tenants.prepareTokens(), delay(tokenWaitMs, undefined, { ref: false })]);
       const url = await app.listen({ host: config.host, port: config.port });
@@ -60,6 +64,7 @@ interface Log {
 
 /** JSON lines, or lines for people where somebody is watching. */
 async function openLog({ logLevel }: Config, stream: StandardStream): Promise<Log> {
+  const { default: pino } = await import('pino');
   const options = {
     level: logLevel,
     base: null,
@@ -86,6 +91,9 @@ async function firstStart({ tenants }: Services, { environment }: Config): Promi
   return environment === 'live' ? { tenants: 'none' } : { credentials: await createDemoTenant(tenants, 'acme') };
 }
 
+/** How the person who reads the greeting calls this program. */
+const program = isBinary ? 'c2a' : 'npm run -s c2a --';
+
 function greeting(url: string, config: Config, first: FirstStart): string {
   const { environment, storage, databaseUrl, dataDir } = config;
   const where = storage === 'memory' ? 'in memory' : databaseUrl === '' ? `in ${dataDir}` : 'in PostgreSQL';
@@ -109,8 +117,8 @@ function greeting(url: string, config: Config, first: FirstStart): string {
     const at = [`--environment ${environment}`, ...(databaseUrl === '' ? [`--data-dir ${dataDir}`] : [])].join(' ');
     lines.push(
       'There is no tenant yet. Make one and give it a key:',
-      `  npm run -s c2a -- tenant add <tenant> ${at}`,
-      `  npm run -s c2a -- key issue <tenant> ${at}`,
+      `  ${program} tenant add <tenant> ${at}`,
+      `  ${program} key issue <tenant> ${at}`,
     );
   }
   return lines.join('\n');
