@@ -1,4 +1,4 @@
-/** `npm run generate`: writes openapi.json and the Postman collection. A test fails where they are not current. */
+/** `npm run generate`: writes openapi.json, the Postman collection and the list of SQL statements. A test fails where they are not current. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { documents } from './documents.ts';

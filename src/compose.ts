@@ -11,6 +11,8 @@ import { referenceData } from './adapters/reference-data.ts';
 import { secrets } from './adapters/secrets.ts';
 import { sqlCustomers } from './adapters/sql/customers.ts';
 import { type SqlDatabase, writeProbe } from './adapters/sql/database.ts';
+import { migrate } from './adapters/sql/migrations.ts';
+import { moveTables, type Progress } from './adapters/sql/move.ts';
 import { carryTenants, discard, isCopyOfKeys, lockOut, putInPlace, stage } from './adapters/sql/restore.ts';
 import { openSqlite, sqliteFiles } from './adapters/sql/sqlite.ts';
 import type { Part } from './adapters/sql/tables.ts';
@@ -116,9 +118,12 @@ async function openStorage(
   if (databaseUrl !== '') {
     // Loaded where it is needed alone.
     const { openPostgres } = await import('./adapters/sql/postgres.ts');
-    const { keysDatabaseUrl, databasePoolSize: poolSize, databaseTimeoutMs: timeoutMs } = config;
-    const keys = keysDatabaseUrl === '' ? undefined : { keysUrl: keysDatabaseUrl };
-    const database = openPostgres({ url: databaseUrl, ...keys, poolSize, timeoutMs }, telemetry);
+    const { keysDatabaseUrl, databaseReplicaUrl, databasePoolSize: poolSize, databaseTimeoutMs: timeoutMs } = config;
+    const others = {
+      ...(keysDatabaseUrl !== '' && { keysUrl: keysDatabaseUrl }),
+      ...(databaseReplicaUrl !== '' && { replicaUrl: databaseReplicaUrl }),
+    };
+    const database = openPostgres({ url: databaseUrl, ...others, poolSize, timeoutMs }, telemetry);
     return openSql(database, config, mayCreate, world, copiesByServer);
   }
   const database = await openSqlite({ files: sqliteFiles(dataDir), mayCreate }, telemetry);
@@ -248,6 +253,52 @@ export async function restoreFile(
     release();
     discard(staged);
   }
+}
+
+/** One side of a move: `sqlite:<data folder>` or `postgres://…`, with the keys in a database of their own or not. */
+export interface Place {
+  readonly url: string;
+  readonly keysUrl?: string | undefined;
+}
+
+/**
+ * Copies a whole deployment from one place to another, with all servers stopped; see `moveTables`. The master key stays where
+ * it is. @returns how many rows each table has, on both sides
+ */
+export async function moveDeployment(
+  config: Config,
+  from: Place,
+  to: Place,
+  onProgress: (progress: Progress) => void,
+): Promise<Readonly<Record<string, number>>> {
+  const masterKeyFile = masterKeyFileOf(config);
+  const source = await openPlace(from, config, false);
+  try {
+    // Also tells, before anything is made, whether this is the right master key.
+    await unlockVault({ database: source, masterKeyFile, mayCreate: false });
+    const target = await openPlace(to, config, true);
+    try {
+      await migrate(target, { mayCreate: true });
+      const counts = await moveTables(source, target, onProgress);
+      await unlockVault({ database: target, masterKeyFile, mayCreate: false });
+      return counts;
+    } finally {
+      await target.close();
+    }
+  } finally {
+    await source.close();
+  }
+}
+
+async function openPlace({ url, keysUrl }: Place, config: Config, mayCreate: boolean): Promise<SqlDatabase> {
+  const [, folder] = /^sqlite:(?:\/\/)?(.+)$/.exec(url) ?? [];
+  if (folder !== undefined) {
+    if (mayCreate) mkdirSync(folder, { recursive: true, mode: 0o700 });
+    return openSqlite({ files: sqliteFiles(folder), mayCreate, isExclusive: true }, noTelemetry);
+  }
+  const { openPostgres } = await import('./adapters/sql/postgres.ts');
+  const { databasePoolSize: poolSize, databaseTimeoutMs: timeoutMs } = config;
+  return openPostgres({ url, ...(keysUrl !== undefined && { keysUrl }), poolSize, timeoutMs }, noTelemetry);
 }
 
 const noTelemetry: Telemetry = {

@@ -37,6 +37,7 @@ const rules: Partial<Record<string, (text: string) => boolean>> = {
   C2A_TRUST_PROXY: (text) => text === 'off' || text === 'loopback' || text.split(',').every(isNetwork),
   C2A_DATABASE_URL: isDatabaseUrl,
   C2A_KEYS_DATABASE_URL: isDatabaseUrl,
+  C2A_DATABASE_REPLICA_URL: isDatabaseUrl,
 };
 
 function isNetwork(text: string): boolean {
@@ -82,6 +83,11 @@ export const settings = Type.Object({
     default: '',
     allowed: 'as C2A_DATABASE_URL, which must be set as well',
     description: 'A PostgreSQL database for the keys alone, so that no copy of the records or of its log holds one.',
+  }),
+  C2A_DATABASE_REPLICA_URL: Type.String({
+    default: '',
+    allowed: 'as C2A_DATABASE_URL, which must be set as well',
+    description: 'A replica of the database to read customers from, while every commit waits for it.',
   }),
   C2A_DATABASE_POOL_SIZE: whole({
     default: 10,
@@ -218,7 +224,9 @@ export function readConfig(
     if (type === 'number' && text !== '' && !/^\d{1,10}$/.test(text)) wrong.add(variable);
     if (text !== '' && rules[variable]?.(text) === false) wrong.add(variable);
   }
-  if (values.C2A_DATABASE_URL === '' && values.C2A_KEYS_DATABASE_URL !== '') wrong.add('C2A_KEYS_DATABASE_URL');
+  for (const also of ['C2A_KEYS_DATABASE_URL', 'C2A_DATABASE_REPLICA_URL'] as const) {
+    if (values.C2A_DATABASE_URL === '' && values[also] !== '') wrong.add(also);
+  }
   const unknown = Object.keys(environment).filter((name) => /^C2A_/.test(name) && !(name in settings.properties));
   const problems = [
     ...variables.filter((variable) => wrong.has(variable)).map(explain),
@@ -275,6 +283,7 @@ export const withoutSecrets = (config: Config): Config => ({
   ...config,
   databaseUrl: withoutPassword(config.databaseUrl),
   keysDatabaseUrl: withoutPassword(config.keysDatabaseUrl),
+  databaseReplicaUrl: withoutPassword(config.databaseReplicaUrl),
 });
 
 const withoutPassword = (url: string): string => url.replace(/(\/\/[^:@/]*:)[^@/]*@/, '$1***@');

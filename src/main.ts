@@ -1,20 +1,27 @@
 /** argv → command → exit code. */
 import { commands } from './adapters/cli/commands.ts';
-import { runCommand } from './adapters/cli/run.ts';
+import { type Options, runCommand } from './adapters/cli/run.ts';
 import { composition } from './composition.ts';
 import { readConfig } from './config.ts';
 import { serve } from './serve.ts';
 
+async function composed(options: Options, mayCreate: boolean) {
+  const config = readConfig(options);
+  return { config, ...(await composition(config, mayCreate)) };
+}
+
 runCommand(process.argv.slice(2), [serve, ...commands], {
   async open(options, mayCreate) {
-    const config = readConfig(options);
-    const { openServices } = await composition(config, mayCreate);
+    const { config, openServices } = await composed(options, mayCreate);
     return openServices(config, { mayCreate });
   },
   async restore(options, ...what) {
-    const config = readConfig(options);
-    const { restoreFile } = await composition(config, false);
+    const { config, restoreFile } = await composed(options, false);
     return restoreFile(config, ...what);
+  },
+  async move(options, ...sides) {
+    const { config, moveDeployment } = await composed(options, false);
+    return moveDeployment(config, ...sides);
   },
   about: async () => (await import('./about.ts')).about(),
 }).then((code) => {

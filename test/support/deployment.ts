@@ -14,9 +14,12 @@ export interface Answer {
 
 export type Server = Awaited<ReturnType<ReturnType<typeof deployment>['serve']>>;
 
-/** A deployment that ends with the test. Its first server makes the tenant `acme`, whose key all requests use. */
-export function deployment(t: Test, dataDir = newFolder(t)) {
-  const at = ['--data-dir', dataDir];
+/**
+ * A deployment that ends with the test. Its first server makes the tenant `acme`, whose key all requests use.
+ * @param words further options of every command
+ */
+export function deployment(t: Test, dataDir = newFolder(t), words: readonly string[] = []) {
+  const at = ['--data-dir', dataDir, ...words];
   let credentials: Headers = {};
 
   /** Starts a server. */

@@ -7,7 +7,7 @@ import { shared } from './shared.ts';
 const { url: server } = JSON.parse(readFileSync(shared, 'utf8')) as { url: string };
 
 /** Runs a statement with nothing of ours in between. */
-async function withRawPostgres(url: string, text: string): Promise<Record<string, unknown>[]> {
+export async function withRawPostgres(url: string, text: string): Promise<Record<string, unknown>[]> {
   const client = new pg.Client(url);
   await client.connect();
   try {

@@ -24,6 +24,7 @@ async function verify(file: string, receipt: unknown, publicKey: string | undefi
     open: unused,
     restore: unused,
     about: unused,
+    move: unused,
     print: (value: unknown) => {
       printed = value;
     },

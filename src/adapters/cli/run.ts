@@ -25,6 +25,8 @@ export interface Context {
   restore(...what: Parameters<Restore>): ReturnType<Restore>;
   /** What this program is. */
   about(): Promise<About>;
+  /** Copies a deployment to another place; see `moveDeployment`. */
+  move(...sides: Parameters<Move>): ReturnType<Move>;
   /** Prints the command's result: `value` as JSON with `--json`, else `text`. Called once at most. */
   print(value: unknown, text: string): void;
 }
@@ -50,12 +52,22 @@ export interface About {
   /** How many steps of the schema it knows, for each part. */
   readonly schema: { readonly data: number; readonly keys: number };
 }
+interface Place {
+  readonly url: string;
+  readonly keysUrl?: string | undefined;
+}
+type Move = (
+  from: Place,
+  to: Place,
+  onProgress: (progress: { readonly table: string; readonly done: number; readonly total: number }) => void,
+) => Promise<Readonly<Record<string, number>>>;
 
 /** What commands work on, as the program's composition makes it of the options. */
 interface Deployment {
   open(options: Options, mayCreate: boolean): Promise<OpenServices>;
   restore(options: Options, ...what: Parameters<Restore>): ReturnType<Restore>;
   about(): Promise<About>;
+  move(options: Options, ...sides: Parameters<Move>): ReturnType<Move>;
 }
 
 export interface Command {
@@ -130,6 +142,7 @@ export async function runCommand(
       },
       restore: (...what) => deployment.restore(values, ...what),
       about: deployment.about,
+      move: (...sides) => deployment.move(values, ...sides),
       print: (value, text) => process.stdout.write(`${values.json ? JSON.stringify(value) : text}\n`),
     });
     return 0;

@@ -1,10 +1,35 @@
-import { type Command, type Context, exactly, storageOptions } from './run.ts';
+import {
+  type Command,
+  type Context,
+  exactly,
+  type Options,
+  settingOptions,
+  storageOptions,
+  UsageError,
+} from './run.ts';
 
 const options = storageOptions;
 const restoreOptions = {
   force: { type: 'boolean', about: 'also where some records could not be read with the keys that there are' },
   ...options,
 } as const;
+
+function placeOf(side: 'from' | 'to', options: Options) {
+  const { [side]: url, [`${side}-keys`]: keysUrl } = options;
+  if (typeof url !== 'string' || !/^(sqlite:.|postgres(ql)?:\/\/)/.test(url)) {
+    throw new UsageError(`--${side} must be sqlite:<data folder> or postgres://…`);
+  }
+  return { url, keysUrl: keysUrl as string | undefined };
+}
+
+/** A bar, where somebody is watching. */
+function showProgress({ table, done, total }: { table: string; done: number; total: number }): void {
+  if (!process.stderr.isTTY) return;
+  const share = total === 0 ? 1 : done / total;
+  const bar = '#'.repeat(Math.round(share * 30)).padEnd(30, '.');
+  const end = done === total ? '\n' : '';
+  process.stderr.write(`\r[${bar}] ${Math.floor(share * 100)} %  ${done} of ${total} rows  ${table}\x1b[K${end}`);
+}
 
 async function restore(part: 'data' | 'keys', context: Context) {
   const [file] = exactly(1, context, 'the file of a copy') as [string];
@@ -74,6 +99,28 @@ export const storageCommands: readonly Command[] = [
         { file, erasedAgain, unreadable },
         `restored; ${erasedAgain} erased again. Who was erased after this copy was made, and whose record is older than ` +
           'that, can be read again: erase them again',
+      );
+    },
+  },
+  {
+    name: 'move',
+    usage: '--from <place> --to <place>',
+    about:
+      'Copy a deployment to another database, with all servers stopped. One that was interrupted goes on where it was.',
+    options: {
+      from: { type: 'string', about: 'sqlite:<data folder> or postgres://…' },
+      to: { type: 'string', about: 'the same; empty, or what an interrupted move has left' },
+      'from-keys': { type: 'string', about: 'postgres://… of the keys, where they have a database of their own' },
+      'to-keys': { type: 'string', about: 'the same for where they are to go' },
+      ...settingOptions(['C2A_DATA_DIR', 'C2A_MASTER_KEY_FILE']),
+    },
+    async run({ options, move, print }) {
+      const [from, to] = [placeOf('from', options), placeOf('to', options)];
+      const counts = await move(from, to, showProgress);
+      const lines = Object.entries(counts).map(([table, rows]) => `  ${table.padEnd(18)}${rows}`);
+      print(
+        { moved: counts, verified: true },
+        `the same on both sides:\n${lines.join('\n')}\nRemove the old place when the new one works: keys that are destroyed from now on are still in it.`,
       );
     },
   },

@@ -287,7 +287,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     },
 
     async find(tenant, by) {
-      const found = await database.read(function* () {
+      const found = await database.readAnywhere(function* () {
         const row = yield* findRow(tenant, by);
         const isHalfErased = row !== undefined && !isErased(row) && !isReadable(row);
         return isHalfErased ? yield* asErased(tenant, row) : row && (yield* visible(tenant, by, row));

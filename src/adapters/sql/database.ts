@@ -9,6 +9,11 @@ export interface SqlDatabase {
   /** Runs a program that only reads. */
   read<Result>(program: () => Program<Result>): Promise<Result>;
   /**
+   * Like `read`, of what callers ask for most: a replica may answer, where it is certain to have everything that was
+   * acknowledged.
+   */
+  readAnywhere<Result>(program: () => Program<Result>): Promise<Result>;
+  /**
    * Runs a program as one transaction, durable when the promise resolves; where it throws, nothing was stored. `program`
    * may be started more than once; only its last run counts.
    */

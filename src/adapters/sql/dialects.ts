@@ -2,6 +2,7 @@
 import {
   type DialectAdapter,
   DummyDriver,
+  type Expression,
   IdentifierNode,
   Kysely,
   type KyselyPlugin,
@@ -14,6 +15,7 @@ import {
   SqliteAdapter,
   SqliteIntrospector,
   SqliteQueryCompiler,
+  sql,
 } from 'kysely';
 import type { Compiled } from './statement.ts';
 import { type Part, partOf, type Tables } from './tables.ts';
@@ -26,6 +28,8 @@ export interface Dialect {
   readonly schemas: Readonly<Record<Part, string>>;
   /** The type of a column that holds bytes. */
   readonly bytes: 'blob' | 'bytea';
+  /** The type of a column that holds text, which is compared bytewise, whatever the locale of the database. */
+  readonly text: 'text' | Expression<string>;
   /** Whether one statement can write to several tables (WITH … INSERT). */
   readonly writesTogether: boolean;
   /** Whether the keys are in a database of their own, so that no statement can speak of them and of the records. */
@@ -41,6 +45,7 @@ export const sqliteDialect: Dialect = {
   // Two files on one connection: the keys are its main one; see `sqlite.ts`.
   ...compilingFor({ keys: 'main', data: 'data' }, new SqliteAdapter(), new SqliteQueryCompiler(), SqliteIntrospector),
   bytes: 'blob',
+  text: 'text',
   writesTogether: false,
   keysApart: false,
   hasTable: (part, table) => ({
@@ -62,6 +67,7 @@ export const postgresDialect: Dialect = {
     PostgresIntrospector,
   ),
   bytes: 'bytea',
+  text: sql<string>`text collate "C"`,
   writesTogether: true,
   keysApart: false,
   hasTable: (part, table) => ({

@@ -18,24 +18,24 @@ interface Migration {
 export const migrations: Readonly<Record<Part, readonly Migration[]>> = {
   data: [
     {
-      statements: ({ builder, bytes, createIndex }) => [
+      statements: ({ builder, bytes, text, createIndex }) => [
         builder.schema
           .createTable('tenants')
-          .addColumn('tenant', 'text', (column) => column.primaryKey().notNull())
-          .addColumn('name', 'text')
-          .addColumn('payment', 'text', (column) => column.notNull())
-          .addColumn('jwt', 'text')
+          .addColumn('tenant', text, (column) => column.primaryKey().notNull())
+          .addColumn('name', text)
+          .addColumn('payment', text, (column) => column.notNull())
+          .addColumn('jwt', text)
           .addColumn('created_at', 'bigint', (column) => column.notNull())
           .compile(),
         builder.schema
           .createTable('api_keys')
-          .addColumn('tenant', 'text', (column) => column.notNull())
-          .addColumn('key_id', 'text', (column) => column.notNull())
+          .addColumn('tenant', text, (column) => column.notNull())
+          .addColumn('key_id', text, (column) => column.notNull())
           .addColumn('digest', bytes, (column) => column.notNull())
-          .addColumn('prefix', 'text', (column) => column.notNull())
-          .addColumn('name', 'text', (column) => column.notNull())
-          .addColumn('role', 'text', (column) => column.notNull())
-          .addColumn('environment', 'text', (column) => column.notNull())
+          .addColumn('prefix', text, (column) => column.notNull())
+          .addColumn('name', text, (column) => column.notNull())
+          .addColumn('role', text, (column) => column.notNull())
+          .addColumn('environment', text, (column) => column.notNull())
           .addColumn('created_at', 'bigint', (column) => column.notNull())
           .addColumn('expires_at', 'bigint')
           .addColumn('revoked_at', 'bigint')
@@ -46,7 +46,7 @@ export const migrations: Readonly<Record<Part, readonly Migration[]>> = {
           .compile(),
         builder.schema
           .createTable('customers')
-          .addColumn('tenant', 'text', (column) => column.notNull())
+          .addColumn('tenant', text, (column) => column.notNull())
           .addColumn('number', 'bigint', (column) => column.notNull())
           .addColumn('version', 'integer', (column) => column.notNull())
           .addColumn('external_id', bytes)
@@ -63,10 +63,10 @@ export const migrations: Readonly<Record<Part, readonly Migration[]>> = {
           .compile(),
         builder.schema
           .createTable('kept_answers')
-          .addColumn('tenant', 'text', (column) => column.notNull())
+          .addColumn('tenant', text, (column) => column.notNull())
           .addColumn('key_digest', bytes, (column) => column.notNull())
           .addColumn('fingerprint', bytes)
-          .addColumn('code', 'text')
+          .addColumn('code', text)
           .addColumn('number', 'bigint')
           .addColumn('expires_at', 'bigint', (column) => column.notNull())
           .addPrimaryKeyConstraint('kept_answers_pk', ['tenant', 'key_digest'])
@@ -75,7 +75,7 @@ export const migrations: Readonly<Record<Part, readonly Migration[]>> = {
         createIndex('data', 'kept_answers_customer', 'kept_answers', ['tenant', 'number']),
         builder.schema
           .createTable('erasures_applied')
-          .addColumn('name', 'text', (column) => column.primaryKey().notNull())
+          .addColumn('name', text, (column) => column.primaryKey().notNull())
           .addColumn('count', 'bigint', (column) => column.notNull())
           .compile(),
         builder.insertInto('erasures_applied').values({ name: 'erasure', count: 0 }).compile(),
@@ -85,15 +85,15 @@ export const migrations: Readonly<Record<Part, readonly Migration[]>> = {
 
   keys: [
     {
-      statements: ({ builder, bytes }) => [
+      statements: ({ builder, bytes, text }) => [
         builder.schema
           .createTable('root_keys')
-          .addColumn('name', 'text', (column) => column.primaryKey().notNull())
+          .addColumn('name', text, (column) => column.primaryKey().notNull())
           .addColumn('wrapped', bytes, (column) => column.notNull())
           .compile(),
         builder.schema
           .createTable('data_keys')
-          .addColumn('tenant', 'text', (column) => column.notNull())
+          .addColumn('tenant', text, (column) => column.notNull())
           .addColumn('number', 'bigint', (column) => column.notNull())
           .addColumn('wrapped', bytes, (column) => column.notNull())
           .addColumn('created_at', 'bigint', (column) => column.notNull())
@@ -101,20 +101,20 @@ export const migrations: Readonly<Record<Part, readonly Migration[]>> = {
           .compile(),
         builder.schema
           .createTable('erasures')
-          .addColumn('tenant', 'text', (column) => column.notNull())
+          .addColumn('tenant', text, (column) => column.notNull())
           .addColumn('hash', bytes, (column) => column.notNull())
           .addColumn('sealed', bytes, (column) => column.notNull())
           .addPrimaryKeyConstraint('erasures_pk', ['tenant', 'hash'])
           .compile(),
         builder.schema
           .createTable('pending_erasures')
-          .addColumn('tenant', 'text', (column) => column.notNull())
+          .addColumn('tenant', text, (column) => column.notNull())
           .addColumn('number', 'bigint', (column) => column.notNull())
           .addPrimaryKeyConstraint('pending_erasures_pk', ['tenant', 'number'])
           .compile(),
         builder.schema
           .createTable('sequences')
-          .addColumn('name', 'text', (column) => column.primaryKey().notNull())
+          .addColumn('name', text, (column) => column.primaryKey().notNull())
           .addColumn('last', 'bigint', (column) => column.notNull())
           .compile(),
         builder
@@ -194,13 +194,13 @@ function* presentVersion({ builder, hasTable }: Dialect, part: Part): Program<Sc
   return row as unknown as SchemaVersion;
 }
 
-const versionTable = ({ builder, createSchema }: Dialect, part: Part): readonly Compiled[] => [
+const versionTable = ({ builder, text, createSchema }: Dialect, part: Part): readonly Compiled[] => [
   ...createSchema(part),
   builder.schema
     .createTable(`${part}_version`)
     .addColumn('version', 'integer', (column) => column.notNull())
     .addColumn('oldest', 'integer', (column) => column.notNull())
-    .addColumn('deployment', 'text', (column) => column.notNull())
+    .addColumn('deployment', text, (column) => column.notNull())
     .compile(),
   builder.insertInto(`${part}_version`).values({ version: 0, oldest: 0, deployment: '' }).compile(),
 ];

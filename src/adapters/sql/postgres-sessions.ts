@@ -39,6 +39,8 @@ export interface Sessions {
   borrow<Result>(use: (session: Session) => Promise<Result>): Promise<Result>;
   /** Lends a session until it is given back. */
   lend(): Promise<Loan>;
+  /** Whether a pooler was seen in between; see `Session`. */
+  arePooled(): boolean;
   /** Closes all. Nothing may be on loan. */
   close(): Promise<void>;
 }
@@ -57,7 +59,7 @@ const targets = {
   'read-only': ({ standby, readOnly }: Server) => standby || readOnly,
   standby: ({ standby }: Server) => standby,
 } as const;
-type Target = keyof typeof targets;
+export type Target = keyof typeof targets;
 interface Server {
   readonly standby: boolean;
   readonly readOnly: boolean;
@@ -76,6 +78,7 @@ export function openSessions(options: SessionOptions): Sessions {
   const { urls, target = options.target } = parseUrl(options.url);
   const known = new WeakMap<object, LentSession>();
   let current = 0;
+  let sawPooler = false;
 
   /** A connection to the host that is in use when it is made. */
   class CurrentClient extends Client {
@@ -86,6 +89,8 @@ export function openSessions(options: SessionOptions): Sessions {
         keepAlive: true,
         types: { getTypeParser: numbersAsNumbers },
       });
+      // The pool listens only to those that nobody uses; an event that nobody hears would end the process.
+      this.on('error', (error) => known.get(this)?.breakOff(error));
     }
   }
 
@@ -95,6 +100,7 @@ export function openSessions(options: SessionOptions): Sessions {
     // A pooler gives out numbers of its own.
     const isPooled = (client as Client & { processID: number }).processID !== server.pid;
     known.set(client, new LentSession(client, isPooled));
+    sawPooler ||= isPooled;
     if (isPooled || Object.keys(settings).length === 0) return;
     const calls = Object.keys(settings).map((name, index) => `set_config('${name}', $${index + 1}, false)`);
     await client.query(`select ${calls.join(', ')}`, Object.values(settings));
@@ -129,6 +135,7 @@ export function openSessions(options: SessionOptions): Sessions {
 
   return {
     lend,
+    arePooled: () => sawPooler,
     async borrow(use) {
       const { session, giveBack } = await lend();
       try {
@@ -152,13 +159,17 @@ class LentSession implements Session {
     this.isPooled = isPooled;
   }
 
+  breakOff(error: Error): void {
+    this.broken ??= error;
+  }
+
   async query(...[statement, timeoutMs]: Parameters<Session['query']>): Promise<readonly SqlRow[]> {
     const { text, name, values } = statement;
     try {
       const asked = { text, values: values as unknown[], ...(name && { name }), query_timeout: timeoutMs };
       return (await this.#client.query<SqlRow>(asked)).rows;
     } catch (error) {
-      if (isBroken(error)) this.broken = error as Error;
+      if (isBroken(error)) this.breakOff(error as Error);
       throw new DatabaseFailure(error);
     }
   }

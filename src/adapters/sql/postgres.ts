@@ -3,7 +3,8 @@ import { DatabaseError } from 'pg';
 import { DatabaseFailure, type Telemetry } from '../../application/ports.ts';
 import type { SqlDatabase } from './database.ts';
 import { partOfStatement, postgresApartDialect, postgresDialect } from './dialects.ts';
-import { type Loan, openSessions, type Session, type Sessions } from './postgres-sessions.ts';
+import { watchReplica } from './postgres-replica.ts';
+import { type Loan, openSessions, type Session, type Sessions, type Target } from './postgres-sessions.ts';
 import type { Bound, Program, SqlRow, Statement } from './statement.ts';
 import { type Part, parts } from './tables.ts';
 
@@ -12,6 +13,8 @@ export interface PostgresOptions {
   readonly url: string;
   /** Of the database of the keys, where they have one of their own. */
   readonly keysUrl?: string;
+  /** Of a replica of the records' database, which answers what callers ask for most. */
+  readonly replicaUrl?: string;
   /** Connections to each database at most. */
   readonly poolSize: number;
   /** How long a statement, a lock or a connection may take. */
@@ -34,26 +37,22 @@ const graceMs = 1_000;
  * mended like that.
  */
 export function openPostgres(
-  { url, keysUrl, poolSize, timeoutMs }: PostgresOptions,
+  { url, keysUrl, replicaUrl, poolSize, timeoutMs }: PostgresOptions,
   telemetry: Pick<Telemetry, 'commit' | 'read' | 'connectionLost'>,
 ): SqlDatabase {
   const settings = {
     statement_timeout: `${timeoutMs}`,
     lock_timeout: `${timeoutMs}`,
     idle_in_transaction_session_timeout: `${timeoutMs + graceMs}`,
+    // What is acknowledged is visible on the replica; see `postgres-replica.ts`.
+    ...(replicaUrl !== undefined && { synchronous_commit: 'remote_apply' }),
   };
-  const open = (url: string): Sessions =>
-    openSessions({
-      url,
-      poolSize,
-      connectTimeoutMs: timeoutMs,
-      target: 'read-write',
-      settings,
-      onLost: telemetry.connectionLost,
-    });
+  const open = (url: string, target: Target = 'read-write'): Sessions =>
+    openSessions({ url, poolSize, connectTimeoutMs: timeoutMs, target, settings, onLost: telemetry.connectionLost });
   const records = open(url);
   const keys = keysUrl === undefined ? records : open(keysUrl);
   const isApart = keys !== records;
+  const replica = replicaUrl === undefined ? undefined : watchReplica(records, open(replicaUrl, 'any'));
 
   /** For sessions that keep no settings. */
   const local = Object.entries(settings).map(([name, value]) => `set local ${name} = '${value}'`);
@@ -97,12 +96,12 @@ export function openPostgres(
   }
 
   /** Lends sessions as they are needed, and takes them back when `use` has ended. */
-  async function lending<Result>(use: (to: Way['to']) => Promise<Result>): Promise<Result> {
-    if (!isApart) return records.borrow((session) => use(async () => session));
+  async function lending<Result>(use: (to: Way['to']) => Promise<Result>, from = records): Promise<Result> {
+    if (!isApart) return from.borrow((session) => use(async () => session));
     const lent: Partial<Record<Part, Promise<Loan>>> = {};
     try {
       return await use(async (part) => {
-        lent[part] ??= (part === 'keys' ? keys : records).lend();
+        lent[part] ??= (part === 'keys' ? keys : from).lend();
         return (await lent[part]).session;
       });
     } finally {
@@ -171,22 +170,31 @@ export function openPostgres(
   }
 
   const within = timeoutMs + graceMs;
-  const each = <Result>(program: () => Program<Result>) => lending((to) => run({ to, timeoutMs: within }, program()));
+  const each = <Result>(program: () => Program<Result>, from?: Sessions) =>
+    lending((to) => run({ to, timeoutMs: within }, program()), from);
+  async function read<Result>(program: () => Program<Result>, from?: Sessions): Promise<Result> {
+    const started = performance.now();
+    try {
+      return await counted(() => each(program, from));
+    } finally {
+      telemetry.read((performance.now() - started) / 1000);
+    }
+  }
 
   return {
     dialect: isApart ? postgresApartDialect : postgresDialect,
 
-    async read(program) {
-      const started = performance.now();
-      try {
-        return await counted(() => each(program));
-      } finally {
-        telemetry.read((performance.now() - started) / 1000);
-      }
+    read: (program) => read(program),
+    readAnywhere(program) {
+      const current = replica?.sessions();
+      // Where the replica fails, the primary knows.
+      return current === undefined ? read(program) : read(program, current).catch(() => read(program));
     },
 
     write: (program) => commit(() => transaction(program, begin, within)),
-    writeEach: (program) => commit(() => each(program)),
+    // A session that keeps no settings has them in a transaction alone.
+    writeEach: (program) =>
+      commit(() => (replica && records.arePooled() ? transaction(program, begin, within) : each(program))),
     exclusive: (program) => commit(() => transaction(program, beginExclusive)),
 
     // What the server keeps of deleted rows is not ours to see or to wipe.
@@ -206,6 +214,7 @@ export function openPostgres(
         // Whoever waited for one write to begin another has its turn.
         await nextTurn();
       }
+      await replica?.close();
       await records.close();
       if (isApart) await keys.close();
     },

@@ -256,20 +256,22 @@ export async function openSqlite(
       if (!scheduled) schedule(0);
     });
 
+  const read: SqlDatabase['read'] = async (program) => {
+    const started = performance.now();
+    try {
+      openSnapshot();
+      return run(program());
+    } catch (error) {
+      throw failure(error);
+    } finally {
+      telemetry.read((performance.now() - started) / 1000);
+    }
+  };
+
   const opened: SqliteDatabase = {
     dialect: sqliteDialect,
-
-    async read(program) {
-      const started = performance.now();
-      try {
-        openSnapshot();
-        return run(program());
-      } catch (error) {
-        throw failure(error);
-      } finally {
-        telemetry.read((performance.now() - started) / 1000);
-      }
-    },
+    read,
+    readAnywhere: read,
 
     write,
     // A transaction is shared with others anyway, and of all processes one has it.

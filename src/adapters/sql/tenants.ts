@@ -7,7 +7,7 @@ import type { Tables } from './tables.ts';
 
 /** Tenants and their API keys in SQL. */
 export function sqlTenants(database: SqlDatabase): TenantDirectory {
-  const run = statements(database.dialect);
+  const run = tenantStatements(database.dialect);
 
   return {
     addTenant: (tenant) =>
@@ -75,7 +75,7 @@ export function sqlTenants(database: SqlDatabase): TenantDirectory {
   };
 }
 
-function statements({ builder }: Dialect) {
+export function tenantStatements({ builder }: Dialect) {
   const tenants = builder.selectFrom('tenants').selectAll();
   const keys = builder.selectFrom('api_keys').selectAll();
 

@@ -16,7 +16,7 @@ interface Needs {
  * the database was made with; then nothing was touched.
  */
 export async function unlockVault({ database, masterKeyFile, ...migration }: Needs & MigrateOptions): Promise<Vault> {
-  const run = statements(database.dialect);
+  const run = rootKeyStatements(database.dialect);
   const file = masterKeyPath(masterKeyFile);
   const present = await database.read(() => readRoots(database.dialect, run));
   // Before anything is written.
@@ -42,7 +42,7 @@ export async function unlockVault({ database, masterKeyFile, ...migration }: Nee
  * they hold the root keys. Where it is interrupted, the next start or the next rotation completes it.
  */
 export async function rotateMasterKey({ database, masterKeyFile }: Needs): Promise<void> {
-  const run = statements(database.dialect);
+  const run = rootKeyStatements(database.dialect);
   const file = masterKeyPath(masterKeyFile);
   const next = nextFile(file);
   await database.exclusive(function* () {
@@ -71,7 +71,7 @@ async function tryFile(masterKeyFile: string, roots: WrappedRoots): Promise<Vaul
 
 /** Opens the vault, and completes a rotation. No other start or rotation comes between. */
 function adoptNext({ database, masterKeyFile }: Needs): Promise<Vault> {
-  const run = statements(database.dialect);
+  const run = rootKeyStatements(database.dialect);
   return database.exclusive(function* () {
     return openWithFile(masterKeyFile, toRoots(yield* run.list({})) as WrappedRoots);
   });
@@ -89,7 +89,10 @@ function openWithFile(masterKeyFile: string, roots: WrappedRoots): Vault {
 }
 
 /** Undefined where there are none, or no table for them yet. */
-function* readRoots({ hasTable }: Dialect, run: ReturnType<typeof statements>): Program<WrappedRoots | undefined> {
+function* readRoots(
+  { hasTable }: Dialect,
+  run: ReturnType<typeof rootKeyStatements>,
+): Program<WrappedRoots | undefined> {
   const table = yield* bind(hasTable('keys', 'root_keys'));
   return table.length === 0 ? undefined : toRoots(yield* run.list({}));
 }
@@ -99,7 +102,7 @@ function toRoots(rows: readonly { readonly name: string; readonly wrapped: Buffe
   return Object.fromEntries(rows.map(({ name, wrapped }) => [name, wrapped])) as WrappedRoots;
 }
 
-function statements({ builder }: Dialect) {
+export function rootKeyStatements({ builder }: Dialect) {
   return {
     list: prepare((_: object) => builder.selectFrom('root_keys').select(['name', 'wrapped'])),
     anyCustomer: prepare((_: object) => builder.selectFrom('customers').select('number').limit(1)),

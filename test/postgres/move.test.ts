@@ -1,0 +1,138 @@
+/** From SQLite to PostgreSQL and back: everything as it was, whatever interrupts it. */
+import { copyFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { migrate } from '../../src/adapters/sql/migrations.ts';
+import { moveTables } from '../../src/adapters/sql/move.ts';
+import { openPostgres } from '../../src/adapters/sql/postgres.ts';
+import { openSqlite, sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
+import { DatabaseFailure } from '../../src/application/ports.ts';
+import { deployment } from '../support/deployment.ts';
+import { newDatabase, withRawPostgres } from '../support/postgres.ts';
+import { atOnce, connectSqlite, newFolder, tenantOf } from '../support/storage.ts';
+import { noTelemetry } from '../support/telemetry.ts';
+
+t.test('a deployment that is moved to PostgreSQL, and on, is the same to its callers', async (t) => {
+  const { dataDir, serve, command, beside, masterKeyFile } = deployment(t);
+  const server = await serve();
+  const stored = await atOnce(40, async (index) => {
+    const customer = { externalIdentifier: `crm-${index}`, email: `${index}@example.com`, firstName: 'Jane' };
+    return server.has(customer);
+  });
+  await server.post('update', { customer: { customerUrn: stored[0], firstName: 'Joan' } });
+  await server.forget(stored[1] as string);
+  const body = { customer: { externalIdentifier: 'kept' }, claimedRegion: { countryCode: 'DE', languageCode: 'de' } };
+  const kept = await server.post('store', body, { 'idempotency-key': 'k' });
+  const before = await atOnce(3, async (index) => (await server.info({ urn: stored[index] as string })).text);
+  const receipt = (await server.receipt(stored[1] as string)).body.result.receipt;
+  const url = await newDatabase(t);
+  t.match(await command('move', '--from', `sqlite:${dataDir}`, '--to', url), { code: 1, stderr: /stop it first/ });
+  await server.stop();
+
+  const keysUrl = await newDatabase(t);
+  const other = await newDatabase(t);
+  const steps: [name: string, from: string[], to: string[], serveWords: string[]][] = [
+    ['to one database', [`sqlite:${dataDir}`], [url], ['--database-url', url]],
+    ['to two', [url], [other, keysUrl], ['--database-url', other, '--keys-database-url', keysUrl]],
+    ['back to SQLite', [other, keysUrl], [`sqlite:${beside('back')}`], ['--data-dir', beside('back')]],
+  ];
+  for (const [name, [from, fromKeys], [to, toKeys], words] of steps) {
+    const sides = ['--from', from as string, '--to', to as string];
+    if (fromKeys) sides.push('--from-keys', fromKeys);
+    if (toKeys) sides.push('--to-keys', toKeys);
+    const moved = await command('move', ...sides);
+    t.match(moved, { code: 0, value: { verified: true, moved: { erasures: 1 } } }, name);
+    t.equal(moved.value.moved.customers, moved.value.moved.data_keys + 1, 'all but the erased one have a key');
+    t.match((await command('move', ...sides)).value, moved.value, 'a second time changes nothing');
+    const again = await serve(...words, '--master-key-file', masterKeyFile);
+    const after = await atOnce(3, async (index) => (await again.info({ urn: stored[index] as string })).text);
+    t.same(after, before, 'URNs, versions and times are kept');
+    t.match((await again.receipt(stored[1] as string)).body.result.receipt, {
+      erasedAt: receipt.erasedAt,
+      keyId: receipt.keyId,
+    });
+    const repeat = await again.post('store', body, { 'idempotency-key': 'k' });
+    t.equal(repeat.text, kept.text, 'a repeat gets its first answer');
+    t.notOk(stored.includes(await again.has({ externalIdentifier: `new ${name}` })), 'no URN is used again');
+    t.equal((await again.post('store', body)).body.status.messageCode, 'CUSTOMER_ALREADY_STORED');
+    await again.stop();
+  }
+});
+
+/** A source with customers, and an empty target. */
+async function sides(t: Test, customers: number) {
+  const path = newFolder(t);
+  const { repository, close } = await connectSqlite(t, path);
+  await atOnce(customers, (index) => tenantOf(repository).add(`crm-${index}`));
+  await close();
+  const from = await openSqlite({ files: sqliteFiles(path), mayCreate: false, isExclusive: true }, noTelemetry);
+  t.teardown(() => from.close());
+  const url = await newDatabase(t);
+  const to = openPostgres({ url, poolSize: 4, timeoutMs: 5_000 }, noTelemetry);
+  t.teardown(() => to.close());
+  await migrate(to, { mayCreate: true });
+  return { path, from, to, url };
+}
+
+t.test('a move that was interrupted goes on where it was', async (t) => {
+  const { from, to, url } = await sides(t, 2_300);
+  let writes = 0;
+  const dying = {
+    ...to,
+    write: ((program) => {
+      writes += 1;
+      return writes > 6 ? Promise.reject(new DatabaseFailure(new Error('cut'))) : to.write(program);
+    }) as typeof to.write,
+  };
+  await t.rejects(moveTables(from, dying, () => {}));
+  const [{ count }] = (await withRawPostgres(url, 'select count(*)::int as count from c2a_keys.data_keys')) as [
+    { count: number },
+  ];
+  t.ok(count > 0 && count < 2_300, `${count} keys were there`);
+  let written = 0;
+  const counting = {
+    ...to,
+    write: ((program) => {
+      written += 1;
+      return to.write(program);
+    }) as typeof to.write,
+  };
+  const seen: number[] = [];
+  const counts = await moveTables(from, counting, ({ done }) => seen.push(done));
+  t.match(counts, { customers: 2_300, data_keys: 2_300 });
+  t.ok(written < 12, `${written} pages were written, and not those that were there`);
+  t.same(
+    seen,
+    seen.toSorted((one, other) => one - other),
+    'progress goes one way',
+  );
+});
+
+t.test('what differs is mended, and another deployment is refused', async (t) => {
+  const { from, to, url } = await sides(t, 30);
+  await moveTables(from, to, () => {});
+  await withRawPostgres(url, 'delete from c2a.customers where number in (3, 30)');
+  await withRawPostgres(url, `update c2a.customers set version = 99 where number = 7`);
+  await moveTables(from, to, () => {});
+  t.same(await withRawPostgres(url, 'select count(*)::int as all, max(version) as version from c2a.customers'), [
+    { all: 30, version: 1 },
+  ]);
+  const theirs = await sides(t, 1);
+  await t.rejects(
+    moveTables(theirs.from, to, () => {}),
+    { message: /another deployment/ },
+  );
+});
+
+t.test('with the wrong master key nothing is made', async (t) => {
+  const { dataDir, serve, command, masterKeyFile, beside } = deployment(t);
+  await (await serve()).stop();
+  copyFileSync(masterKeyFile, beside('right.key'));
+  const url = await newDatabase(t);
+  const wrong = join(dataDir, 'customers.db');
+  t.match(await command('move', '--from', `sqlite:${dataDir}`, '--to', url, '--master-key-file', wrong), {
+    code: 1,
+    stderr: /C2A_MASTER_KEY_FILE/,
+  });
+  t.same(await withRawPostgres(url, `select nspname from pg_namespace where nspname like 'c2a%'`), []);
+});

@@ -1,0 +1,131 @@
+/** Several servers on one PostgreSQL, as a company runs them that has outgrown one machine. */
+import { writeFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { deployment, type Server } from '../support/deployment.ts';
+import { newDatabase, withRawPostgres } from '../support/postgres.ts';
+import { storing } from '../support/service.ts';
+import { atOnce, newFolder } from '../support/storage.ts';
+
+/** Servers over new databases, which share the file of the master key. */
+async function cluster(t: Test, servers: number, keysApart: boolean) {
+  const url = await newDatabase(t);
+  const words = ['--database-url', url, ...(keysApart ? ['--keys-database-url', await newDatabase(t)] : [])];
+  const one = deployment(t, newFolder(t), words);
+  const first = await one.serve();
+  const others = await atOnce(servers - 1, () => one.serve());
+  const all = [first, ...others];
+  return { ...one, url, words, all, turn: (index: number) => all[index % all.length] as Server };
+}
+
+const tally = (outcomes: readonly string[]) => {
+  const counts: Record<string, number> = {};
+  for (const outcome of outcomes) counts[outcome] = (counts[outcome] ?? 0) + 1;
+  return counts;
+};
+
+for (const keysApart of [false, true]) {
+  t.test(keysApart ? 'with the keys in a database of their own' : 'with one database', async (t) => {
+    const { all, turn, command, url } = await cluster(t, 3, keysApart);
+    const store = async (index: number, customer: object, headers = {}) => {
+      const { status, body } = await turn(index).post('store', storing(customer), headers);
+      return { outcome: `${status} ${body.status.messageCode}`, urn: body.result?.customerUrn as string };
+    };
+
+    t.test('of many stores at once of one value, one succeeds', async (t) => {
+      for (const [field, value, code] of [
+        ['externalIdentifier', 'crm-1', 'CUSTOMER_ALREADY_STORED'],
+        ['email', 'jane@example.com', 'USER_WITH_SAME_EMAIL_EXISTS'],
+        ['phoneNumber', '+491701234567', 'USER_WITH_SAME_PHONE_NUMBER_EXISTS'],
+      ] as const) {
+        const outcomes = await atOnce(48, (index) =>
+          store(index, { externalIdentifier: `race-${field}-${index}`, [field]: value }),
+        );
+        t.same(tally(outcomes.map(({ outcome }) => outcome)), { '200 SUCCESS': 1, [`409 ${code}`]: 47 }, field);
+      }
+    });
+
+    t.test('URNs are handed out once', async (t) => {
+      const stored = await atOnce(300, (index) => store(index, { externalIdentifier: `urn-${index}` }));
+      t.equal(new Set(stored.map(({ urn }) => urn)).size, 300);
+      const [{ last }] = (await withRawPostgres(
+        url,
+        keysApart ? 'select 100000 as last' : `select last from c2a_keys.sequences where name = 'customer'`,
+      )) as [{ last: string }];
+      t.ok(Number(last) >= 300);
+    });
+
+    t.test('an Idempotency-Key works once', async (t) => {
+      const answers = await atOnce(30, (index) =>
+        store(index, { externalIdentifier: 'once' }, { 'idempotency-key': 'k-1' }),
+      );
+      const outcomes = tally(answers.map(({ outcome }) => outcome));
+      t.equal((outcomes['200 SUCCESS'] ?? 0) + (outcomes['409 REQUEST_IN_PROGRESS'] ?? 0), 30);
+      t.equal(new Set(answers.map(({ urn }) => urn).filter(Boolean)).size, 1);
+    });
+
+    t.test('a key that is revoked is refused by all within a second', async (t) => {
+      const { value: issued } = await command('key', 'issue', 'acme');
+      const ask = async (server: Server) =>
+        (await server.ask('/api/c2a/customer/info?exId=crm-1', { headers: { 'x-api-key': issued.key } })).status;
+      for (const server of all) t.not(await ask(server), 401);
+      await command('key', 'revoke', issued.id);
+      await delay(1_000);
+      for (const server of all) t.equal(await ask(server), 401);
+    });
+
+    t.test('updates that race an erasure leave nothing readable, whichever server they come by', async (t) => {
+      for (let round = 0; round < 10; round += 1) {
+        const { urn } = await store(0, { externalIdentifier: `gone-${round}`, email: `gone-${round}@example.com` });
+        const updates = atOnce(12, (index) =>
+          turn(index).post('update', { customer: { customerUrn: urn, firstName: `Jane ${index}` } }),
+        );
+        const [deleted] = await Promise.all([turn(round).post('delete', { customerUrn: urn }), updates]);
+        t.equal(deleted.status, 200);
+        for (const server of all) {
+          t.match((await server.info({ urn })).body.result, { status: 'Anonymized', firstName: 'Anonymized' });
+          t.equal((await server.receipt(urn)).body.result.receipt.residualScan.clean, true);
+        }
+        t.equal((await store(round, { externalIdentifier: `gone-${round}` })).outcome, '200 SUCCESS', 'it is free');
+      }
+    });
+  });
+}
+
+t.test('a machine without the master key does not start, and says which file it wants', async (t) => {
+  const { masterKeyFile, words, command, beside } = await cluster(t, 1, false);
+  const elsewhere = deployment(t, beside('elsewhere'), words);
+  await t.rejects(elsewhere.serve(), { message: /master\.key is missing.*C2A_MASTER_KEY_FILE/ });
+  const copy = beside('copy.key');
+  writeFileSync(copy, '0'.repeat(64), { mode: 0o600 });
+  await t.rejects(elsewhere.serve('--master-key-file', copy), {
+    message: /is not the one that the data was sealed with/,
+  });
+  await elsewhere.serve('--master-key-file', masterKeyFile);
+  t.equal((await command('tenant', 'list')).value.length, 1);
+});
+
+t.test('what acknowledged writes have stored survives kill -9 of every server', async (t) => {
+  const { all, turn, serve } = await cluster(t, 2, false);
+  const acknowledged = new Set<string>();
+  let isRunning = true;
+  const lanes = atOnce(8, async (lane) => {
+    for (let count = 0; isRunning; count += 1) {
+      const name = `lane-${lane}-${count}`;
+      const answer = await turn(lane)
+        .post('store', storing({ externalIdentifier: name }))
+        .catch(() => undefined);
+      if (answer?.status === 200) acknowledged.add(name);
+      if (answer === undefined) return;
+    }
+  });
+  await delay(700);
+  for (const { child } of all) child.kill('SIGKILL');
+  isRunning = false;
+  await lanes;
+  const again = await serve();
+  const lost: string[] = [];
+  for (const name of acknowledged) if ((await again.info({ exId: name })).status !== 200) lost.push(name);
+  t.ok(acknowledged.size > 20, `${acknowledged.size} were acknowledged`);
+  t.same(lost, []);
+});

@@ -1,0 +1,175 @@
+/** Connections: how many, how long, to which host, over TLS; and what becomes of those that are cut. */
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { openPostgres } from '../../src/adapters/sql/postgres.ts';
+import { bind } from '../../src/adapters/sql/statement.ts';
+import { DatabaseFailure } from '../../src/application/ports.ts';
+import { newDatabase, withRawPostgres } from '../support/postgres.ts';
+import { freePort, startPostgres } from '../support/postgres-server.ts';
+import { atOnce, connectPostgres, tenantOf } from '../support/storage.ts';
+import { noTelemetry } from '../support/telemetry.ts';
+
+function open(t: Test, url: string, options: { poolSize?: number; timeoutMs?: number } = {}) {
+  const database = openPostgres({ url, poolSize: 4, timeoutMs: 2_000, ...options }, noTelemetry);
+  t.teardown(() => database.close());
+  const ask = (sql: string) => database.read(() => bind({ sql }));
+  return { database, ask };
+}
+
+t.test('there are never more connections than the pool has, and whoever waits gets one', async (t) => {
+  const url = await newDatabase(t);
+  const { ask } = open(t, url, { poolSize: 3 });
+  const pids = await atOnce(60, async () => (await ask('select pg_backend_pid() as pid, pg_sleep(0.01)'))[0]?.pid);
+  t.equal(new Set(pids).size, 3);
+});
+
+t.test(
+  'whoever waits too long for a connection, a lock or an answer is told so, and the next one is served',
+  async (t) => {
+    const url = await newDatabase(t);
+    const { database, ask } = open(t, url, { poolSize: 1, timeoutMs: 300 });
+    await ask('create table x (y int)');
+    const since = performance.now();
+    await t.rejects(ask('select pg_sleep(5)'), DatabaseFailure, 'a statement');
+    t.ok(performance.now() - since < 1_500);
+    const [slow, waiting] = await Promise.allSettled([
+      database.write(function* () {
+        yield* bind({ sql: 'select pg_sleep(0.25)' });
+        yield* bind({ sql: 'select pg_sleep(0.25)' });
+        return 'done';
+      }),
+      ask('select 1'),
+    ]);
+    t.match(slow, { status: 'fulfilled', value: 'done' });
+    t.match(waiting, { status: 'rejected', reason: { cause: { message: /timeout/ } } }, 'a connection');
+    const other = open(t, url, { timeoutMs: 300 });
+    await other.database.write(function* () {
+      yield* bind({ sql: 'lock table x' });
+      const locked = t.rejects(
+        database.write(() => bind({ sql: 'insert into x values (1)' })),
+        {
+          cause: { message: /(lock|statement) timeout/ },
+        },
+      );
+      yield* bind({ sql: 'select pg_sleep(0.28)' });
+      return locked;
+    });
+    t.same(await ask('select 1 as one'), [{ one: 1 }]);
+  },
+);
+
+t.test('a host that takes connections and says nothing is given up', async (t) => {
+  const silent = createServer(() => {}).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  t.teardown(() => silent.close());
+  const { port } = silent.address() as { port: number };
+  const { ask } = open(t, `postgres://u:p@127.0.0.1:${port}/d`, { timeoutMs: 300 });
+  const since = performance.now();
+  await t.rejects(ask('select 1'), DatabaseFailure);
+  t.ok(performance.now() - since < 3_000);
+});
+
+t.test('connections that are cut are replaced, and what was acknowledged is there', async (t) => {
+  const url = await newDatabase(t);
+  const { repository } = await connectPostgres(t, { url });
+  const acme = tenantOf(repository);
+  const acknowledged: string[] = [];
+  let refused = 0;
+  let isRunning = true;
+  const writing = atOnce(8, async (lane) => {
+    for (let count = 0; isRunning; count += 1) {
+      const answer = await acme.add(`crm-${lane}-${count}`).catch((error) => {
+        if (!(error instanceof DatabaseFailure)) throw error;
+        refused += 1;
+      });
+      if (answer?.code === 'SUCCESS') acknowledged.push(answer.stored.customer.customerUrn);
+    }
+  });
+  for (let cut = 0; cut < 5; cut += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    await withRawPostgres(
+      url,
+      'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid != pg_backend_pid()',
+    );
+  }
+  isRunning = false;
+  await writing;
+  const [{ count }] = (await withRawPostgres(url, 'select count(*)::int as count from c2a.customers')) as [
+    { count: number },
+  ];
+  t.ok(refused > 0, `${refused} were refused`);
+  t.ok(count >= acknowledged.length, `${acknowledged.length} acknowledged, ${count} stored`);
+  t.equal(new Set(acknowledged).size, acknowledged.length);
+  t.equal((await acme.add('after')).code, 'SUCCESS');
+});
+
+t.test('of several hosts the one is taken that takes writes', async (t) => {
+  const url = await newDatabase(t);
+  const { hostname, port, pathname } = new URL(url);
+  const dead = await freePort();
+  const readOnly = await startPostgres({ fsync: 'off', default_transaction_read_only: 'on' });
+  t.teardown(() => readOnly.stop());
+  const hosts = `127.0.0.1:${dead},127.0.0.1:${readOnly.port},${hostname}:${port}`;
+  const { ask } = open(t, `postgres://c2a:c2a@${hosts}${pathname}?application_name=several`);
+  t.same(await ask(`select current_setting('port') as port, current_setting('application_name') as name`), [
+    { port, name: 'several' },
+  ]);
+  const reading = open(t, `postgres://c2a:c2a@${hosts}/postgres?target_session_attrs=read-only`);
+  t.same(await reading.ask(`select current_setting('port') as port`), [{ port: String(readOnly.port) }]);
+  const nowhere = open(t, `postgres://c2a:c2a@${hosts}/postgres?target_session_attrs=standby`);
+  await t.rejects(nowhere.ask('select 1'), { cause: { message: /is not standby/ } });
+});
+
+const hasOpenssl = (() => {
+  try {
+    execFileSync('openssl', ['version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+})();
+
+t.test(
+  'TLS is as the URL says, and the name of the server is checked',
+  { skip: hasOpenssl ? false : 'openssl is not installed' },
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'c2a-tls-'));
+    t.teardown(() => rmSync(folder, { recursive: true }));
+    chmodSync(folder, 0o755);
+    const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
+    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'];
+    const request = [
+      'req',
+      '-x509',
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-days',
+      '2',
+      '-keyout',
+      key,
+      '-out',
+      certificate,
+    ];
+    execFileSync('openssl', [...request, ...subject], { stdio: 'ignore' });
+    if (userInfo().uid === 0) {
+      const [, , uid, gid] = (/^postgres:.*$/m.exec(readFileSync('/etc/passwd', 'utf8'))?.[0] ?? '').split(':');
+      chownSync(key, Number(uid), Number(gid));
+    }
+    chmodSync(key, 0o600);
+    const server = await startPostgres({ fsync: 'off', ssl: 'on', ssl_cert_file: certificate, ssl_key_file: key });
+    t.teardown(() => server.stop());
+    const url = (host: string, query: string) => `postgres://c2a:c2a@${host}:${server.port}/postgres?${query}`;
+    const isEncrypted = 'select ssl from pg_stat_ssl where pid = pg_backend_pid()';
+    const trusted = `sslmode=verify-full&sslrootcert=${certificate}`;
+    t.same(await open(t, url('localhost', trusted)).ask(isEncrypted), [{ ssl: true }]);
+    t.same(await open(t, url('localhost', 'sslmode=disable')).ask(isEncrypted), [{ ssl: false }]);
+    await t.rejects(open(t, url('127.0.0.1', trusted)).ask(isEncrypted), DatabaseFailure, 'another name');
+    await t.rejects(open(t, url('localhost', 'sslmode=verify-full')).ask(isEncrypted), DatabaseFailure, 'not trusted');
+  },
+);
