@@ -1,11 +1,14 @@
 /**
  * `npm run build:binary`: the whole program in one file, dist/c2a, and what goes with it. The pinned runtime of node_modules
  * is what builds, and what is built upon. The same source gives the same bytes, wherever it lies.
+ *
+ *     npm run build:binary -- [folder to write to] [--commit <what --version says, where the source is no checkout>]
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { constants, zstdCompressSync } from 'node:zlib';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { inject } from 'postject';
@@ -20,7 +23,8 @@ import { billOfMaterials, licences, packagesInside } from './inside.ts';
 import { writeSums } from './sums.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-const out = resolve(process.argv[2] ?? join(root, 'dist'));
+const { values: given, positionals } = parseArgs({ options: { commit: { type: 'string' } }, allowPositionals: true });
+const out = resolve(positionals[0] ?? join(root, 'dist'));
 const platform = `${process.platform}-${process.arch}`;
 
 const pinned = Object.values(manifest.optionalDependencies);
@@ -110,7 +114,7 @@ try {
   const { code, metafile } = await bundle('src/main.ts');
   // Of the page, files of its packages are inside; see `documents`.
   const packages = packagesInside(root, metafile, ['@fastify/swagger-ui']);
-  const source = await buildOfSource();
+  const source = { ...(await buildOfSource()), ...given };
   const texts = { licences: licences(root, packages), bill: billOfMaterials(root, packages, source.commit) };
   const wrapped = `(function(exports,require,module){${code}})`;
 
@@ -138,8 +142,8 @@ try {
     main: 'start.js',
     output: 'blob',
     disableExperimentalSEAWarning: true,
-    // A signal must not open the debugger, through which all of the memory can be read.
-    execArgv: ['--disable-sigusr1'],
+    // A signal must not open the debugger, through which all of the memory can be read; `serve` asks for a collection.
+    execArgv: ['--disable-sigusr1', '--expose-gc'],
     // Nor does NODE_OPTIONS of whoever starts it change what it is.
     execArgvExtension: 'none',
     assets: Object.fromEntries([...Object.keys(contents), 'compiled'].map((name) => [name, name])),
