@@ -58,6 +58,8 @@ export interface OpenOptions {
   /** Whether a deployment is made where there is none; else that is an error. */
   readonly mayCreate: boolean;
   readonly clock?: Clock;
+  /** Holds the customers in place of ours, where the storage is memory. */
+  readonly repository?: CustomerRepository | undefined;
   /** Hears what an operator should know of. */
   readonly onTrouble?: (message: string, error: unknown) => void;
 }
@@ -65,7 +67,7 @@ export interface OpenOptions {
 /** The use cases over the storage that is configured. */
 export async function openServices(
   config: Config,
-  { mayCreate, clock = Date.now, onTrouble = () => {} }: OpenOptions,
+  { mayCreate, clock = Date.now, repository: given, onTrouble = () => {} }: OpenOptions,
 ): Promise<Services> {
   const world = referenceData();
   const metrics = prometheusMetrics();
@@ -75,7 +77,7 @@ export async function openServices(
       onTrouble(`the keys of ${uri} were not fetched: older ones count while there are any`, error),
   });
   const { environment } = config;
-  const { repository, directory, vault, ...storage } = await openStorage(config, mayCreate, world, metrics);
+  const { repository, directory, vault, ...storage } = await openStorage(config, mayCreate, world, metrics, given);
   const tenants = tenantUseCases({ directory, secrets, tokens, telemetry: metrics, clock, environment });
   return {
     customers: customerUseCases({ repository, world, digest: vault.digest, clock }),
@@ -100,11 +102,12 @@ async function openStorage(
   mayCreate: boolean,
   world: ReferenceData,
   telemetry: Telemetry,
+  given?: CustomerRepository,
 ): Promise<Storage> {
   const { storage, dataDir, databaseUrl, partition } = config;
   if (storage === 'memory') {
     return {
-      repository: memoryCustomers({ partition, world }),
+      repository: given ?? memoryCustomers({ partition, world }),
       directory: memoryTenants(),
       // Plain objects need no sealing; the vault signs and digests, with keys that end with the process.
       vault: ephemeralVault(),

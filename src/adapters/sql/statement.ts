@@ -34,7 +34,8 @@ class Placeholder {
 
 const placeholders = new Proxy({}, { get: (_, name) => new Placeholder(String(name)) });
 
-interface Prepared<Arguments, Result> {
+/** @public What is exported elsewhere has it in its type. */
+export interface Prepared<Arguments, Result> {
   (arguments_: Arguments): Program<readonly Result[]>;
   readonly statement: Statement;
 }
