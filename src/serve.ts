@@ -41,8 +41,6 @@ export const serve: Command = {
       const url = await app.listen({ host: config.host, port: config.port });
       const first = await firstStart(services, config);
       print({ url, ...first }, greeting(url, config, first));
-      // Where there is little to do, what the start has left would stay for long. (The binary has it, see `binary.ts`.)
-      globalThis.gc?.();
       await stopped;
     } finally {
       await close(app, log, config.shutdownTimeoutMs);

@@ -9,7 +9,7 @@ const documents = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'];
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 const matches = (text: string, pattern: RegExp) => [...text.matchAll(pattern)].map((match) => match[1] as string);
 
-const optionsOfTools = ['--header', '--omit'];
+const optionsOfTools = ['--header', '--now', '--omit'];
 
 for (const document of documents) {
   const text = read(document);
@@ -38,10 +38,17 @@ for (const document of documents) {
         `c2a ${words}`,
       );
     }
+    for (const word of matches(text, /^(?:\.\/dist\/|sudo -u [\w-]+ )?c2a ((?:--)?[a-z]+)/gm)) {
+      t.ok(
+        all.some(({ name }) => name.split(' ')[0] === word),
+        `c2a ${word}`,
+      );
+    }
     const known = [
       '--json',
       '--help',
       ...optionsOfTools,
+      ...all.map(({ name }) => name),
       ...all.flatMap(({ options }) => Object.keys(options).map((name) => `--${name}`)),
     ];
     for (const option of matches(text, /(?<![\w-])(--[a-z][a-z-]+)/g)) t.ok(known.includes(option), option);

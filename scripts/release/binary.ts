@@ -142,8 +142,8 @@ try {
     main: 'start.js',
     output: 'blob',
     disableExperimentalSEAWarning: true,
-    // A signal must not open the debugger, through which all of the memory can be read; `serve` asks for a collection.
-    execArgv: ['--disable-sigusr1', '--expose-gc'],
+    // A signal must not open the debugger, through which all of the memory can be read.
+    execArgv: ['--disable-sigusr1'],
     // Nor does NODE_OPTIONS of whoever starts it change what it is.
     execArgvExtension: 'none',
     assets: Object.fromEntries([...Object.keys(contents), 'compiled'].map((name) => [name, name])),

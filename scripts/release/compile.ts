@@ -20,10 +20,7 @@ const flags = {
   'min-semi-space-size': 64,
   'max-semi-space-size': 64,
 };
-export const compileFlags: readonly string[] = [
-  '--expose-gc', // as the binary
-  ...Object.entries(flags).map(([name, value]) => `--${name}=${value}`),
-];
+export const compileFlags: readonly string[] = Object.entries(flags).map(([name, value]) => `--${name}=${value}`);
 
 if (process.argv[1] === import.meta.filename) compile(process.argv[2] as string, process.argv[3] as string);
 
