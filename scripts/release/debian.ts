@@ -51,6 +51,8 @@ const timeOfCommit = () =>
   execFileSync('git', ['log', '-1', '--format=%ct'], { cwd: root, encoding: 'utf8', stdio: 'pipe' }).trim();
 const time = process.env.SOURCE_DATE_EPOCH ?? timeOfCommit();
 
+// Folders, too, are for all to read, whoever builds.
+process.umask(0o022);
 const work = mkdtempSync(join(tmpdir(), 'c2a-debian-'));
 try {
   const tree = join(work, 'tree');

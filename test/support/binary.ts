@@ -25,6 +25,8 @@ const cache = join(root, 'node_modules/.cache/c2a-binary');
 
 /** No build takes longer. */
 const buildTimeMs = 5 * 60_000;
+/** No run of all tests does. */
+const keptMs = 60 * 60_000;
 
 /** What the binary is made of, by its content. */
 function fingerprint(): string {
@@ -48,6 +50,14 @@ export async function build(source: string, folder: string, ...words: string[]):
   if (code !== 0) throw new Error(`the binary was not built: ${stderr}`);
 }
 
+/** Removes what was built from what the source was before, unless a run of tests may still use it. */
+function removeOld(): void {
+  for (const path of readdirSync(cache).map((name) => join(cache, name))) {
+    const since = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+    if (Date.now() - since > keptMs) rmSync(path, { recursive: true, force: true });
+  }
+}
+
 /** The folder of what `npm run build:binary` makes. Of tests that ask together one builds, and the others wait. */
 export async function release(): Promise<string> {
   const folder = join(cache, fingerprint());
@@ -64,8 +74,7 @@ export async function release(): Promise<string> {
       continue;
     }
     try {
-      for (const old of readdirSync(cache))
-        if (join(cache, old) !== lock) rmSync(join(cache, old), { recursive: true });
+      removeOld();
       await build(root, `${lock}/new`);
       renameSync(`${lock}/new`, folder);
     } finally {
