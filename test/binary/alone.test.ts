@@ -55,23 +55,32 @@ t.test('where neither can be written it says what it needs', async (t) => {
   t.match(said.stderr, /^c2a: the binary needs a folder that it can write to.*TMPDIR.*\/nowhere/);
 });
 
-/** In mounts of its own, which nobody else sees and which end with it: nothing can be written but a folder. */
-const readOnlyBut = (folder: string): Program => {
-  const script = `mount --bind '${folder}' '${folder}' && mount -o remount,bind,ro / && exec "$@"`;
-  return ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', script, 'sh'];
+/** Runs what follows in mounts of its own, which nobody else sees and which end with it. */
+const withMounts = (script: string): Program => {
+  const apart = ['--mount', '--propagation', 'private', 'sh', '-c', `${script} && exec "$@"`, 'sh'];
+  return ['unshare', ...apart];
 };
+const readOnlyBut = (folder: string): Program =>
+  withMounts(`mount --bind '${folder}' '${folder}' && mount -o remount,bind,ro /`);
 const canMount = (await run('unshare', [...readOnlyBut('/mnt').slice(1), 'true'])).code === 0;
+const mounts = { skip: !canMount && 'mounts cannot be made here: that takes root' };
 
-t.test(
-  'it runs on a read-only root with one writable folder',
-  { skip: !canMount && 'mounts cannot be made here: that takes root' },
-  async (t) => {
-    const { home, program } = await installed(t);
-    const apart = readOnlyBut(home);
-    t.not((await run(apart[0], [...apart.slice(1), 'touch', join(dirname(home), 'x')])).code, 0);
-    await works(t, join(home, 'data'), [...apart, ...program]);
-  },
-);
+t.test('where nothing in the folder of temporary files may be executed the data folder serves', mounts, async (t) => {
+  const { folder, home } = await installed(t);
+  const noexec = join(folder, 'noexec');
+  mkdirSync(noexec);
+  const { program } = await installed(t, { TMPDIR: noexec });
+  const dataDir = join(home, 'data');
+  await works(t, dataDir, [...withMounts(`mount -t tmpfs -o noexec,mode=1777 tmpfs '${noexec}'`), ...program]);
+  t.same(addonFolders(dataDir), []);
+});
+
+t.test('it runs on a read-only root with one writable folder', mounts, async (t) => {
+  const { home, program } = await installed(t);
+  const apart = readOnlyBut(home);
+  t.not((await run(apart[0], [...apart.slice(1), 'touch', join(dirname(home), 'x')])).code, 0);
+  await works(t, join(home, 'data'), [...apart, ...program]);
+});
 
 t.test('the environment of whoever starts it does not change what it is', async (t) => {
   const [file, ...words] = (await installed(t, { NODE_OPTIONS: '--require /nowhere', NODE_PATH: '/nowhere' })).program;
