@@ -1,7 +1,7 @@
 /** The only file that knows everybody: configuration → adapters → use cases → server. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import { replaceCopy } from './adapters/files.ts';
 import { joseTokens } from './adapters/jwt.ts';
 import { isReadableByOthers } from './adapters/master-key.ts';
@@ -25,6 +25,7 @@ import type { Clock, CustomerRepository, Maintenance, Telemetry, TenantDirectory
 import { type Tenants, tenantUseCases } from './application/tenants.ts';
 import type { Config } from './config.ts';
 import type { ReferenceData } from './domain/reference-data.ts';
+import type { RequestLogger } from './http/log.ts';
 import { version } from './version.ts';
 
 export interface Services {
@@ -91,7 +92,7 @@ export async function openServices(
     async tidy() {
       tenants.prepareTokens().catch((error) => onTrouble('tenants were not read', error));
       await tenants.recordUse();
-      await repository.forgetExpiredAnswers(clock());
+      await repository.forgetExpired(clock());
     },
     close: storage.close,
   };
@@ -324,7 +325,7 @@ const tidyMs = 5_000;
 export async function openServer(
   services: Services,
   config: Config,
-  logger: FastifyBaseLogger,
+  logger: RequestLogger,
   packed?: () => string,
 ): Promise<FastifyInstance> {
   // Commands that do not serve need not load it.

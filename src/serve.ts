@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { type Command, settingOptions } from './adapters/cli/run.ts';
 import { embeddedText, isBinary } from './adapters/embedded.ts';
@@ -35,7 +35,7 @@ export const serve: Command = {
     const services = await openServices(config, { mayCreate: true, onTrouble });
     log.onLost = services.telemetry.logLost;
     const packed = isBinary ? () => embeddedText('documents') : undefined;
-    const app = await openServer(services, config, logger as FastifyBaseLogger, packed);
+    const app = await openServer(services, config, logger, packed);
     try {
       await Promise.race([services.tenants.prepareTokens(), delay(tokenWaitMs, undefined, { ref: false })]);
       const url = await app.listen({ host: config.host, port: config.port });

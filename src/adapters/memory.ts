@@ -110,6 +110,10 @@ export function memoryCustomers({
       return find(shelfOf(tenant), by)?.stored;
     },
 
+    async holds(tenant, externalId) {
+      return find(shelfOf(tenant), { externalId }) !== undefined;
+    },
+
     async change(tenant, by, decide, occasion, key) {
       const shelf = shelfOf(tenant);
       return once(shelf, occasion.now, key, () => {
@@ -146,7 +150,7 @@ export function memoryCustomers({
       });
     },
 
-    async forgetExpiredAnswers(now) {
+    async forgetExpired(now) {
       for (const { answers } of shelves.values()) {
         for (const [name, { expiresAt }] of answers) if (expiresAt <= now) answers.delete(name);
       }

@@ -4,9 +4,9 @@ import { format, isObject, merge, missing, problem, readPatch, required } from '
 import type { CustomerUrn, ExternalId } from '../domain/identity.ts';
 import { onePerField, type Problem } from '../domain/problems.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
-import { type PaymentOptions, paymentOptions } from '../domain/snapshot.ts';
+import { type PaymentOptions, type PaymentSettings, paymentOptions } from '../domain/snapshot.ts';
 import { keyProblems, runOnce } from './idempotency.ts';
-import { completed, invalid, type Outcome, type Refusal, refusal } from './outcome.ts';
+import { type Completed, completed, invalid, type Outcome, type Refusal, refusal } from './outcome.ts';
 import type {
   Clock,
   CustomerReference,
@@ -56,6 +56,18 @@ interface Needs {
 
 export type Customers = ReturnType<typeof customerUseCases>;
 
+/** The last snapshot of a record, as long as somebody has the record: one that is read often gives the same object. */
+const snapshots = new WeakMap<StoredCustomer, { payment: PaymentSettings; completed: Completed<Snapshot> }>();
+
+function snapshotOf(stored: StoredCustomer, payment: PaymentSettings): Completed<Snapshot> {
+  const last = snapshots.get(stored);
+  if (last?.payment === payment) return last.completed;
+  const { customer, version } = stored;
+  const made = { ...completed({ ...customer, options: paymentOptions(customer, payment) }), version };
+  snapshots.set(stored, { payment, completed: made });
+  return made;
+}
+
 /** The five operations of C2A-01. Bodies come as they were sent: every rule about them is checked here. */
 export function customerUseCases({ repository, world, digest, clock }: Needs) {
   const once = runOnce(digest, clock);
@@ -72,8 +84,8 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
     const given = readPatch(validateFields, body, '', world, problems);
     problems.push(...missing(validateFields, merge(validateFields, {}, given), ''));
     if (problems.length > 0) return invalid(onePerField(problems));
-    const found = await repository.find(tenant.id, { externalId: given.externalId as ExternalId });
-    return completed({ isAvailable: found === undefined });
+    const isHeld = await repository.holds(tenant.id, given.externalId as ExternalId);
+    return completed({ isAvailable: !isHeld });
   }
 
   /**
@@ -162,9 +174,7 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
     }
     if (by === undefined || problems.length > 0) return invalid(problems);
     const stored = await repository.find(tenant.id, by);
-    if (stored === undefined) return refusal('CUSTOMER_NOT_FOUND');
-    const options = paymentOptions(stored.customer, tenant.payment);
-    return { ...completed({ ...stored.customer, options }), version: stored.version };
+    return stored === undefined ? refusal('CUSTOMER_NOT_FOUND') : snapshotOf(stored, tenant.payment);
   }
 
   return { validate, store, update, remove, info };

@@ -136,6 +136,9 @@ export interface CustomerRepository extends ErasureRecords {
   /** The customer, or undefined. An anonymised one is found by its URN alone. */
   find(tenant: TenantId, by: CustomerReference): Promise<StoredCustomer | undefined>;
 
+  /** Whether a customer has that ExternalId. An anonymised one has none. */
+  holds(tenant: TenantId, externalId: ExternalId): Promise<boolean>;
+
   /**
    * Reads a customer and does with it what `decide` says, as one atomic step: no other change comes between.
    * `decide` gets undefined where there is none, must be pure, and may be called more than once. Answers SUCCESS
@@ -160,8 +163,11 @@ export interface CustomerRepository extends ErasureRecords {
    */
   erase(tenant: TenantId, by: CustomerReference, occasion: Occasion, key?: RequestKey): Promise<WriteAnswer>;
 
-  /** Removes answers whose time is over, of all tenants. To be called every few seconds. */
-  forgetExpiredAnswers(now: number): Promise<void>;
+  /**
+   * Removes answers whose time is over, of all tenants, and what is kept in memory of customers that nobody asks for. To be
+   * called every few seconds.
+   */
+  forgetExpired(now: number): Promise<void>;
 }
 
 /** The part of {@link CustomerRepository} that answers for erasures. */

@@ -48,8 +48,25 @@ const maxTrustedKeys = 10_000;
 
 /** Tenants, their API keys, and the question of who is calling. */
 export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, environment }: Needs) {
+  /** By the API key as it was sent. */
   const trusted = new Map<string, Trusted>();
-  let uses = new Map<string, KeyUse>();
+  /** By the id of the key. */
+  const uses = new Map<string, Use>();
+
+  /**
+   * Who is calling, where that was found out a moment ago and there is no bearer token to prove: then nobody has to wait.
+   * Undefined where `authenticate` is to be asked.
+   */
+  function recall({ tenant, apiKey, authorization }: Credentials): Caller | undefined {
+    const known = apiKey === undefined ? undefined : trusted.get(apiKey);
+    if (known === undefined || known.caller.tenant.id !== tenant) return undefined;
+    if (authorization !== undefined || known.caller.tenant.jwt !== undefined) return undefined;
+    const now = clock();
+    if (!isFresh(known, now) || known.expiresAt <= now) return undefined;
+    telemetry.keyLookup(true);
+    count(known.use, now);
+    return known.caller;
+  }
 
   /**
    * Who is calling, or undefined. Why not is not told apart: unknown tenant, wrong key, another tenant's key, a
@@ -58,12 +75,10 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
   async function authenticate({ tenant, apiKey, authorization }: Credentials): Promise<Caller | undefined> {
     if (tenant === undefined || apiKey === undefined) return undefined;
     const now = clock();
-    const claim = `${tenant} ${apiKey}`;
-    const known = trusted.get(claim);
-    // In both directions: a clock that is set back must not prolong the trust.
-    const cached = known !== undefined && Math.abs(now - known.since) < trustedMs;
+    const known = trusted.get(apiKey);
+    const cached = known !== undefined && known.caller.tenant.id === tenant && isFresh(known, now);
     telemetry.keyLookup(cached);
-    const found = cached ? known : await lookUp(claim, tenant, apiKey, now);
+    const found = cached ? known : await lookUp(tenant, apiKey, now);
     if (found === undefined || found.expiresAt <= now) return undefined;
     const { caller } = found;
     const token = bearerToken(authorization);
@@ -71,12 +86,13 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
     // A tenant without an issuer needs no bearer token; a credential that is sent all the same is not ignored.
     if (jwt === undefined ? authorization !== undefined : token === undefined) return undefined;
     if (jwt !== undefined && !(await tokens.proves(token as string, caller.tenant.id, jwt))) return undefined;
-    count({ tenant: caller.tenant.id, id: caller.keyId, requests: 1, lastUsedAt: now });
+    count(found.use, now);
     return caller;
   }
 
-  async function lookUp(claim: string, tenant: string, apiKey: string, now: number): Promise<Trusted | undefined> {
-    trusted.delete(claim);
+  async function lookUp(tenant: string, apiKey: string, now: number): Promise<Trusted | undefined> {
+    const before = trusted.get(apiKey)?.caller.tenant;
+    trusted.delete(apiKey);
     const id = parseTenantId(tenant);
     const digest = secrets.apiKeyDigest(apiKey, environment);
     if (id === undefined || digest === undefined) return undefined;
@@ -85,20 +101,19 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
       return undefined;
     }
     const { id: keyId, role, expiresAt = Number.POSITIVE_INFINITY } = found.key;
-    const entry = { caller: { tenant: found.tenant, keyId, role }, expiresAt, since: now };
+    const use = uses.get(keyId) ?? { tenant: id, id: keyId, requests: 0, lastUsedAt: 0 };
+    uses.set(keyId, use);
+    // The same object where nothing has changed, so that what was made of it can be used again.
+    const same = before && JSON.stringify(before) === JSON.stringify(found.tenant) ? before : found.tenant;
+    const entry = { caller: { tenant: same, keyId, role }, expiresAt, since: now, use };
     if (trusted.size >= maxTrustedKeys) trusted.clear();
-    trusted.set(claim, entry);
+    trusted.set(apiKey, entry);
     return entry;
   }
 
-  function count({ tenant, id, requests, lastUsedAt }: KeyUse): void {
-    const known = uses.get(id) ?? { requests: 0, lastUsedAt };
-    uses.set(id, {
-      tenant,
-      id,
-      requests: known.requests + requests,
-      lastUsedAt: Math.max(known.lastUsedAt, lastUsedAt),
-    });
+  function count(use: Use, now: number): void {
+    use.requests += 1;
+    if (now > use.lastUsedAt) use.lastUsedAt = now;
   }
 
   /**
@@ -106,13 +121,13 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
    * could not be written is kept for the next time.
    */
   async function recordUse(): Promise<void> {
-    if (uses.size === 0) return;
-    const counted = [...uses.values()];
-    uses = new Map();
+    const counted = [...uses.values()].filter(({ requests }) => requests > 0).map((use) => ({ ...use }));
+    if (counted.length === 0) return;
+    for (const { id } of counted) (uses.get(id) as Use).requests = 0;
     try {
       await directory.recordUse(counted);
     } catch (error) {
-      counted.forEach(count);
+      for (const { id, requests } of counted) (uses.get(id) as Use).requests += requests;
       throw error;
     }
   }
@@ -197,6 +212,7 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
   }
 
   return {
+    recall,
     authenticate,
     addTenant,
     setTenant,
@@ -214,7 +230,13 @@ interface Trusted {
   readonly caller: Caller;
   readonly expiresAt: number;
   readonly since: number;
+  readonly use: Use;
 }
+/** Counted in place: it is done in every request. */
+type Use = { -readonly [Member in keyof KeyUse]: KeyUse[Member] };
+
+/** In both directions: a clock that is set back must not prolong the trust. */
+const isFresh = ({ since }: Trusted, now: number): boolean => Math.abs(now - since) < trustedMs;
 
 export interface IssuedKey {
   readonly secret: string;

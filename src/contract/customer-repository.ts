@@ -237,6 +237,7 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
     ]) {
       const name = Object.values(by).join();
       t.equal(await acme.find(by), undefined, `find ${name}`);
+      if ('externalId' in by) t.equal(await acme.holds(by.externalId), false, `holds ${name}`);
       let given: unknown = 'not called';
       const answer = await acme.change(by, (current) => {
         given = current;
@@ -254,6 +255,7 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
 
     t.equal(await globex.find(ours.by), undefined, 'not by URN');
     t.equal(await globex.find(byExternalId('crm-2')), undefined, 'not by ExternalId');
+    t.strictSame([await acme.holds('crm-2'), await globex.holds('crm-2')], [true, false]);
     t.strictSame(await globex.change(ours.by, overwrite({ firstName: 'Mallory' })), { code: 'CUSTOMER_NOT_FOUND' });
     t.strictSame(await globex.forget(ours.by), { code: 'CUSTOMER_NOT_FOUND' });
     await globex.forget(byExternalId('crm-1'));
@@ -315,6 +317,7 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
     const relinked = { externalIdentifier: 'crm-9', email: 'new@example.com', phoneNumber: '+491709999999' };
     await acme.change(by, overwrite(relinked));
     t.equal(await acme.find(byExternalId('crm-1')), undefined);
+    t.strictSame([await acme.holds('crm-1'), await acme.holds('crm-9')], [false, true]);
     t.equal((await acme.find(byExternalId('crm-9')))?.customer.customerUrn, stored.customer.customerUrn);
     t.strictSame(await acme.add('crm-9'), { code: conflicts[0] });
     t.strictSame(await acme.add('crm-2', { email: 'NEW@example.com' }), { code: conflicts[1] });
@@ -359,6 +362,7 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
     t.strictSame(await acme.find(by), { customer: anonymized, version: 2 });
     for (const externalId of ['crm-1', anonymized.externalIdentifier]) {
       t.equal(await acme.find(byExternalId(externalId)), undefined, externalId);
+      t.equal(await acme.holds(externalId), false, externalId);
     }
     const again = await acme.has('crm-1', { email, phoneNumber });
     t.not(again.customer.customerUrn, stored.customer.customerUrn);
@@ -565,9 +569,9 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
     const later = await acme.has('crm-2', {}, { key: key('l', 'a request', noon + 2 * second) });
     const kept = async (tenant: string, { customer }: typeof first) =>
       (await repository.findKeptAnswers(tenantId(tenant), customer.customerUrn)).length;
-    await repository.forgetExpiredAnswers(noon + second - 1);
+    await repository.forgetExpired(noon + second - 1);
     t.equal(await kept('acme', first), 1);
-    await repository.forgetExpiredAnswers(noon + second);
+    await repository.forgetExpired(noon + second);
     t.strictSame([await kept('acme', first), await kept('globex', theirs), await kept('acme', later)], [0, 0, 1]);
   });
 

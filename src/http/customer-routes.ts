@@ -1,16 +1,17 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyRequest } from 'fastify';
-import type { Customers, WriteConditions } from '../application/customers.ts';
+import type { Customers, Snapshot, WriteConditions } from '../application/customers.ts';
 import type { Erasures } from '../application/erasures.ts';
+import type { Outcome } from '../application/outcome.ts';
 import type { Tenants } from '../application/tenants.ts';
 import { authenticate } from './authenticate.ts';
-import { answer, bare, wrapped } from './envelope.ts';
+import { answer, bare, wrapped, writtenOnce } from './envelope.ts';
 import { operations } from './schemas.ts';
 
 interface Needs {
   readonly customers: Customers;
   readonly erasures: Pick<Erasures, 'show'>;
-  readonly tenants: Pick<Tenants, 'authenticate'>;
+  readonly tenants: Pick<Tenants, 'recall' | 'authenticate'>;
   /** Left out of the documentation: the same routes under another base. */
   readonly hidden: boolean;
 }
@@ -21,6 +22,7 @@ export const customerRoutes: FastifyPluginAsyncTypebox<Needs> = async (
   { customers, erasures, tenants, hidden },
 ) => {
   app.addHook('onRequest', authenticate(tenants));
+  const snapshotText = writtenOnce<Outcome<Snapshot>, ReturnType<typeof wrapped<Snapshot>>>(wrapped);
 
   app.post(
     '/validate',
@@ -49,7 +51,7 @@ export const customerRoutes: FastifyPluginAsyncTypebox<Needs> = async (
     '/info',
     { schema: { ...operations.info, hide: hidden }, config: { shape: wrapped } },
     async (request, reply) =>
-      answer(reply, await customers.info(request.caller, request.query as Record<string, unknown>), wrapped),
+      answer(reply, await customers.info(request.caller, request.query as Record<string, unknown>), snapshotText),
   );
   app.get(
     '/erasure',

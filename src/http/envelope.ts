@@ -66,6 +66,22 @@ export const bare = <Result extends object | undefined>(
     : { status: outcome.status };
 
 /**
+ * A shape whose body is text already, the same for the same outcome: what is read often is written once. (Fastify sends
+ * text as it is, so to everybody else it is the body.)
+ */
+export function writtenOnce<Given extends object, Body>(shape: (outcome: Given) => Body): (outcome: Given) => Body {
+  const texts = new WeakMap<Given, string>();
+  return (outcome) => {
+    let text = texts.get(outcome);
+    if (text === undefined) {
+      text = JSON.stringify(shape(outcome));
+      texts.set(outcome, text);
+    }
+    return text as Body;
+  };
+}
+
+/**
  * Sets what an outcome says in the head of the answer and gives its body. `shape` is {@link wrapped} or {@link bare}.
  */
 export function answer<Given extends Outcome<unknown>, Body>(

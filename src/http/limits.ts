@@ -86,15 +86,18 @@ export async function refuseUnderPressure(
     }, limits.shutdownTimeoutMs / 2).unref();
   });
   app.addHook('onRequest', (request, reply, done) => {
-    const { socket } = request.raw;
+    const { raw } = request;
+    const { socket } = raw;
     const answers = answersOf(socket);
     answers.outstanding += 1;
     if (answers.outstanding > 2 * maxOutstanding || socket.writableLength > maxUnreadBytes) {
       // An answer would only be one more that is not read.
       socket.destroy();
-    } else if (answers.outstanding > maxOutstanding) {
+    } else if (answers.outstanding > maxOutstanding || closing) {
       reply.header('connection', 'close');
-      done(failure(503, 'too many requests under way on one connection'));
+      done(failure(503, closing ? 'shutting down' : 'too many requests under way on one connection'));
+    } else if (!namesItsHost(raw)) {
+      done(failure(400, 'RFC 9112 section 3.2: a request must have one Host'));
     } else {
       done();
     }
@@ -102,16 +105,6 @@ export async function refuseUnderPressure(
   app.addHook('onResponse', (request, _, done) => {
     answersOf(request.raw.socket).outstanding -= 1;
     done();
-  });
-  app.addHook('onRequest', (request, reply, done) => {
-    if (closing) {
-      reply.header('connection', 'close');
-      done(failure(503, 'shutting down'));
-    } else if (!namesItsHost(request.raw)) {
-      done(failure(400, 'RFC 9112 section 3.2: a request must have one Host'));
-    } else {
-      done();
-    }
   });
   await app.register(underPressure, {
     maxEventLoopDelay: limits.maxEventLoopDelayMs,

@@ -12,8 +12,13 @@ export interface RefusedConnection {
   readonly ip: string | undefined;
 }
 
+/** What of a logger is needed. Fastify's type of it does not know pino's question for a level. */
+export interface RequestLogger extends FastifyBaseLogger {
+  isLevelEnabled(level: string): boolean;
+}
+
 /** Writes the one line of an answered request, and counts it. Never a secret, a body or a query value. */
-export function requestLog(logger: FastifyBaseLogger, telemetry: Pick<Telemetry, 'request'>) {
+export function requestLog(logger: RequestLogger, telemetry: Pick<Telemetry, 'request'>) {
   function refused(refused: RefusedConnection): void {
     telemetry.request('none', refused.code, 0);
     logger.info(refused, 'connection refused');
@@ -23,7 +28,11 @@ export function requestLog(logger: FastifyBaseLogger, telemetry: Pick<Telemetry,
     const { caller } = request;
     // The pattern, never the URL: a query value may be personal.
     const { url: route = 'none', config } = request.routeOptions;
-    telemetry.request(route, reply.messageCode ?? String(reply.statusCode), reply.elapsedTime / 1000);
+    const { elapsedTime } = reply;
+    telemetry.request(route, reply.messageCode ?? String(reply.statusCode), elapsedTime / 1000);
+    const level = config.quiet ? 'debug' : 'info';
+    // Most of what a line costs is making it.
+    if (!logger.isLevelEnabled(level)) return;
     const line = {
       requestId: request.id,
       tenant: caller?.tenant.id,
@@ -33,10 +42,9 @@ export function requestLog(logger: FastifyBaseLogger, telemetry: Pick<Telemetry,
       ip: request.ip,
       status: reply.statusCode,
       code: reply.messageCode,
-      ms: Math.round(reply.elapsedTime * 1000) / 1000,
+      ms: Math.round(elapsedTime * 1000) / 1000,
     };
-    if (config.quiet) logger.debug(line, 'request');
-    else logger.info(line, 'request');
+    logger[level](line, 'request');
   }
 
   return { answered, refused };

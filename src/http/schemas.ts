@@ -30,7 +30,7 @@ function fieldSchema(field: Field, use: Use): TSchema {
   const description = field.about;
   switch (field.kind) {
     case 'group':
-      return tableSchema(field.fields, use, { description });
+      return Type.Object(membersOf(field.fields, use, !field.required), { additionalProperties: false, description });
     case 'flag':
       return Type.Boolean({ description, ...fallback(field, use) });
     case 'choice':
@@ -62,10 +62,13 @@ function tableSchema(table: FieldTable, use: Use, options: Record<string, unknow
 
 type Properties = Record<string, TSchema>;
 
-function membersOf(table: FieldTable, use: Use): Properties {
+/** @param mayBeAbsent whether a record may be without all of them: then a change may say null for each, if there are none */
+function membersOf(table: FieldTable, use: Use, mayBeAbsent = false): Properties {
   const properties = Object.entries(table).map(([name, field]): [string, TSchema] => {
     const schema = fieldSchema(field, use);
-    if (use === 'patch') return [name, Type.Optional(field.required ? schema : Type.Union([schema, Type.Null()]))];
+    if (use === 'patch') {
+      return [name, Type.Optional(field.required && !mayBeAbsent ? schema : Type.Union([schema, Type.Null()]))];
+    }
     const certain = field.required || (use === 'record' && ('fallback' in field || 'always' in field));
     return [name, certain ? schema : Type.Optional(schema)];
   });

@@ -49,6 +49,6 @@ t.test('what was kept for expired keys leaves the file', async (t) => {
     withRawSqlite(sqliteFiles(path).data, (raw) => raw.prepare('SELECT count(*) FROM kept_answers').pluck().get());
   await atOnce(12, (index) => acme.add(`crm-${index}`, {}, { key: requestKey(`k${index}`, 'one', noon + 1) }));
   t.equal(kept(), 12);
-  await repository.forgetExpiredAnswers(noon + 1);
+  await repository.forgetExpired(noon + 1);
   t.equal(kept(), 0);
 });

@@ -24,9 +24,10 @@ function failing(error: () => Error): CustomerRepository {
   return {
     add: fail,
     find: fail,
+    holds: fail,
     change: fail,
     erase: fail,
-    forgetExpiredAnswers: fail,
+    forgetExpired: fail,
     findErasure: fail,
     findKeptAnswers: fail,
     findResidue: fail,

@@ -98,6 +98,7 @@ t.test('whoever touches a half erased customer completes it', async (t) => {
   const touches: Record<string, (half: HalfErased) => Promise<unknown>> = {
     'a look by URN': ({ acme, by }) => acme.find(by),
     'a look by ExternalId': ({ acme }) => acme.find(byExternalId('crm-1')),
+    'the question whether its ExternalId is free': ({ acme }) => acme.holds('crm-1'),
     'a change by URN': ({ acme, by }) => acme.change(by, overwrite({ firstName: 'Jane' })),
     'a change by ExternalId': ({ acme }) => acme.change(byExternalId('crm-1'), overwrite({ firstName: 'Jane' })),
     'another erasure': ({ acme, by }) => acme.forget(by),

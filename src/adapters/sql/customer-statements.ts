@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Dialect } from './dialects.ts';
-import { type Program, prepare } from './statement.ts';
+import { type Program, prepare, prepareOne } from './statement.ts';
 import type { Tables } from './tables.ts';
 
 /** Blind indexes by which a customer is unique. */
@@ -17,21 +17,21 @@ type Change = Place & Pick<Tables['customers'], 'version' | 'sealed' | 'updated_
 
 /** Every statement about customers, their keys, kept answers and erasures. */
 export function customerStatements({ builder, writesTogether, keysApart }: Dialect) {
-  const records = builder
-    .selectFrom('customers')
-    .select(['number', 'version', 'sealed', 'created_at', 'updated_at', 'anonymized_at']);
   // The key by a subquery: as a join, SQLite takes three times as long (measured).
-  const withKey = records.select((query) =>
-    query
-      .selectFrom('data_keys')
-      .select('wrapped')
-      .whereRef('data_keys.tenant', '=', 'customers.tenant')
-      .whereRef('data_keys.number', '=', 'customers.number')
-      .as('wrapped'),
-  );
+  const withKey = builder
+    .selectFrom('customers')
+    .select((query) =>
+      query
+        .selectFrom('data_keys')
+        .select('wrapped')
+        .whereRef('data_keys.tenant', '=', 'customers.tenant')
+        .whereRef('data_keys.number', '=', 'customers.number')
+        .as('wrapped'),
+    );
   // Where the keys are in another database they are read afterwards.
-  const withoutKey = records.select(sql<Buffer | null>`null::bytea`.as('wrapped'));
-  const customers = keysApart ? (withoutKey as unknown as typeof withKey) : withKey;
+  const withoutKey = builder.selectFrom('customers').select(sql<Buffer | null>`null::bytea`.as('wrapped'));
+  const keyed = keysApart ? (withoutKey as unknown as typeof withKey) : withKey;
+  const customers = keyed.select(['number', 'version', 'sealed', 'created_at', 'updated_at', 'anonymized_at']);
   const findWrapped = prepare((at: Place) =>
     builder.selectFrom('data_keys').select('wrapped').where('tenant', '=', at.tenant).where('number', '=', at.number),
   );
@@ -122,12 +122,29 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
       .where('version', '=', row.expected)
       .returning('number');
 
-  const findByNumber = prepare((at: Place) =>
+  const findByNumber = prepareOne((at: Place) =>
     customers.where('customers.tenant', '=', at.tenant).where('customers.number', '=', at.number),
   );
-  const findByExternalId = prepare((at: { tenant: string; externalId: Buffer }) =>
+  const findByExternalId = prepareOne((at: { tenant: string; externalId: Buffer }) =>
     customers.where('customers.tenant', '=', at.tenant).where('external_id', '=', at.externalId),
   );
+  const isHeldBy = ({ tenant, externalId }: { tenant: string; externalId: Buffer }) =>
+    builder.selectFrom('customers').where('tenant', '=', tenant).where('external_id', '=', externalId);
+  const anyPending = builder.selectFrom('pending_erasures').select(sql<number>`1`.as('pending')).limit(1);
+  type Held = { readonly pending: number | null };
+  /** Of the customers the index alone is read. */
+  const findHeldTogether = () =>
+    prepareOne((at: { tenant: string; externalId: Buffer }) => isHeldBy(at).select(() => anyPending.as('pending')));
+  function findHeldApart(): (at: { tenant: string; externalId: Buffer }) => Program<readonly Held[]> {
+    const findHeld = prepare((at: { tenant: string; externalId: Buffer }) =>
+      isHeldBy(at).select(sql<null>`null`.as('pending')),
+    );
+    const findPending = prepare((_: object) => anyPending);
+    return function* (at) {
+      const held = yield* findHeld(at);
+      return held.length > 0 && (yield* findPending({})).length > 0 ? [{ pending: 1 }] : held;
+    };
+  }
   const findHolders = prepare((at: Place & Holding) =>
     // A union, so that each part is one look-up in its own unique index.
     holding
@@ -157,6 +174,8 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
   return {
     findByNumber: withKeys(findByNumber),
     findByExternalId: withKeys(findByExternalId),
+    /** A row where a customer has the ExternalId, and whether any erasure is not completed: it may be that one's. */
+    findHeld: keysApart ? findHeldApart() : findHeldTogether(),
     findHolders: withKeys(findHolders),
     /** A page of all tenants' customers, in the order of their primary key. */
     listAfter: withKeys(listAfter),

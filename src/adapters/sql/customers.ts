@@ -18,6 +18,7 @@ import type { ReferenceData } from '../../domain/reference-data.ts';
 import type { Vault } from '../vault.ts';
 import { customerStatements, type Holding, type Row } from './customer-statements.ts';
 import type { SqlDatabase } from './database.ts';
+import { openedRecords } from './opened-records.ts';
 import { reconciliation } from './reconciliation.ts';
 import { type ErasedRow, type ReadableRow, recordSeals } from './record-seals.ts';
 import type { Program } from './statement.ts';
@@ -34,21 +35,23 @@ interface Needs {
 export interface SqlCustomers extends CustomerRepository, ReturnType<typeof reconciliation> {}
 
 /**
- * Customers in SQL, their personal data sealed under a key each (`record-seals.ts`).
+ * Customers in SQL, their personal data sealed under a key each (`record-seals.ts`). There must be one for all that is
+ * written through `database`, so that it knows what it may remember (`opened-records.ts`).
  *
  * An erasure destroys the key first, in a transaction of its own that also enters it in the ledger; then the record is
  * rewritten. Where that is left undone, whoever meets the record does it. Sealing never makes a key; only `add` does. So an
  * update that races an erasure seals under a key that is being destroyed, and writes nothing that could be read.
  */
 export function sqlCustomers({ database, vault, world, partition }: Needs): SqlCustomers {
-  const run = customerStatements(database.dialect);
+  const opened = openedRecords(database);
+  const run = announcing(customerStatements(database.dialect), opened.drop);
   const seals = recordSeals(vault, world);
   const numbers = urnNumbers(database, partition, run.takeSequence);
 
   /** A record as it is. */
   function* load(tenant: TenantId, row: Row): Program<StoredCustomer> {
     if (isErased(row)) return seals.openErased(tenant, row);
-    if (isReadable(row)) return seals.openRecord(tenant, row);
+    if (isReadable(row)) return opened.open(tenant, row) ?? seals.openRecord(tenant, row);
     const erased = yield* completeErasure(tenant, row.number);
     if (erased === undefined) throw keyIsMissing(row);
     return erased;
@@ -287,15 +290,28 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     },
 
     async find(tenant, by) {
+      const known = opened.recall(tenant, by);
+      if (known !== undefined) return known;
       const found = await database.readAnywhere(function* () {
         const row = yield* findRow(tenant, by);
-        const isHalfErased = row !== undefined && !isErased(row) && !isReadable(row);
-        return isHalfErased ? yield* asErased(tenant, row) : row && (yield* visible(tenant, by, row));
+        if (row === undefined) return undefined;
+        if (!isErased(row) && !isReadable(row)) return yield* asErased(tenant, row);
+        const stored = yield* visible(tenant, by, row);
+        if (stored !== undefined && isReadable(row) && !isErased(row)) opened.keep(tenant, row, stored);
+        return stored;
       });
       if (found === undefined || !('half' in found)) return found;
       // To complete an erasure is a write, which may be refused; what the answer is, is known all the same.
       const erased = await database.write(() => completeErasure(tenant, found.number)).catch(orFailure(found.half));
       return 'externalId' in by ? undefined : erased;
+    },
+
+    async holds(tenant, externalId) {
+      if (opened.recall(tenant, { externalId }) !== undefined) return true;
+      const at = { tenant, externalId: seals.indexOf(tenant, externalId) };
+      const [held] = await database.readAnywhere(() => run.findHeld(at));
+      if (held === undefined) return false;
+      return held.pending === null || (await this.find(tenant, { externalId })) !== undefined;
     },
 
     change: (tenant, by, decide, occasion, key) =>
@@ -318,7 +334,8 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       return { ...answer, stored: stored as StoredCustomer };
     },
 
-    async forgetExpiredAnswers(now) {
+    async forgetExpired(now) {
+      opened.age();
       const any = await database.read(() => run.anyExpired({ now }));
       if (any.length > 0) await database.write(() => run.forgetAnswers({ now }));
     },
@@ -373,6 +390,23 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       await new Promise((resolve) => setTimeout(resolve, scrubPauseMs));
     }
   }
+}
+
+/** The same statements, of which `written` hears when one changes a record or its key. */
+function announcing(run: ReturnType<typeof customerStatements>, written: (tenant: string, number: number) => void) {
+  const announced =
+    <At extends { readonly tenant: string; readonly number: number }, Result>(statement: (at: At) => Program<Result>) =>
+    (at: At): Program<Result> => {
+      written(at.tenant, at.number);
+      return statement(at);
+    };
+  return {
+    ...run,
+    update: announced(run.update),
+    updateWithHolding: announced(run.updateWithHolding),
+    rewrite: announced(run.rewrite),
+    destroyKey: announced(run.destroyKey),
+  };
 }
 
 const maxScrubs = 20;

@@ -30,6 +30,11 @@ export interface SqlDatabase {
    * process reads from it: it is overwritten as soon as that has ended. Undefined where the log is not ours to see.
    */
   scrub(part: Part): Promise<boolean | undefined>;
+  /**
+   * Changes with what other processes commit: while it is the same, only this one has written. Undefined where that cannot
+   * be told.
+   */
+  epoch(): number | undefined;
   /** How many values lead to a person in copies that were put aside, by the name of the copy. */
   findInCopies(tenant: string, number: number): Readonly<Record<string, number>>;
   /** Whether damage was seen: what is found in memory may not be there any more. */

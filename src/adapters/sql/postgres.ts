@@ -200,6 +200,8 @@ export function openPostgres(
     // What the server keeps of deleted rows is not ours to see or to wipe.
     scrub: async () => undefined,
     findInCopies: () => ({}),
+    // To ask would be a trip of its own.
+    epoch: () => undefined,
     isDamaged: () => false,
     unseen: [
       'dead rows of PostgreSQL until they are vacuumed, its log (WAL), replicas and archives: what was sealed in them opens ' +

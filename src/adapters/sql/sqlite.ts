@@ -128,6 +128,10 @@ export async function openSqlite(
       ready = database.prepare<unknown[], never>(statement.sql);
       prepared.set(statement, ready);
     }
+    if (statement.one) {
+      const row = ready.get(...values);
+      return row === undefined ? [] : [row];
+    }
     if (ready.reader) return ready.all(...values);
     ready.run(...values);
     return [];
@@ -147,6 +151,9 @@ export async function openSqlite(
     if (snapshot !== undefined) return;
     beginRead.run();
     snapshot = setImmediate(leaveSnapshot);
+    const versions = dataVersions.map((version) => version.get());
+    if (versions.some((version, index) => version !== seenVersions[index])) epoch += 1;
+    seenVersions = versions;
   }
   function leaveSnapshot(): void {
     if (snapshot === undefined) return;
@@ -156,6 +163,10 @@ export async function openSqlite(
     if (database.inTransaction) rollback.run();
   }
   let snapshot: NodeJS.Immediate | undefined;
+  /** Of each file; they change with what other connections commit. */
+  const dataVersions = ['main', 'data'].map((schema) => database.prepare(`PRAGMA ${schema}.data_version`).pluck());
+  let seenVersions: readonly unknown[] = [];
+  let epoch = 0;
 
   let waiting: Job[] = [];
   let scheduled = false;
@@ -277,6 +288,16 @@ export async function openSqlite(
     // A transaction is shared with others anyway, and of all processes one has it.
     writeEach: write,
     exclusive: write,
+
+    epoch() {
+      try {
+        openSnapshot();
+        return epoch;
+      } catch {
+        // Whoever asks the database then hears of it.
+        return undefined;
+      }
+    },
 
     scrub: (part) => logs[part].ask(),
 

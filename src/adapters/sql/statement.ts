@@ -14,6 +14,8 @@ export interface Statement {
   readonly sql: string;
   /** Set where it is not worth to keep it prepared. */
   readonly once?: true;
+  /** Set where it only reads, and there is one row at most: nobody need look for another. */
+  readonly one?: true;
 }
 export type SqlRow = Readonly<Record<string, unknown>>;
 export type Program<Result> = Generator<Bound, Result, readonly SqlRow[]>;
@@ -34,12 +36,6 @@ class Placeholder {
 
 const placeholders = new Proxy({}, { get: (_, name) => new Placeholder(String(name)) });
 
-/** @public What is exported elsewhere has it in its type. */
-export interface Prepared<Arguments, Result> {
-  (arguments_: Arguments): Program<readonly Result[]>;
-  readonly statement: Statement;
-}
-
 /**
  * Compiles a statement.
  *
@@ -48,17 +44,29 @@ export interface Prepared<Arguments, Result> {
  */
 export function prepare<Arguments, Result>(
   build: (arguments_: Arguments) => { compile(): CompiledQuery<Result> },
-): Prepared<Arguments, Result> {
-  const { sql, parameters } = build(placeholders as Arguments).compile();
-  const statement: Statement = { sql };
+): (arguments_: Arguments) => Program<readonly Result[]> {
+  return binding(build, {});
+}
 
-  function* run(arguments_: Arguments) {
+/** Like `prepare`, for what reads one row at most. */
+export function prepareOne<Arguments, Result>(
+  build: (arguments_: Arguments) => { compile(): CompiledQuery<Result> },
+): (arguments_: Arguments) => Program<readonly Result[]> {
+  return binding(build, { one: true });
+}
+
+function binding<Arguments, Result>(
+  build: (arguments_: Arguments) => { compile(): CompiledQuery<Result> },
+  kind: Pick<Statement, 'one'>,
+): (arguments_: Arguments) => Program<readonly Result[]> {
+  const { sql, parameters } = build(placeholders as Arguments).compile();
+  const statement: Statement = { sql, ...kind };
+  return function* (arguments_) {
     const values = parameters.map((parameter) =>
       parameter instanceof Placeholder ? (arguments_ as SqlRow)[parameter.name] : parameter,
     );
     return (yield { statement, values }) as readonly unknown[] as readonly Result[];
-  }
-  return Object.assign(run, { statement });
+  };
 }
 
 /** Runs a statement that is needed once. */
