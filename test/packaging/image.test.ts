@@ -62,6 +62,7 @@ t.test('what the Dockerfile makes', { skip: !canEnter && 'a root is entered by r
   const [file, ...words] = program;
   t.same(JSON.parse(check as string), [entry, 'health']);
   t.match(await run(file, [...words, 'health', '--port', port]), { code: 0 });
-  t.equal((await server.stop()).code, 0);
+  const { code, stderr } = await server.stop();
+  t.equal(code, 0, stderr);
   t.match(await run(file, [...words, 'health', '--port', port]), { code: 1 });
 });
