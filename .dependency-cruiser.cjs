@@ -8,7 +8,7 @@
 
 const npm = (...names) => `(^|/)node_modules/(${names.join('|')})/`;
 const fastify = ['fastify', '@fastify/[^/]+'];
-const roots = '^src/(compose|demo|index|main|serve|version|workers)[.]ts$';
+const roots = '^src/(about|compos(e|ition)|demo|index|main|ports|serve|version|workers)[.]ts$';
 
 /** @type {import('dependency-cruiser').IConfiguration} */
 module.exports = {
@@ -64,6 +64,20 @@ module.exports = {
       to: { path: npm(...fastify) },
     },
     {
+      name: 'contract-knows-only-application',
+      comment: 'The suites prove an adapter of anybody; they have node: for its test runner.',
+      severity: 'error',
+      from: { path: '^src/contract/' },
+      to: { pathNot: '^src/(contract|application|domain)/', dependencyTypesNot: ['core'] },
+    },
+    {
+      name: 'contract-is-for-tests',
+      comment: 'The program does not carry the proofs of its adapters.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/contract/' },
+      to: { path: '^src/contract/' },
+    },
+    {
       name: 'config-stands-alone',
       severity: 'error',
       from: { path: '^src/config[.]ts$' },
@@ -78,7 +92,7 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^src/',
-        pathNot: ['^src/(domain|application|http|adapters)/', '^src/config[.]ts$', roots],
+        pathNot: ['^src/(domain|application|http|adapters|contract)/', '^src/config[.]ts$', roots],
       },
       to: {},
     },

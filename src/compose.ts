@@ -59,6 +59,8 @@ export interface OpenOptions {
   /** Whether a deployment is made where there is none; else that is an error. */
   readonly mayCreate: boolean;
   readonly clock?: Clock;
+  /** Holds the customers in place of ours, where the storage is memory. */
+  readonly repository?: CustomerRepository | undefined;
   /** Hears what an operator should know of. */
   readonly onTrouble?: (message: string, error: unknown) => void;
 }
@@ -66,7 +68,7 @@ export interface OpenOptions {
 /** The use cases over the storage that is configured. */
 export async function openServices(
   config: Config,
-  { mayCreate, clock = Date.now, onTrouble = () => {} }: OpenOptions,
+  { mayCreate, clock = Date.now, repository: given, onTrouble = () => {} }: OpenOptions,
 ): Promise<Services> {
   const world = referenceData();
   const metrics = prometheusMetrics();
@@ -76,7 +78,7 @@ export async function openServices(
       onTrouble(`the keys of ${uri} were not fetched: older ones count while there are any`, error),
   });
   const { environment } = config;
-  const { repository, directory, vault, ...storage } = await openStorage(config, mayCreate, world, metrics);
+  const { repository, directory, vault, ...storage } = await openStorage(config, mayCreate, world, metrics, given);
   const tenants = tenantUseCases({ directory, secrets, tokens, telemetry: metrics, clock, environment });
   return {
     customers: customerUseCases({ repository, world, digest: vault.digest, clock }),
@@ -101,11 +103,12 @@ async function openStorage(
   mayCreate: boolean,
   world: ReferenceData,
   telemetry: Telemetry,
+  given?: CustomerRepository,
 ): Promise<Storage> {
   const { storage, dataDir, databaseUrl, partition } = config;
   if (storage === 'memory') {
     return {
-      repository: memoryCustomers({ partition, world }),
+      repository: given ?? memoryCustomers({ partition, world }),
       directory: memoryTenants(),
       // Plain objects need no sealing; the vault signs and digests, with keys that end with the process.
       vault: ephemeralVault(),
@@ -314,11 +317,22 @@ const noTelemetry: Telemetry = {
 /** How often the use of keys is written down, and what has expired is removed. */
 const tidyMs = 5_000;
 
-/** The HTTP server over services, which it closes when it is closed itself. It does not listen. */
-export async function openServer(services: Services, config: Config, logger: RequestLogger): Promise<FastifyInstance> {
+/**
+ * The HTTP server over services, which it closes when it is closed itself. It does not listen.
+ *
+ * @param packed its documents as `packDocuments` has made them; else they are made of its routes
+ */
+export async function openServer(
+  services: Services,
+  config: Config,
+  logger: RequestLogger,
+  packed?: () => string,
+): Promise<FastifyInstance> {
   // Commands that do not serve need not load it.
   const { createServer } = await import('./http/server.ts');
-  const app = await createServer(services, { ...config, logger, version });
+  const { packedDocuments } = await import('./http/docs.ts');
+  const documents = packed && packedDocuments(packed);
+  const app = await createServer(services, { ...config, logger, version, documents });
   for (const warning of services.warnings) logger.warn(warning);
   const tidy = () =>
     services

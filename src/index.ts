@@ -1,6 +1,7 @@
 /** What another project imports. */
 import type { FastifyInstance } from 'fastify';
 import pino from 'pino';
+import type { CustomerRepository } from './application/ports.ts';
 import { openServer, openServices } from './compose.ts';
 import { type Config, readConfig } from './config.ts';
 import { createDemoTenant } from './demo.ts';
@@ -10,6 +11,8 @@ export interface ServiceOptions {
   readonly tenant?: string;
   /** Two digits, the second part of every CustomerUrn; `00` unless given. */
   readonly partition?: string;
+  /** An adapter of one's own, in place of memory; `close` leaves it open. */
+  readonly repository?: CustomerRepository;
 }
 
 /** A test may be as fast as it likes, and block the event loop. */
@@ -25,9 +28,13 @@ export type Service = FastifyInstance & {
  * The whole service in memory, for another project's tests: use `inject`, or `listen` on a port of its own. It has
  * one tenant, whose headers are in `credentials`. `close` ends it.
  */
-export async function createService({ tenant = 'acme', partition = '00' }: ServiceOptions = {}): Promise<Service> {
+export async function createService({
+  tenant = 'acme',
+  partition = '00',
+  repository,
+}: ServiceOptions = {}): Promise<Service> {
   const config: Config = { ...readConfig({}, {}), ...unlimited, partition, storage: 'memory' };
-  const services = await openServices(config, { mayCreate: true });
+  const services = await openServices(config, { mayCreate: true, repository });
   const credentials = await createDemoTenant(services.tenants, tenant);
   const app = await openServer(services, config, pino({ level: 'silent' }));
   return Object.assign(app, { credentials });

@@ -1,15 +1,32 @@
 /** argv → command → exit code. */
 import cluster from 'node:cluster';
 import { commands } from './adapters/cli/commands.ts';
-import { runCommand } from './adapters/cli/run.ts';
-import { moveDeployment, openServices, restoreFile } from './compose.ts';
+import { type Options, runCommand } from './adapters/cli/run.ts';
+import { composition } from './composition.ts';
 import { readConfig } from './config.ts';
 import { serve } from './serve.ts';
 
-process.exitCode = await runCommand(process.argv.slice(2), [serve, ...commands], {
-  open: (options, mayCreate) => openServices(readConfig(options), { mayCreate }),
-  restore: (options, ...what) => restoreFile(readConfig(options), ...what),
-  move: (options, ...sides) => moveDeployment(readConfig(options), ...sides),
+async function composed(options: Options, mayCreate: boolean) {
+  const config = readConfig(options);
+  return { config, ...(await composition(config, mayCreate)) };
+}
+
+runCommand(process.argv.slice(2), [serve, ...commands], {
+  async open(options, mayCreate) {
+    const { config, openServices } = await composed(options, mayCreate);
+    return openServices(config, { mayCreate });
+  },
+  async restore(options, ...what) {
+    const { config, restoreFile } = await composed(options, false);
+    return restoreFile(config, ...what);
+  },
+  async move(options, ...sides) {
+    const { config, moveDeployment } = await composed(options, false);
+    return moveDeployment(config, ...sides);
+  },
+  about: async () => (await import('./about.ts')).about(),
+}).then((code) => {
+  process.exitCode = code;
+  // The channel to the process that watches over it would keep a worker alive.
+  if (cluster.isWorker) process.exit();
 });
-// The channel to the process that watches over it would keep a worker alive.
-if (cluster.isWorker) process.exit();

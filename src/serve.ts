@@ -1,13 +1,15 @@
 import cluster from 'node:cluster';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
-import pino, { type Logger } from 'pino';
+import type { Logger } from 'pino';
 import { type Command, settingOptions } from './adapters/cli/run.ts';
+import { embeddedText, isBinary } from './adapters/embedded.ts';
 import { logSink, type StandardStream } from './adapters/log-sink.ts';
-import { openServer, openServices, type Services } from './compose.ts';
+import type { Services } from './compose.ts';
+import { composition } from './composition.ts';
 import { type Config, ConfigError, checkSurroundings, readConfig, settings, withoutSecrets } from './config.ts';
 import { createDemoTenant, demoCurls } from './demo.ts';
-import { type Greeting, greetWatcher, superviseWorkers } from './workers.ts';
+import type { Greeting } from './workers.ts';
 
 export const serve: Command = {
   name: 'serve',
@@ -31,21 +33,24 @@ export const serve: Command = {
     const log = await openLog(config, options.json ? process.stderr : process.stdout);
     const { logger } = log;
     if (config.workers > 1 && cluster.isPrimary) {
+      const { superviseWorkers } = await import('./workers.ts');
       const onReady = ({ value, text }: Greeting) => print(value, text);
       const inOrder = await superviseWorkers({ count: config.workers, logger, stopped, onReady });
       await log.end();
       process.exit(inOrder ? 0 : 1);
     }
     const onTrouble = (message: string, error: unknown) => logger.warn({ err: error }, message);
+    const { openServer, openServices } = await composition(config, true);
     const services = await openServices(config, { mayCreate: true, onTrouble });
     log.onLost = services.telemetry.logLost;
-    const app = await openServer(services, config, logger);
+    const packed = isBinary ? () => embeddedText('documents') : undefined;
+    const app = await openServer(services, config, logger, packed);
     try {
       await Promise.race([services.tenants.prepareTokens(), delay(tokenWaitMs, undefined, { ref: false })]);
       const url = await app.listen({ host: config.host, port: config.port });
       const first = await firstStart(services, config);
       const said: Greeting = { value: { url, ...first }, text: greeting(url, config, first) };
-      if (cluster.isWorker) greetWatcher(said);
+      if (cluster.isWorker) process.send?.({ greeting: said });
       else print(said.value, said.text);
       await stopped;
     } finally {
@@ -70,6 +75,7 @@ interface Log {
 
 /** JSON lines, or lines for people where somebody is watching. */
 async function openLog({ logLevel }: Config, stream: StandardStream): Promise<Log> {
+  const { default: pino } = await import('pino');
   const options = {
     level: logLevel,
     base: cluster.isWorker ? { worker: cluster.worker?.id } : null,
@@ -96,6 +102,9 @@ async function firstStart({ tenants }: Services, { environment }: Config): Promi
   return environment === 'live' ? { tenants: 'none' } : { credentials: await createDemoTenant(tenants, 'acme') };
 }
 
+/** How the person who reads the greeting calls this program. */
+const program = isBinary ? 'c2a' : 'npm run -s c2a --';
+
 function greeting(url: string, config: Config, first: FirstStart): string {
   const { environment, storage, databaseUrl, dataDir } = config;
   const where = storage === 'memory' ? 'in memory' : databaseUrl === '' ? `in ${dataDir}` : 'in PostgreSQL';
@@ -119,8 +128,8 @@ function greeting(url: string, config: Config, first: FirstStart): string {
     const at = [`--environment ${environment}`, ...(databaseUrl === '' ? [`--data-dir ${dataDir}`] : [])].join(' ');
     lines.push(
       'There is no tenant yet. Make one and give it a key:',
-      `  npm run -s c2a -- tenant add <tenant> ${at}`,
-      `  npm run -s c2a -- key issue <tenant> ${at}`,
+      `  ${program} tenant add <tenant> ${at}`,
+      `  ${program} key issue <tenant> ${at}`,
     );
   }
   return lines.join('\n');

@@ -6,9 +6,10 @@ import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { isBinary } from './adapters/embedded.ts';
 import { gatherMetrics } from './adapters/worker-metrics.ts';
 
-/** What a worker says when it listens: what `serve` prints. */
+/** What a worker says, as `{ greeting }`, when it listens: what `serve` prints. */
 export interface Greeting {
   readonly value: object;
   readonly text: string;
@@ -16,9 +17,6 @@ export interface Greeting {
 
 /** One that ends again and again must not take a whole core. */
 const restartPauseMs = 1000;
-
-/** In a worker: says that it listens. */
-export const greetWatcher = (greeting: Greeting): void => void process.send?.({ greeting });
 
 /**
  * Starts workers and keeps their number until `stopped`; then has them finish what they have.
@@ -41,6 +39,9 @@ export async function superviseWorkers({
   let isStopping = false;
   let allInOrder = true;
   gatherMetrics();
+  // A program in one file is no module that it could be told to run: it is started by its words alone.
+  const [exec, ...args] = process.argv.slice(2);
+  if (isBinary) cluster.setupPrimary({ exec: exec as string, args, execArgv: [] });
 
   function start(): Promise<Greeting> {
     const worker = cluster.fork();

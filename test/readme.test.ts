@@ -9,13 +9,13 @@ const documents = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'];
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 const matches = (text: string, pattern: RegExp) => [...text.matchAll(pattern)].map((match) => match[1] as string);
 
-const optionsOfTools = ['--header'];
+const optionsOfTools = ['--header', '--now', '--omit'];
 
 for (const document of documents) {
   const text = read(document);
 
   t.test(`${document} names scripts that exist`, async (t) => {
-    const builtIn = ['ci', 'pack', 'start', 'test'];
+    const builtIn = ['ci', 'install', 'pack', 'start', 'test'];
     for (const script of matches(text, /npm run (?:-s )?([\w:-]+)/g)) t.hasProp(manifest.scripts, script);
     for (const command of matches(text, /npm (?!run)([a-z]+)/g)) {
       if (command !== 'and') t.ok(builtIn.includes(command) || command in manifest.scripts, `npm ${command}`);
@@ -23,7 +23,10 @@ for (const document of documents) {
   });
 
   t.test(`${document} names files that exist`, async (t) => {
-    const paths = matches(text, /(?<![\w/.:])((?:src|test|docs|postman|scripts|bench|\.ci)\/[\w./-]*\w|\w+\.md)/g);
+    const paths = matches(
+      text,
+      /(?<![\w/.:])((?:src|test|docs|postman|scripts|bench|packaging|\.ci)\/[\w./-]*\w|\w+\.md)/g,
+    );
     for (const path of paths) t.ok(existsSync(new URL(`../${path}`, import.meta.url)), path);
   });
 
@@ -35,10 +38,17 @@ for (const document of documents) {
         `c2a ${words}`,
       );
     }
+    for (const word of matches(text, /^(?:\.\/dist\/|sudo -u [\w-]+ )?c2a ((?:--)?[a-z]+)/gm)) {
+      t.ok(
+        all.some(({ name }) => name.split(' ')[0] === word),
+        `c2a ${word}`,
+      );
+    }
     const known = [
       '--json',
       '--help',
       ...optionsOfTools,
+      ...all.map(({ name }) => name),
       ...all.flatMap(({ options }) => Object.keys(options).map((name) => `--${name}`)),
     ];
     for (const option of matches(text, /(?<![\w-])(--[a-z][a-z-]+)/g)) t.ok(known.includes(option), option);

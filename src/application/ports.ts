@@ -1,6 +1,6 @@
 /**
  * What the use cases need from the outside. Each method's comment states every answer it may give; an adapter that
- * cannot give one of them throws `DatabaseFailure`. `test/contract` proves an adapter.
+ * cannot give one of them throws `DatabaseFailure`. `src/contract` proves an adapter.
  */
 import type { Customer, CustomerContent } from '../domain/customer.ts';
 import type { Conflict, CustomerUrn, ExternalId, TenantId } from '../domain/identity.ts';

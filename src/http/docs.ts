@@ -1,14 +1,38 @@
-import swagger, { type StaticDocumentSpec } from '@fastify/swagger';
+import type { StaticDocumentSpec } from '@fastify/swagger';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { type RefusalCode, refusal } from '../application/outcome.ts';
 import { answer, mediaType, wrapped } from './envelope.ts';
 import { canonicalPath } from './paths.ts';
 
+/** A document as it is served. */
+export interface Asset {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly bytes: Buffer;
+}
+
+/** The document of a path (see `canonicalPath`), where there is one. */
+export type Documents = (path: string) => Promise<Asset | undefined>;
+
 /**
- * `/openapi.json`, made from the route schemas, and `/docs`, a page with everything it needs inside. To be registered
- * before the routes that it is to see.
+ * `/openapi.json`, and `/docs`, a page with everything it needs inside. To be registered before the routes that they are to
+ * see.
+ *
+ * @param built what was made of the same routes before, in place of making it
  */
-export async function documentation(app: FastifyInstance, version: string): Promise<void> {
+export async function documentation(app: FastifyInstance, version: string, built?: Documents): Promise<void> {
+  const documents = built ?? (await documentsOf(app, version));
+  for (const url of ['/openapi.json', '/docs', '/docs/*']) {
+    app.get(url, { schema: { hide: true } }, async (request, reply) => {
+      const asset = await documents(canonicalPath(request.url));
+      if (asset === undefined) return reply.send(answer(reply, refusal('NOT_FOUND'), wrapped));
+      return reply.headers(asset.headers).send(asset.bytes);
+    });
+  }
+}
+
+/** Makes the documents from the schemas of the routes that are registered from now on. */
+async function documentsOf(app: FastifyInstance, version: string): Promise<Documents> {
+  const { default: swagger } = await import('@fastify/swagger');
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -51,26 +75,43 @@ export async function documentation(app: FastifyInstance, version: string): Prom
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `schema-${index}`) },
   });
   // Made once: whoever asks gets the same bytes, so that many who do not read them cost nothing.
-  let document: Buffer | undefined;
-  app.get('/openapi.json', { schema: { hide: true } }, async (_, reply) => {
-    document ??= Buffer.from(JSON.stringify(app.swagger()));
-    return reply.type('application/json; charset=utf-8').send(document);
-  });
-
-  let page: Promise<ReadonlyMap<string, Asset>> | undefined;
-  for (const url of ['/docs', '/docs/*']) {
-    app.get(url, { schema: { hide: true } }, async (request, reply) => {
-      page ??= loadPage(app.swagger() as StaticDocumentSpec['document']);
-      const asset = (await page).get(canonicalPath(request.url));
-      if (asset === undefined) return reply.send(answer(reply, refusal('NOT_FOUND'), wrapped));
-      return reply.headers(asset.headers).send(asset.bytes);
-    });
-  }
+  let openApi: Asset | undefined;
+  let page: ReturnType<typeof loadPage> | undefined;
+  return async (path) => {
+    if (path === '/openapi.json') {
+      openApi ??= {
+        headers: { 'content-type': 'application/json; charset=utf-8' },
+        bytes: Buffer.from(JSON.stringify(app.swagger())),
+      };
+      return openApi;
+    }
+    page ??= loadPage(app.swagger() as StaticDocumentSpec['document']);
+    return (await page).get(path);
+  };
 }
 
-interface Asset {
-  readonly headers: Readonly<Record<string, string>>;
-  readonly bytes: Buffer;
+/** All documents of a server, in a form that can be kept. */
+export async function packDocuments(openApi: Asset): Promise<string> {
+  const page = await loadPage(JSON.parse(openApi.bytes.toString('utf8')));
+  return JSON.stringify(
+    [['/openapi.json', openApi] as const, ...page].map(([path, { headers, bytes }]) => [
+      path,
+      { headers, base64: bytes.toString('base64') },
+    ]),
+  );
+}
+
+/** Documents that were packed, unpacked when the first is asked for. */
+export function packedDocuments(packed: () => string): Documents {
+  let all: ReadonlyMap<string, Asset> | undefined;
+  return async (path) => {
+    all ??= new Map(
+      (JSON.parse(packed()) as [string, { headers: Asset['headers']; base64: string }][]).map(
+        ([path, { headers, base64 }]) => [path, { headers, bytes: Buffer.from(base64, 'base64') }],
+      ),
+    );
+    return all.get(path);
+  };
 }
 
 /** The page may load what this server has, and nothing from anywhere else. */
@@ -90,6 +131,7 @@ const contentSecurityPolicy = {
  * to load, and most processes never show it.
  */
 async function loadPage(document: StaticDocumentSpec['document']): Promise<ReadonlyMap<string, Asset>> {
+  const { default: swagger } = await import('@fastify/swagger');
   const { default: swaggerUi } = await import('@fastify/swagger-ui');
   const app = Fastify();
   await app.register(swagger, { mode: 'static', specification: { document } });

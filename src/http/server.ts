@@ -7,6 +7,7 @@ import Fastify, {
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
+  type FastifyServerOptions,
   LogController,
 } from 'fastify';
 import type { Customers } from '../application/customers.ts';
@@ -16,7 +17,7 @@ import { DatabaseFailure, type Telemetry } from '../application/ports.ts';
 import type { Caller, Tenants } from '../application/tenants.ts';
 import { requireRole } from './authenticate.ts';
 import { customerRoutes } from './customer-routes.ts';
-import { documentation } from './docs.ts';
+import { type Documents, documentation } from './docs.ts';
 import { answer, type RefusalShape, wrapped } from './envelope.ts';
 import { type Limits, limitRate, refuseUnderPressure, serverLimits } from './limits.ts';
 import { type RequestLogger, requestLog } from './log.ts';
@@ -56,10 +57,22 @@ export interface ServerOptions extends Limits {
   readonly version: string;
   /** `off`, `loopback`, or a list of addresses and networks, whose `X-Forwarded-For` is believed. */
   readonly trustProxy: string;
+  /** What is served at `/openapi.json` and `/docs`, where it was made before. */
+  readonly documents?: Documents | undefined;
 }
 
 /** The base route, and the versioned one. */
 const baseRoutes = ['/api/c2a/customer', '/api/v1/c2a/customer'] as const;
+
+/** In place of Ajv and fast-json-stringify, whose types these have to have, and which are then not even loaded. */
+const schemaController = {
+  compilersFactory: {
+    // The domain checks requests, and finds all problems at once; a gate in front would only report the first.
+    buildValidator: () => () => () => true,
+    // Keeps the order of members. That answers are as their schemas say is what the types and the tests are for.
+    buildSerializer: () => () => JSON.stringify,
+  },
+} as unknown as NonNullable<FastifyServerOptions['schemaController']>;
 
 /** The server with all routes, ready to listen or to be injected into; it does not listen. */
 export async function createServer(services: Services, options: ServerOptions): Promise<FastifyInstance> {
@@ -73,6 +86,7 @@ export async function createServer(services: Services, options: ServerOptions): 
     forceCloseConnections: 'idle',
     // One line a request is written below.
     logController: new LogController({ disableRequestLogging: true }),
+    schemaController,
     requestIdHeader: false,
     genReqId: requestIdOf,
     routerOptions: { caseSensitive: false, ignoreTrailingSlash: true },
@@ -86,10 +100,6 @@ export async function createServer(services: Services, options: ServerOptions): 
   app.decorateRequest('caller');
   app.decorateReply('messageCode');
 
-  // The domain checks requests, and finds all problems at once; a gate in front would only report the first.
-  app.setValidatorCompiler(() => () => true);
-  // Keeps the order of members. That answers are as their schemas say is what the types and the tests are for.
-  app.setSerializerCompiler(() => JSON.stringify);
   for (const schema of sharedSchemas) app.addSchema(schema);
 
   app.removeAllContentTypeParsers();
@@ -143,7 +153,7 @@ export async function createServer(services: Services, options: ServerOptions): 
     else done();
   });
 
-  await documentation(app, options.version);
+  await documentation(app, options.version, options.documents);
   await app.register(operationsRoutes, services);
   await app.register(async (api) => {
     // Around both bases: a key has one rate, whichever it uses.

@@ -115,6 +115,16 @@ const planted: { file: string; imports: string; broken: [rule: string, to: strin
     broken: [['cli-knows-no-storage', 'src/adapters/sql/leaf.ts']],
   },
   {
+    file: 'src/contract/stranger.ts',
+    imports: `import type { Kysely } from 'kysely'`,
+    broken: [['contract-knows-only-application', 'node_modules/kysely/index.js']],
+  },
+  {
+    file: 'src/serve.ts',
+    imports: `import type { Leaf } from './contract/leaf.ts'`,
+    broken: [['contract-is-for-tests', 'src/contract/leaf.ts']],
+  },
+  {
     file: 'src/config.ts',
     imports: `import type { Leaf } from './application/leaf.ts'\nexport type Config = Leaf`,
     broken: [['config-stands-alone', 'src/application/leaf.ts']],
@@ -163,6 +173,7 @@ const permitted: Record<string, string> = {
     `export type { Leaf } from '../application/leaf.ts'`,
   ].join('\n'),
   'src/adapters/leaf.ts': `import { createHmac } from 'node:crypto'\nexport type { Leaf } from '../application/leaf.ts'`,
+  'src/contract/leaf.ts': `import { test } from 'node:test'\nexport type { Leaf } from '../application/leaf.ts'`,
   'src/adapters/sql/leaf.ts': `import { Kysely } from 'kysely'\nexport type { Leaf } from '../leaf.ts'`,
   'src/adapters/cli/leaf.ts': `import type { Config } from '../../config.ts'\nexport type { Leaf } from '../../application/leaf.ts'`,
   'src/index.ts': `export * from './http/leaf.ts'\nexport * from './adapters/sql/leaf.ts'\nexport * from './config.ts'`,

@@ -1,9 +1,9 @@
 /** The contracts over PostgreSQL, with keys and records in one database, and each in its own. */
 import t, { type Test } from 'tap';
+import { customerRepositoryContract, sharedCustomersContract } from '../../src/contract/customer-repository.ts';
+import { sharedTenantsContract, tenantDirectoryContract } from '../../src/contract/tenant-directory.ts';
 import { newDatabase } from '../support/postgres.ts';
 import { connectPostgres } from '../support/storage.ts';
-import { customerRepositoryContract, sharedCustomersContract } from './customer-repository.ts';
-import { sharedTenantsContract, tenantDirectoryContract } from './tenant-directory.ts';
 
 const places = {
   'one database': async (t: Test) => ({ url: await newDatabase(t) }),

@@ -2,6 +2,8 @@
 import t, { type Test } from 'tap';
 import { sqlCustomers } from '../../src/adapters/sql/customers.ts';
 import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
+import { customerRepositoryContract, sharedCustomersContract } from '../../src/contract/customer-repository.ts';
+import { sharedTenantsContract, tenantDirectoryContract } from '../../src/contract/tenant-directory.ts';
 import {
   atOnce,
   byUrn,
@@ -13,8 +15,6 @@ import {
   withRawSqlite,
   world,
 } from '../support/storage.ts';
-import { customerRepositoryContract, sharedCustomersContract } from './customer-repository.ts';
-import { sharedTenantsContract, tenantDirectoryContract } from './tenant-directory.ts';
 
 /** Makes a path and gives what opens it, as often as wanted. */
 const storage = (t: Test) => {

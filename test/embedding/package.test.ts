@@ -1,4 +1,6 @@
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+/** The package as another project gets it: packed, installed by npm in an empty folder, imported and type-checked there. */
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
@@ -6,26 +8,85 @@ import { run } from '../support/process.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
+const snippet = (pattern: RegExp): string => pattern.exec(readme)?.[1] as string;
 
-t.test('the snippet of the README runs in another project, on the package as it is packed', async (t) => {
-  const project = join(t.testdir(), 'project');
-  const home = join(project, 'node_modules', 'c2a-customers');
-  mkdirSync(home, { recursive: true });
-  await run('npm', ['run', 'build'], {}, root);
-  const { stdout: packed } = await run('npm', ['pack', '--json', '--pack-destination', project], {}, root);
+/** Outside of this checkout, so that nothing is found in its node_modules. */
+const project = mkdtempSync(join(tmpdir(), 'c2a-test-'));
+t.teardown(() => rmSync(project, { recursive: true, force: true }));
+const has = (name: string, text: string) => writeFileSync(join(project, name), text);
+const node = (...words: string[]) => run(process.execPath, words, {}, project);
+
+t.before(async () => {
+  const succeed = async (...[file, words, , folder]: Parameters<typeof run>) => {
+    const { code, stdout, stderr } = await run(file, words, {}, folder);
+    if (code !== 0) throw new Error(`${file} ${words.join(' ')}: ${stdout}${stderr}`);
+    return stdout;
+  };
+  await succeed('npm', ['run', 'build'], {}, root);
+  const packed = await succeed('npm', ['pack', '--json', '--pack-destination', project], {}, root);
   const [{ filename }] = JSON.parse(packed);
-  await run('tar', ['-xzf', join(project, filename), '--strip-components=1', '-C', home], {}, root);
-  // Its dependencies are those of this checkout.
-  symlinkSync(join(root, 'node_modules'), join(home, 'node_modules'));
+  has('package.json', '{ "type": "module" }');
+  const options = ['--omit=optional', '--prefer-offline', '--no-audit', '--no-fund'];
+  await succeed('npm', ['install', ...options, `./${filename}`], {}, project);
+});
 
-  const snippet = /```js\n(import \{ createService \}[\s\S]+?)```/.exec(readme)?.[1] as string;
-  writeFileSync(join(project, 'snippet.mjs'), snippet);
-  const { stdout, stderr } = await run(process.execPath, ['snippet.mjs'], {}, project);
+t.test('the snippet of the README runs', async (t) => {
+  has('snippet.mjs', snippet(/```js\n(import \{ createService \}[\s\S]+?)```/));
+  const { stdout, stderr } = await node('snippet.mjs');
   t.equal(stdout, '200 cu.00.1\n');
   t.equal(stderr, '');
+});
 
-  writeFileSync(
-    join(project, 'types.ts'),
+/** An adapter as somebody else writes it: that of memory, with nothing but what the package gives. */
+const adapter = `${readFileSync(join(root, 'src/adapters/memory.ts'), 'utf8').replace(
+  /'\.\.\/(application|domain)\/[\w-]+\.ts'/g,
+  "'c2a-customers/ports'",
+)}
+import { referenceData } from 'c2a-customers/ports';
+export const openMyCustomers = async () =>
+  Object.assign(memoryCustomers({ world: referenceData() }), { close: async () => {} });
+`;
+const conflictCheck = 'others.length > 0';
+
+t.test('an adapter that is written with the package is proved by its contract, and serves', async (t) => {
+  has('my-customers.ts', adapter);
+  has('my-customers.test.ts', snippet(/```ts\n(import \{ describe \}[\s\S]+?)```/));
+  const proof = await node('--test', '--test-reporter=tap', 'my-customers.test.ts');
+  t.match(proof, { code: 0, stdout: /^# fail 0$/m }, proof.stdout);
+  t.ok(Number(/^# pass (\d+)$/m.exec(proof.stdout)?.[1]) > 40, 'every sentence was tried');
+
+  has(
+    'serve.ts',
+    `import { createService } from 'c2a-customers';
+import { openMyCustomers } from './my-customers.ts';
+const repository = await openMyCustomers();
+const service = await createService({ repository });
+const { statusCode } = await service.inject({
+  method: 'POST',
+  url: '/api/c2a/customer/store',
+  headers: service.credentials,
+  payload: { customer: { externalIdentifier: 'crm-1' }, claimedRegion: { countryCode: 'DE', languageCode: 'de' } },
+});
+const stored = await repository.find('acme' as never, { externalId: 'crm-1' as never });
+console.log(statusCode, stored?.customer.customerUrn);
+await service.close();
+`,
+  );
+  t.match(await node('serve.ts'), { code: 0, stdout: '200 cu.00.1\n', stderr: '' });
+});
+
+t.test('an adapter that breaks its contract is found out', async (t) => {
+  t.ok(adapter.includes(conflictCheck));
+  has('my-customers.ts', adapter.replace(conflictCheck, 'others.length > 1'));
+  const { code, stdout } = await node('--test', '--test-reporter=tap', 'my-customers.test.ts');
+  t.equal(code, 1);
+  t.match(stdout, /not ok \d+ - an e-mail address is unique in its canonical form/);
+});
+
+t.test('types come with it', async (t) => {
+  has('my-customers.ts', adapter);
+  has(
+    'types.ts',
     `import { createService, type Service } from 'c2a-customers';
 const service: Service = await createService({ tenant: 'acme' });
 const status: number = (await service.inject({ url: '/openapi.json' })).statusCode;
@@ -35,13 +96,12 @@ await createService({ tenent: 'acme' });
 `,
   );
   const options =
-    '--ignoreConfig --noEmit --strict --module nodenext --target es2024 --skipLibCheck --types node'.split(' ');
-  symlinkSync(join(root, 'node_modules', '@types'), join(project, 'node_modules', '@types'));
-  const { stdout: complaints } = await run(
-    join(root, 'node_modules', '.bin', 'tsc'),
-    [...options, 'types.ts'],
-    {},
-    project,
-  );
+    '--ignoreConfig --noEmit --strict --module nodenext --target es2024 --skipLibCheck --types node --allowImportingTsExtensions';
+  const types = join(project, 'node_modules/@types');
+  rmSync(types, { recursive: true, force: true });
+  symlinkSync(join(root, 'node_modules/@types'), types);
+  const files = ['types.ts', 'my-customers.ts', 'my-customers.test.ts', 'serve.ts'];
+  const tsc = join(root, 'node_modules/.bin/tsc');
+  const { stdout: complaints } = await run(tsc, [...options.split(' '), ...files], {}, project);
   t.equal(complaints, '');
 });

@@ -1,7 +1,7 @@
 /** A deployment as an operator runs it: one data folder, server processes over it, and the command line. */
 import { dirname, join } from 'node:path';
 import type { Test } from 'tap';
-import { c2a, serving } from './process.ts';
+import { c2a, type Program, serving } from './process.ts';
 import { base, claimedRegion, type Headers, type Route } from './service.ts';
 import { newFolder } from './storage.ts';
 
@@ -17,14 +17,15 @@ export type Server = Awaited<ReturnType<ReturnType<typeof deployment>['serve']>>
 /**
  * A deployment that ends with the test. Its first server makes the tenant `acme`, whose key all requests use.
  * @param words further options of every command
+ * @param program in place of the source
  */
-export function deployment(t: Test, dataDir = newFolder(t), words: readonly string[] = []) {
+export function deployment(t: Test, dataDir = newFolder(t), words: readonly string[] = [], program?: Program) {
   const at = ['--data-dir', dataDir, ...words];
   let credentials: Headers = {};
 
   /** Starts a server. */
   async function serve(...words: string[]) {
-    const server = await serving([...at, '--json', '--rate-limit', 'off', ...words]);
+    const server = await serving([...at, '--json', '--rate-limit', 'off', ...words], {}, program);
     t.teardown(() => server.child.kill('SIGKILL'));
     credentials = JSON.parse(server.greeting.split('\n')[0] as string).credentials ?? credentials;
 
@@ -63,7 +64,7 @@ export function deployment(t: Test, dataDir = newFolder(t), words: readonly stri
 
   /** Runs a command; `value` is the first thing that it printed. */
   async function command(...words: string[]) {
-    const { code, stdout, stderr } = await c2a([...words, '--json', ...at]);
+    const { code, stdout, stderr } = await c2a([...words, '--json', ...at], {}, program);
     return { code, stderr, value: stdout && JSON.parse(stdout.split('\n')[0] as string) };
   }
 
@@ -74,5 +75,9 @@ export function deployment(t: Test, dataDir = newFolder(t), words: readonly stri
     beside: (name: string) => join(dirname(dataDir), name),
     serve,
     command,
+    /** Requests use this key from now on. */
+    useKey(tenant: string, key: string): void {
+      credentials = { 'x-tn': tenant, 'x-api-key': key };
+    },
   };
 }

@@ -46,9 +46,16 @@ export async function run(
   return { code, stdout, stderr };
 }
 
+/** How the program is started: a file, and the words before those of the command. */
+export type Program = readonly [file: string, ...words: string[]];
+const source: Program = [process.execPath, main];
+
 /** Runs a command of ours to its end. */
-export const c2a = (words: readonly string[], environment: Environment = {}): Promise<Finished> =>
-  run(process.execPath, [main, ...words], environment);
+export const c2a = (
+  words: readonly string[],
+  environment: Environment = {},
+  [file, ...first]: Program = source,
+): Promise<Finished> => run(file, [...first, ...words], environment);
 
 export interface Serving {
   readonly url: string;
@@ -60,8 +67,12 @@ export interface Serving {
 }
 
 /** Starts `serve` on a free port and waits until it listens. */
-export async function serving(words: readonly string[], environment: Environment = {}): Promise<Serving> {
-  const child = start(process.execPath, [main, 'serve', '--port', '0', ...words], environment);
+export async function serving(
+  words: readonly string[],
+  environment: Environment = {},
+  [file, ...first]: Program = source,
+): Promise<Serving> {
+  const child = start(file, [...first, 'serve', '--port', '0', ...words], environment);
   let stdout = '';
   let stderr = '';
   child.stderr.on('data', (text) => {

@@ -23,6 +23,7 @@ async function verify(file: string, receipt: unknown, publicKey: string | undefi
     options: { 'public-key': publicKey },
     open: unused,
     restore: unused,
+    about: unused,
     move: unused,
     print: (value: unknown) => {
       printed = value;

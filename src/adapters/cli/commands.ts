@@ -14,6 +14,7 @@ import { timestamp } from '../../domain/customer.ts';
 import type { TenantId } from '../../domain/identity.ts';
 import { referenceData } from '../reference-data.ts';
 import { erasureCommands } from './erasure-commands.ts';
+import { programCommands } from './program-commands.ts';
 import {
   type Command,
   CommandError,
@@ -198,7 +199,12 @@ const tenantCommands: readonly Command[] = [
 ];
 
 /** Every command but `serve`. */
-export const commands: readonly Command[] = [...tenantCommands, ...erasureCommands, ...storageCommands];
+export const commands: readonly Command[] = [
+  ...tenantCommands,
+  ...erasureCommands,
+  ...storageCommands,
+  ...programCommands,
+];
 
 function endOf({ revokedAt, expiresAt }: { revokedAt?: string; expiresAt?: string }): string {
   if (revokedAt !== undefined) return `revoked ${revokedAt}`;

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { type CustomerUrn, parseCustomerUrn, type TenantId } from '../../domain/identity.ts';
-import { verifySignature } from '../vault.ts';
 import { type Command, CommandError, type Context, exactly, storageOptions, tenantOption, UsageError } from './run.ts';
 
 const tenantOptions = { tenant: { type: 'string', about: 'the tenant' }, ...storageOptions } as const;
@@ -40,6 +39,7 @@ export const erasureCommands: readonly Command[] = [
           '--public-key is needed: the key that the deployment publishes at /.well-known/c2a-receipts',
         );
       }
+      const { verifySignature } = await import('../vault.ts');
       const valid = verifySignature(
         Buffer.from(signature.value, 'base64url'),
         JSON.stringify(receipt),

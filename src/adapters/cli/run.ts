@@ -23,6 +23,8 @@ export interface Context {
   open(may?: 'create'): Promise<OpenServices>;
   /** Puts a backup in place of the records, or of the keys; see `restoreFile`. */
   restore(...what: Parameters<Restore>): ReturnType<Restore>;
+  /** What this program is. */
+  about(): Promise<About>;
   /** Copies a deployment to another place; see `moveDeployment`. */
   move(...sides: Parameters<Move>): ReturnType<Move>;
   /** Prints the command's result: `value` as JSON with `--json`, else `text`. Called once at most. */
@@ -41,6 +43,15 @@ type Restore = (
   evenUnreadable: boolean,
 ) => Promise<{ readonly erasedAgain: number; readonly unreadable: number; readonly keptKeys: boolean }>;
 
+/** What a program is: its versions, and those of what it consists of. */
+export interface About {
+  readonly version: string;
+  readonly commit: string;
+  readonly runtime: string;
+  readonly sqlite: string;
+  /** How many steps of the schema it knows, for each part. */
+  readonly schema: { readonly data: number; readonly keys: number };
+}
 interface Place {
   readonly url: string;
   readonly keysUrl?: string | undefined;
@@ -55,6 +66,7 @@ type Move = (
 interface Deployment {
   open(options: Options, mayCreate: boolean): Promise<OpenServices>;
   restore(options: Options, ...what: Parameters<Restore>): ReturnType<Restore>;
+  about(): Promise<About>;
   move(options: Options, ...sides: Parameters<Move>): ReturnType<Move>;
 }
 
@@ -129,6 +141,7 @@ export async function runCommand(
         return opened;
       },
       restore: (...what) => deployment.restore(values, ...what),
+      about: deployment.about,
       move: (...sides) => deployment.move(values, ...sides),
       print: (value, text) => process.stdout.write(`${values.json ? JSON.stringify(value) : text}\n`),
     });

@@ -3,14 +3,14 @@
  * several connections see one storage.
  */
 import { createHash } from 'node:crypto';
-import type { Test } from 'tap';
-import type { ApiKey, Tenant, TenantDirectory } from '../../src/application/ports.ts';
-import { noon, tenantId } from '../support/storage.ts';
+import type { ApiKey, Tenant, TenantDirectory } from '../application/ports.ts';
+import { noon, tenantId } from './scenario.ts';
+import type { ContractTest } from './test.ts';
 
 /** Opens a directory that holds nothing; it is closed when the test ends. */
-export type OpenDirectory = (t: Test) => Promise<TenantDirectory>;
+export type OpenDirectory<Test> = (t: Test) => Promise<TenantDirectory>;
 /** Makes storage that holds nothing, and gives what connects to it; all of it ends with the test. */
-export type MakeDirectories = (t: Test) => () => Promise<TenantDirectory>;
+export type MakeDirectories<Test> = (t: Test) => () => Promise<TenantDirectory>;
 
 const payment = {
   channels: [{ channel: 'CARD' }, { channel: 'SEPA', countries: ['DE', 'AT'] }],
@@ -51,10 +51,11 @@ const apiKey = (owner: string, id: string, more: Partial<ApiKey> = {}): ApiKey =
 const plain = (key: ApiKey | undefined): ApiKey | undefined => key && { ...key, digest: new Uint8Array(key.digest) };
 const ids = (keys: readonly ApiKey[]): string[] => keys.map(({ id }) => id);
 
-export function tenantDirectoryContract(t: Test, open: OpenDirectory): void {
+/** @param t gets a test for each sentence of the contract */
+export function tenantDirectoryContract<Test extends ContractTest>(t: Test, open: OpenDirectory<Test>): void {
   /** A sentence of the contract, tried on a directory that holds nothing. */
   const holds = (sentence: string, prove: (t: Test, directory: TenantDirectory) => Promise<void>) =>
-    t.test(sentence, async (t) => prove(t, await open(t)));
+    t.test(sentence, async (t: Test) => prove(t, await open(t)));
 
   holds('an empty directory holds nothing', async (t, directory) => {
     t.strictSame(await directory.listTenants(), []);
@@ -192,8 +193,8 @@ export function tenantDirectoryContract(t: Test, open: OpenDirectory): void {
 }
 
 /** What a directory promises in addition where several connections (processes) see one storage. */
-export function sharedTenantsContract(t: Test, make: MakeDirectories): void {
-  t.test('what one connection was answered the other sees at once', async (t) => {
+export function sharedTenantsContract<Test extends ContractTest>(t: Test, make: MakeDirectories<Test>): void {
+  t.test('what one connection was answered the other sees at once', async (t: Test) => {
     const connect = make(t);
     const [one, other] = [await connect(), await connect()];
     const key = apiKey('acme', 'k1');

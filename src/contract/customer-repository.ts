@@ -2,11 +2,10 @@
  * What every `CustomerRepository` promises; see `src/application/ports.ts`. To prove an adapter, call
  * `customerRepositoryContract` over it, and `sharedCustomersContract` too where several connections see one storage.
  */
-import type { Test } from 'tap';
-import type { CustomerRepository, WriteAnswer } from '../../src/application/ports.ts';
-import type { CustomerContent } from '../../src/domain/customer.ts';
-import { anonymize } from '../../src/domain/deletion.ts';
-import type { Conflict } from '../../src/domain/identity.ts';
+import type { CustomerRepository, WriteAnswer } from '../application/ports.ts';
+import type { CustomerContent } from '../domain/customer.ts';
+import { anonymize } from '../domain/deletion.ts';
+import type { Conflict } from '../domain/identity.ts';
 import {
   asker,
   atOnce,
@@ -22,12 +21,13 @@ import {
   tally,
   tenantId,
   tenantOf,
-} from '../support/storage.ts';
+} from './scenario.ts';
+import type { ContractTest } from './test.ts';
 
 /** Opens a repository that holds nothing; it is closed when the test ends. */
-export type OpenRepository = (t: Test) => Promise<CustomerRepository>;
+export type OpenRepository<Test> = (t: Test) => Promise<CustomerRepository>;
 /** Makes storage that holds nothing, and gives what connects to it; all of it ends with the test. */
-export type MakeStorage = (t: Test) => () => Promise<Connection>;
+export type MakeStorage<Test> = (t: Test) => () => Promise<Connection>;
 
 type Tenant = ReturnType<typeof tenantOf>;
 
@@ -70,10 +70,11 @@ const collisions = [0b001, 0b010, 0b100, 0b011, 0b101, 0b110, 0b111].map((mask) 
   return { taken, expected: conflicts[hits[0] as number] as Conflict };
 });
 
-export function customerRepositoryContract(t: Test, open: OpenRepository): void {
+/** @param t gets a test for each sentence of the contract */
+export function customerRepositoryContract<Test extends ContractTest>(t: Test, open: OpenRepository<Test>): void {
   /** A sentence of the contract, tried on a repository that holds nothing. */
   const holds = (sentence: string, prove: (t: Test, acme: Tenant, repository: CustomerRepository) => Promise<void>) =>
-    t.test(sentence, async (t) => {
+    t.test(sentence, async (t: Test) => {
       const repository = await open(t);
       await prove(t, tenantOf(repository), repository);
     });
@@ -571,7 +572,7 @@ export function customerRepositoryContract(t: Test, open: OpenRepository): void 
     await repository.forgetExpired(noon + second - 1);
     t.equal(await kept('acme', first), 1);
     await repository.forgetExpired(noon + second);
-    t.same([await kept('acme', first), await kept('globex', theirs), await kept('acme', later)], [0, 0, 1]);
+    t.strictSame([await kept('acme', first), await kept('globex', theirs), await kept('acme', later)], [0, 0, 1]);
   });
 
   holds('neither a failure nor a refusal touches the writes that are made in the same turn', async (t, acme) => {
@@ -606,8 +607,8 @@ export function customerRepositoryContract(t: Test, open: OpenRepository): void 
 }
 
 /** What a repository promises in addition where several connections (processes) see one storage that outlives them. */
-export function sharedCustomersContract(t: Test, make: MakeStorage): void {
-  t.test('everything that was answered survives close and reopen', async (t) => {
+export function sharedCustomersContract<Test extends ContractTest>(t: Test, make: MakeStorage<Test>): void {
+  t.test('everything that was answered survives close and reopen', async (t: Test) => {
     const connect = make(t);
     const first = await connect();
     const before = tenantOf(first.repository);
@@ -630,7 +631,7 @@ export function sharedCustomersContract(t: Test, make: MakeStorage): void {
     t.notOk([kept, gone].some(({ customer }) => customer.customerUrn === fresh.customer.customerUrn));
   });
 
-  t.test('closing finishes what was begun', async (t) => {
+  t.test('closing finishes what was begun', async (t: Test) => {
     const connect = make(t);
     const first = await connect();
     const writing = atOnce(300, (index) => tenantOf(first.repository).add(`crm-${index}`));
@@ -641,7 +642,7 @@ export function sharedCustomersContract(t: Test, make: MakeStorage): void {
     t.notOk(found.includes(undefined));
   });
 
-  t.test('what one connection was answered the other sees at once', async (t) => {
+  t.test('what one connection was answered the other sees at once', async (t: Test) => {
     const connect = make(t);
     const [one, other] = [tenantOf((await connect()).repository), tenantOf((await connect()).repository)];
     const { stored, by } = await one.has('crm-1', { email });
@@ -651,7 +652,7 @@ export function sharedCustomersContract(t: Test, make: MakeStorage): void {
     t.equal((await one.add('crm-2', { email })).code, 'SUCCESS');
   });
 
-  t.test('races over two connections end as over one', async (t) => {
+  t.test('races over two connections end as over one', async (t: Test) => {
     const connect = make(t);
     const tenants = [tenantOf((await connect()).repository), tenantOf((await connect()).repository)];
     const turn = (index: number) => tenants[index % 2] as Tenant;

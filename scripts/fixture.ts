@@ -1,0 +1,57 @@
+/**
+ * `npm run generate:fixture`: a small data folder of the present schema version, test/fixtures/schema-<version>. It is made
+ * once, by the release that brings the version, and never anew: later programs are tried on what earlier ones have written.
+ */
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import pino from 'pino';
+import { migrations } from '../src/adapters/sql/migrations.ts';
+import { openServer, openServices } from '../src/compose.ts';
+import { readConfig } from '../src/config.ts';
+import { createDemoTenant } from '../src/demo.ts';
+
+// Either part may take a step.
+const version = migrations.data.length + migrations.keys.length - 1;
+const folder = resolve(import.meta.dirname, '../test/fixtures', `schema-${version}`);
+if (existsSync(folder)) throw new Error(`${folder} is there already, and stays as it is`);
+mkdirSync(folder, { recursive: true });
+
+const config = readConfig({}, { C2A_DATA_DIR: folder });
+const services = await openServices(config, { mayCreate: true });
+const app = await openServer(services, config, pino({ level: 'silent' }));
+const credentials = await createDemoTenant(services.tenants, 'acme');
+
+const ask = async (method: 'GET' | 'POST', path: string, payload?: object, headers: Record<string, string> = {}) => {
+  const url = `/api/c2a/customer/${path}`;
+  const request = { method, url, headers: { ...credentials, ...headers }, ...(payload && { payload }) };
+  const answer = await app.inject(request);
+  if (answer.statusCode !== 200) throw new Error(`${path}: ${answer.body}`);
+  return answer.json().result;
+};
+const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
+const store = async (customer: object, headers?: Record<string, string>): Promise<string> =>
+  (await ask('POST', 'store', { customer, claimedRegion }, headers)).customerUrn;
+
+const jane = await store(
+  {
+    externalIdentifier: 'crm-1',
+    email: 'jane.doe@example.com',
+    phoneNumber: '+491701234567',
+    firstName: 'Jane',
+    lastName: 'Doe',
+    primaryBillingAddress: { street: 'Weg 1', city: 'Köln', postalCode: '50667', countryCode: 'DE' },
+    privacy: { emailConsent: true },
+  },
+  { 'idempotency-key': 'first' },
+);
+const changed = await store({ externalIdentifier: 'crm-2', email: 'joan@example.com' });
+await ask('POST', 'update', { customer: { customerUrn: changed, lastName: 'Smith', email: null } });
+const erased = await store({ externalIdentifier: 'crm-3', email: 'gone@example.com', phoneNumber: '+491701234568' });
+await ask('POST', 'delete', { customerUrn: erased });
+
+const records = [];
+for (const urn of [jane, changed, erased]) records.push(await ask('GET', `info?urn=${urn}`));
+await app.close();
+// The key was for these requests. Whoever tries the folder makes another.
+writeFileSync(join(folder, 'expected.json'), `${JSON.stringify({ records, erased }, null, 2)}\n`);
+for (const name of ['customers.db', 'keys.db', 'master.key']) chmodSync(join(folder, name), 0o644);

@@ -1,0 +1,22 @@
+/** What every earlier schema version has written is read and carried on by this program. */
+import t from 'tap';
+import { migrations } from '../src/adapters/sql/migrations.ts';
+import { fixtures, unpack, upgrade } from './support/fixtures.ts';
+import { newFolder } from './support/storage.ts';
+
+t.test('there is a fixture of each schema version', async (t) => {
+  const versions = migrations.data.length + migrations.keys.length - 1;
+  t.same(
+    [...fixtures].sort(),
+    Array.from({ length: versions }, (_, index) => `schema-${index + 1}`),
+    'npm run generate:fixture makes the one of the present version',
+  );
+});
+
+for (const fixture of fixtures) {
+  t.test(`${fixture} is upgraded by the start of the program`, async (t) => {
+    const dataDir = newFolder(t);
+    unpack(fixture, dataDir);
+    await upgrade(t, fixture, dataDir);
+  });
+}
