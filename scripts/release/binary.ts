@@ -67,8 +67,8 @@ const unused: Plugin = {
     onLoad({ filter: /./, namespace: 'lazy' }, ({ path }) => ({
       contents: `module.exports = new Proxy({}, { get: (_, name) => require('${path}')[name] });`,
     }));
-    // To count over several processes, and to push what was counted.
-    onLoad({ filter: /\/prom-client\/lib\/(cluster|pushgateway)\.js$/ }, () => ({ contents: '' }));
+    // To push what was counted.
+    onLoad({ filter: /\/prom-client\/lib\/pushgateway\.js$/ }, () => ({ contents: '' }));
   },
 };
 

@@ -92,6 +92,17 @@ t.test('over PostgreSQL, and moved to it', async (t) => {
   t.equal((await server.stop()).code, 0);
 });
 
+t.test('it serves with several workers', async (t) => {
+  const { serve } = await started(t);
+  const server = await serve('--workers', '2');
+  const urn = await server.has({ externalIdentifier: 'crm-1' });
+  for (let turn = 0; turn < 4; turn += 1) {
+    const { status } = await server.ask(`/api/c2a/customer/info?urn=${urn}`, { headers: { connection: 'close' } });
+    t.equal(status, 200);
+  }
+  t.equal((await server.stop()).code, 0);
+});
+
 for (const fixture of fixtures) {
   t.test(`${fixture} is upgraded by the start of the binary`, async (t) => {
     const { home, program, handOver } = await installed(t);
