@@ -127,8 +127,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     const customer = newCustomer(content, toUrn(number), now);
     const stored: StoredCustomer = { customer, version: 1, origin: { storedBy: { keyId, requestId } } };
     const holding = seals.holdingOf(tenant, content);
-    const wrapped = seals.newDataKey(tenant, number);
-    const sealed = seals.sealRecord(tenant, number, wrapped, stored);
+    const { dataKey: wrapped, sealed } = seals.sealNew(tenant, number, stored);
     const times = { created_at: now, updated_at: now, anonymized_at: null };
     const row = { tenant, number, version: 1, sealed, wrapped, ...holding, ...times };
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {

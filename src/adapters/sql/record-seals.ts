@@ -27,20 +27,19 @@ export type RecordSeals = ReturnType<typeof recordSeals>;
 export function recordSeals(vault: Vault, world: ReferenceData) {
   const ownerOf = (tenant: string, number: number): string => `${tenant} ${toUrn(number)}`;
   const atVersion = (owner: string, version: number): string => `${owner} ${version}`;
+  const textOf = ({ customer, origin }: StoredCustomer): string => JSON.stringify([contentOf(customer), origin]);
   const remainderOf = (owner: string): string => `${owner} remainder`;
 
   return {
-    newDataKey: (tenant: TenantId, number: number): Buffer => vault.newDataKey(ownerOf(tenant, number)),
-
-    sealRecord(
-      tenant: TenantId,
-      number: number,
-      wrapped: Buffer,
-      { customer, version, origin }: StoredCustomer,
-    ): Buffer {
+    /** Seals a customer's first record, under a key that is made for it. */
+    sealNew(tenant: TenantId, number: number, stored: StoredCustomer): { dataKey: Buffer; sealed: Buffer } {
       const owner = ownerOf(tenant, number);
-      const text = JSON.stringify([contentOf(customer), origin]);
-      return vault.seal(wrapped, owner, text, atVersion(owner, version));
+      return vault.sealNew(owner, textOf(stored), atVersion(owner, stored.version));
+    },
+
+    sealRecord(tenant: TenantId, number: number, wrapped: Buffer, stored: StoredCustomer): Buffer {
+      const owner = ownerOf(tenant, number);
+      return vault.seal(wrapped, owner, textOf(stored), atVersion(owner, stored.version));
     },
 
     /** Throws `DatabaseFailure` where the row is damaged, was tampered with, or belongs to other keys. */
