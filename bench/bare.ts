@@ -1,13 +1,68 @@
 /**
- * The limit of the stack: a Fastify that answers the service's bytes without doing anything. Started by `run.ts` as
- * `node bare.ts '{"<method> <path>": "<body>", …}'`; prints its URL.
+ * The limit of the stack: a Fastify that answers the service's bytes, headers included, without doing anything. Started by
+ * `run.ts` as `node bare.ts '{"<method> <path>": "<body>", …}' [<PostgreSQL URL>]`; prints its URL. With a database it first
+ * runs the statement that the service runs for the request, through `pg`.
  */
+import { randomBytes } from 'node:crypto';
 import Fastify, { type HTTPMethods } from 'fastify';
+import pg from 'pg';
+import { customerStatements } from '../src/adapters/sql/customer-statements.ts';
+import { postgresDialect } from '../src/adapters/sql/dialects.ts';
+import type { Program } from '../src/adapters/sql/statement.ts';
 import { mediaType } from '../src/http/envelope.ts';
 
+const [answers, databaseUrl] = process.argv.slice(2) as [string, string?];
+const headers = { 'content-type': mediaType, 'x-request-id': '00000000-0000-4000-8000-000000000000', etag: '"1"' };
+const database = databaseUrl === undefined ? undefined : new pg.Pool({ connectionString: databaseUrl, max: 10 });
+
+const tenant = 'acme';
+const customers = Number(process.env.CUSTOMERS ?? 0);
+const run = customerStatements(postgresDialect);
+let added = 0;
+
+/** What the service sends to the database for a request to each path. */
+const statements: Record<string, () => Program<unknown>> = {
+  info: () => run.findByNumber({ tenant, number: 1 + Math.floor(Math.random() * customers) }),
+  validate: () => run.findHeld({ tenant, externalId: randomBytes(16) }),
+  store() {
+    added += 1;
+    return run.insertWithKey({
+      tenant,
+      number: 10 ** 14 + Date.now() * 1000 + added,
+      version: 1,
+      external_id: randomBytes(16),
+      email: randomBytes(16),
+      phone_number: randomBytes(16),
+      sealed: randomBytes(600),
+      wrapped: randomBytes(72),
+      created_at: 0,
+      updated_at: 0,
+      anonymized_at: null,
+    });
+  },
+};
+
+async function ask(path: string): Promise<void> {
+  const bound = statements[path]?.().next().value;
+  if (bound === undefined || typeof bound !== 'object') throw new Error(`no statement for ${path}`);
+  const { statement, values } = bound as { statement: { sql: string }; values: readonly unknown[] };
+  await database?.query({ name: path, text: statement.sql, values: [...values] });
+}
+
 const app = Fastify();
-for (const [route, text] of Object.entries(JSON.parse(process.argv[2] as string) as Record<string, string>)) {
+for (const [route, text] of Object.entries(JSON.parse(answers) as Record<string, string>)) {
   const [method, url] = route.split(' ') as [HTTPMethods, string];
-  app.route({ method, url, handler: (_, reply) => reply.header('content-type', mediaType).send(text) });
+  const path = url.split('/').at(-1) as string;
+  app.route({
+    method,
+    url,
+    handler:
+      database === undefined
+        ? (_, reply) => reply.headers(headers).send(text)
+        : async (_, reply) => {
+            await ask(path);
+            return reply.headers(headers).send(text);
+          },
+  });
 }
 console.log(await app.listen({ host: '127.0.0.1', port: 0 }));
