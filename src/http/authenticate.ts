@@ -45,20 +45,18 @@ export function authenticate({ recall, authenticate }: Pick<Tenants, 'recall' | 
   };
 }
 
-/** 403 where the key's role does not allow the operation; before the body is read, and counted like any other request. */
+/**
+ * Of routes that write: 403 where the key's role does not allow it; before the body is read, and counted like any other
+ * request.
+ */
 export function requireRole(
   request: FastifyRequest,
   reply: FastifyReply,
   payload: RequestPayload,
   done: (error: Error | null, payload?: RequestPayload) => void,
 ): void {
-  if (request.caller.role === 'full') {
-    done(null, payload);
-    return;
-  }
-  const { writes, shape = wrapped } = request.routeOptions.config;
-  if (writes) reply.send(answer(reply, refusal('FORBIDDEN'), shape));
-  else done(null, payload);
+  if (request.caller.role === 'full') done(null, payload);
+  else reply.send(answer(reply, refusal('FORBIDDEN'), request.routeOptions.config.shape ?? wrapped));
 }
 
 /** A moment that is fixed now, for what is decided on the way there. What is decided late is called at once. */

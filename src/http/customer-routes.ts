@@ -4,7 +4,7 @@ import type { Customers, Snapshot, WriteConditions } from '../application/custom
 import type { Erasures } from '../application/erasures.ts';
 import type { Outcome } from '../application/outcome.ts';
 import type { Tenants } from '../application/tenants.ts';
-import { authenticate } from './authenticate.ts';
+import { authenticate, requireRole } from './authenticate.ts';
 import { answer, bare, wrapped, writtenOnce } from './envelope.ts';
 import { operations } from './schemas.ts';
 
@@ -31,19 +31,19 @@ export const customerRoutes: FastifyPluginAsyncTypebox<Needs> = async (
   );
   app.post(
     '/store',
-    { schema: { ...operations.store, hide: hidden }, config: { shape: wrapped, writes: true } },
+    { schema: { ...operations.store, hide: hidden }, config: { shape: wrapped }, preParsing: requireRole },
     async (request, reply) =>
       answer(reply, await customers.store(request.caller, request.body, conditionsOf(request)), wrapped),
   );
   app.post(
     '/delete',
-    { schema: { ...operations.delete, hide: hidden }, config: { shape: bare, writes: true } },
+    { schema: { ...operations.delete, hide: hidden }, config: { shape: bare }, preParsing: requireRole },
     async (request, reply) =>
       answer(reply, await customers.remove(request.caller, request.body, conditionsOf(request)), bare),
   );
   app.post(
     '/update',
-    { schema: { ...operations.update, hide: hidden }, config: { shape: wrapped, writes: true } },
+    { schema: { ...operations.update, hide: hidden }, config: { shape: wrapped }, preParsing: requireRole },
     async (request, reply) =>
       answer(reply, await customers.update(request.caller, request.body, conditionsOf(request)), wrapped),
   );

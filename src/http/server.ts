@@ -15,7 +15,6 @@ import type { Erasures } from '../application/erasures.ts';
 import { type MessageCode, type RefusalCode, refusal } from '../application/outcome.ts';
 import { DatabaseFailure, type Telemetry } from '../application/ports.ts';
 import type { Caller, Tenants } from '../application/tenants.ts';
-import { requireRole } from './authenticate.ts';
 import { customerRoutes } from './customer-routes.ts';
 import { type Documents, documentation } from './docs.ts';
 import { answer, type RefusalShape, wrapped } from './envelope.ts';
@@ -40,8 +39,6 @@ declare module 'fastify' {
     shape?: RefusalShape;
     /** Whether it is asked too often to be logged at `info`. */
     quiet?: boolean;
-    /** Whether a read-only key may not call it. */
-    writes?: boolean;
   }
 }
 
@@ -115,6 +112,10 @@ export async function createServer(services: Services, options: ServerOptions): 
 
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
+    // An empty body is none, whatever it is said to be. (Not deleted: that makes all later look-ups slower.)
+    const { headers } = request.raw;
+    const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
+    if (isEmpty) headers['content-type'] = undefined;
     done();
   });
 
@@ -158,14 +159,6 @@ export async function createServer(services: Services, options: ServerOptions): 
   await app.register(async (api) => {
     // Around both bases: a key has one rate, whichever it uses.
     await limitRate(api, options);
-    api.addHook('preParsing', requireRole);
-    api.addHook('preParsing', (request, _, payload, done) => {
-      // An empty body is none, whatever it is said to be. (Not deleted: that makes all later look-ups slower.)
-      const { headers } = request.raw;
-      const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
-      if (isEmpty) headers['content-type'] = undefined;
-      done(null, payload);
-    });
     for (const [index, prefix] of baseRoutes.entries()) {
       await api.register(customerRoutes, { prefix, ...services, hidden: index > 0 });
     }
