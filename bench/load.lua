@@ -27,7 +27,8 @@ local region = '"claimedRegion":{"countryCode":"DE","languageCode":"de"}'
 local function store()
   sent = sent + 1
   local id = run .. "-" .. lane .. "-" .. sent
-  local phone = string.format("%02d%07d", lane + phones, sent)
+  -- One in a million is taken.
+  local phone = string.format("%09d", math.random(0, 999999999))
   return post("/store", '{"customer":{"externalIdentifier":"' .. id .. '","email":"jane.doe.' .. id
     .. '@example.com","phoneNumber":"+49170' .. phone .. '","salutation":"Frau Dr.","firstName":"Jane",'
     .. '"lastName":"Doe","gender":"Female","primaryBillingAddress":{"street":"Unter den Linden 77","city":"Berlin",'
@@ -67,7 +68,6 @@ function init(args)
   local name, tenant, key = args[1], args[2], args[3]
   first, customers, run = tonumber(args[4]), tonumber(args[5]), args[6]
   hot = math.min(customers, 1000)
-  phones = tonumber(args[7])
   threadCount = 1
   headers = { ["x-tn"] = tenant, ["x-api-key"] = key, ["content-type"] = "application/json" }
   math.randomseed(os.time() + lane)

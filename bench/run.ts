@@ -213,7 +213,7 @@ async function measure(
   runs += 1;
   const first = 1 + (deleted.get(service.url) ?? 0);
   const { 'x-tn': tenant, 'x-api-key': key } = service.credentials;
-  const script = [load, tenant, key, first, service.customers, `${Date.now().toString(36)}${runs}`, runs % 100];
+  const script = [load, tenant, key, first, service.customers, `${Date.now().toString(36)}${runs}`];
   const words = ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', at('load.lua'), target.url, '--', ...script];
   const text = await run(pinned(1, ['wrk', ...words.map(String)]));
   const measured = JSON.parse(text.trim().split('\n').at(-1) as string) as Measured;

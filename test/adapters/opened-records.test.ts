@@ -13,13 +13,13 @@ function rowOf(number: number) {
   return { number, version: 1, sealed: bytes, wrapped: bytes, created_at: noon, updated_at: noon, anonymized_at: null };
 }
 
-/** The customers crm-0, crm-1, … of acme, as a read has kept them. */
+/** The customers crm-0, crm-1, … of acme, as two reads of each have kept them. */
 function kept(count: number, epoch: () => number | undefined = () => 1) {
   const records = openedRecords({ epoch });
   for (let number = 0; number < count; number += 1) {
     const urn = parseCustomerUrn(urnOf(number)) as CustomerUrn;
     const customer = newCustomer(content(`crm-${number}`), urn, noon);
-    records.keep(acme, rowOf(number), { customer, version: 1 });
+    for (let time = 0; time < 2; time += 1) records.keep(acme, rowOf(number), { customer, version: 1 });
   }
   return records;
 }
@@ -59,4 +59,14 @@ t.test('where the database cannot tell who has written, only the same bytes are 
   t.ok(records.open(acme, row));
   t.equal(records.open(acme, { ...row, sealed: Buffer.from('other') }), undefined);
   t.equal(records.open(acme, { ...row, wrapped: Buffer.from('other') }), undefined);
+});
+
+t.test('what was read but once is not kept', async (t) => {
+  const records = openedRecords({ epoch: () => 1 });
+  const customer = newCustomer(content('crm-0'), parseCustomerUrn(urnOf(0)) as CustomerUrn, noon);
+  const keep = () => records.keep(acme, rowOf(0), { customer, version: 1 });
+  keep();
+  t.equal(records.open(acme, rowOf(0)), undefined);
+  keep();
+  t.ok(records.open(acme, rowOf(0)));
 });

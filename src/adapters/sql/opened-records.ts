@@ -30,6 +30,8 @@ export function openedRecords(database: Pick<SqlDatabase, 'epoch'>) {
   const opened = generations<Opened>();
   /** Where to look in `opened`; it may not be true any more. */
   const byExternalId = generations<string>();
+  /** What is read but once is not worth keeping: that costs more than reading it (measured, docs/performance.md). */
+  const readOnce = generations<true>();
 
   const keyOf = (tenant: TenantId, name: string): string => `${tenant} ${name}`;
 
@@ -53,10 +55,14 @@ export function openedRecords(database: Pick<SqlDatabase, 'epoch'>) {
       return found?.sealed.equals(sealed) && found.wrapped.equals(wrapped) ? found.stored : undefined;
     },
 
-    /** Keeps what a read has opened. Not for writes: what they have written may be taken back. */
+    /** Keeps what a read has opened, from the second time on. Not for writes: what they have written may be taken back. */
     keep(tenant: TenantId, { sealed, wrapped }: ReadableRow, stored: StoredCustomer): void {
       const { customerUrn, externalIdentifier } = stored.customer;
       const key = keyOf(tenant, customerUrn);
+      if (readOnce.get(key) === undefined) {
+        readOnce.set(key, true);
+        return;
+      }
       opened.set(key, { stored, sealed, wrapped, epoch: database.epoch() });
       byExternalId.set(keyOf(tenant, externalIdentifier), key);
     },
@@ -68,6 +74,7 @@ export function openedRecords(database: Pick<SqlDatabase, 'epoch'>) {
     age(): void {
       opened.age();
       byExternalId.age();
+      readOnce.age();
     },
   };
 }
