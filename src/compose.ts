@@ -157,6 +157,9 @@ async function openSql(
     const masterKeyFile = masterKeyFileOf(config);
     const vault = await unlockVault({ database, masterKeyFile, mayCreate });
     const repository = sqlCustomers({ database, vault, world, partition: config.partition });
+    const isCopy = await repository.takeUpCopy();
+    const erasedAgain = await repository.reconcile();
+    const unreadable = isCopy ? await repository.countUnreadable() : 0;
     return {
       repository,
       directory: sqlTenants(database),
@@ -165,9 +168,13 @@ async function openSql(
         ...copies,
         rotateMasterKey: () => rotateMasterKey({ database, masterKeyFile }),
         countUnreadable: repository.countUnreadable,
-        erasedAgain: await repository.reconcile(),
+        erasedAgain,
       },
       warnings: [
+        ...(isCopy ? ['the keys are a copy: URNs go on ten million later, so that none is handed out twice'] : []),
+        ...(unreadable > 0
+          ? [`${unreadable} records cannot be read with these keys: they are younger than the copy, or another's`]
+          : []),
         ...(vault.isLocked ? [] : ['key memory could not be kept from swap: raise RLIMIT_MEMLOCK (LimitMEMLOCK)']),
         ...(isReadableByOthers(masterKeyFile) ? [`${masterKeyFile} can be read by others than its owner`] : []),
       ],

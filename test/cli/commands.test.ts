@@ -2,12 +2,19 @@ import { generateKeyPairSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t from 'tap';
-import { c2a } from '../support/process.ts';
+import { c2a, run } from '../support/process.ts';
 
 const json = async (...words: string[]) => {
   const { code, stdout, stderr } = await c2a([...words, '--json']);
   return { code, stderr, value: JSON.parse(stdout) };
 };
+
+t.test('whoever reads no more of what is printed is no failure', async (t) => {
+  const program = `"${process.execPath}" src/main.ts`;
+  const { code, stderr } = await run('bash', ['-c', `set -o pipefail; ${program} --help | (exec 0<&-; sleep 1)`]);
+  t.equal(code, 0);
+  t.notMatch(stderr, 'EPIPE');
+});
 
 t.test('a tenant is made once, changed and listed', async (t) => {
   const at = ['--data-dir', t.testdir()];

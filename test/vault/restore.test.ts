@@ -366,3 +366,32 @@ t.test('missing records are not taken for a new deployment', async (t) => {
   rmSync(sqliteFiles(dataDir).data);
   t.match(await command('tenant', 'list'), { code: 1, stderr: /customers\.db is missing/ });
 });
+
+t.test('where keys and records are put in place by hand from older copies, no URN is handed out twice', async (t) => {
+  const { dataDir, serve, command, beside } = deployment(t);
+  let server = await serve();
+  await server.has({ externalIdentifier: 'crm-0' });
+  t.equal((await command('backup-keys', beside('keys.copy'))).code, 0);
+  await server.has({ externalIdentifier: 'crm-1' });
+  t.equal((await command('backup', beside('customers.copy'))).code, 0);
+  const handedOut = new Set<string>();
+  for (let number = 2; number < 12; number += 1) {
+    handedOut.add(await server.has({ externalIdentifier: `crm-${number}` }));
+  }
+  await server.stop('SIGKILL');
+  for (const name of readdirSync(dataDir)) if (name !== 'master.key') rmSync(join(dataDir, name));
+  copyFileSync(beside('keys.copy'), sqliteFiles(dataDir).keys);
+  copyFileSync(beside('customers.copy'), sqliteFiles(dataDir).data);
+
+  server = await serve('--log-level', 'warn');
+  const urn = await server.has({ externalIdentifier: 'crm-2' });
+  t.notOk(handedOut.has(urn));
+  t.match(urn, /^cu\.00\.100\d{5}$/);
+  t.equal((await server.info({ exId: 'crm-1' })).status, 500, 'its key was made after the copy');
+  const { stderr } = await server.stop();
+  t.match(stderr, /the keys are a copy/);
+  t.match(stderr, /1 records cannot be read with these keys/);
+  server = await serve('--log-level', 'warn');
+  t.equal(urn.length, (await server.has({ externalIdentifier: 'crm-3' })).length, 'once is enough');
+  t.notMatch((await server.stop()).stderr, /the keys are a copy/);
+});

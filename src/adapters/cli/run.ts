@@ -122,6 +122,10 @@ export async function runCommand(
 ): Promise<number> {
   const wantsJson = words.includes('--json');
   let opened: Promise<OpenServices> | undefined;
+  // Whoever has read enough (`… | head`) is no failure of ours.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
   try {
     const command = select(words, commands);
     if (command === undefined) {

@@ -189,6 +189,7 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
     sequence: prepare((of: { name: string }) =>
       builder.selectFrom('sequences').select('last').where('name', '=', of.name),
     ),
+    forgetSequence: prepareWrite((of: { name: string }) => builder.deleteFrom('sequences').where('name', '=', of.name)),
     /** Stores a customer with its key, unless another stands in the way: then it is 0. */
     insertWithKey: writesTogether ? insertTogether() : insertOneByOne(),
     update: prepareWrite((row: Change) => changeCustomer(row)),

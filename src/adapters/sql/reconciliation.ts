@@ -4,6 +4,7 @@ import type { customerStatements, Row } from './customer-statements.ts';
 import type { SqlDatabase } from './database.ts';
 import type { ReadableRow, RecordSeals } from './record-seals.ts';
 import type { Program } from './statement.ts';
+import { copyMark } from './tables.ts';
 import { toNumber, toUrn } from './urn-numbers.ts';
 
 interface Needs {
@@ -13,6 +14,9 @@ interface Needs {
   /** Rewrites the record of a customer whose key was destroyed. */
   completeErasure(tenant: TenantId, number: number): Program<unknown>;
 }
+
+/** More than any deployment stores between two copies of its keys. */
+const numbersPassedOver = 10_000_000;
 
 /** Who asked for an erasure is not known any more where its entry was lost with the keys that were in use then. */
 const lostAsker = { keyId: 'unknown', requestId: 'unknown' } as const;
@@ -109,6 +113,20 @@ export function reconciliation({ database, run, seals, completeErasure }: Needs)
      * Completes what a crash has left half done, and erases again what a restored copy has brought back. To be awaited before
      * the first request. @returns how many records were erased again
      */
+    /**
+     * Where the keys are a copy that is taken into use, passes over numbers for URNs: after the copy was made others may
+     * have been handed out, of which nobody here knows where the records are a copy as well. @returns whether they are one
+     */
+    async takeUpCopy(): Promise<boolean> {
+      const [mark] = await database.read(() => run.sequence({ name: copyMark }));
+      if (mark === undefined) return false;
+      return database.exclusive(function* () {
+        if ((yield* run.forgetSequence({ name: copyMark })) === 0) return false;
+        yield* run.takeSequence({ name: 'customer', count: numbersPassedOver });
+        return true;
+      });
+    },
+
     async reconcile(): Promise<number> {
       const again = (await lastingDifference()) === 0 ? 0 : await database.exclusive(applyBoth);
       for (const { tenant, number } of await database.read(() => run.listPending({}))) {

@@ -8,6 +8,7 @@ import type { SqlDatabase } from './database.ts';
 import { sqliteDialect } from './dialects.ts';
 import type { Bound, Program, SqlRow, Statement } from './statement.ts';
 import type { Part } from './tables.ts';
+import { copyMark } from './tables.ts';
 
 export interface SqliteDatabase extends SqlDatabase {
   /**
@@ -319,6 +320,7 @@ export async function openSqlite(
       try {
         leaveSnapshot();
         database.prepare(`VACUUM ${part === 'keys' ? 'main' : 'data'} INTO ?`).run(file);
+        if (part === 'keys') markAsCopy(file);
         const written = openSync(file, 'r+');
         fsyncSync(written);
         closeSync(written);
@@ -359,6 +361,16 @@ export async function openSqlite(
     },
   };
   return opened;
+}
+
+/** Whoever begins to work with a copy of the keys has to know that it is one; see `takeUpCopy`. */
+function markAsCopy(file: string): void {
+  const copy = new Database(file);
+  try {
+    copy.prepare('INSERT OR REPLACE INTO sequences (name, last) VALUES (?, 1)').run(copyMark);
+  } finally {
+    copy.close();
+  }
 }
 
 /** How often a customer is found in each of these copies. @param where what of a query follows FROM */

@@ -92,7 +92,7 @@ interface KeyTables {
   pending_erasures: { tenant: string; number: number };
   /** The ledger: who was erased, as a keyed hash; `sealed` is `[Erasure, Remainder]` as JSON, sealed. */
   erasures: { tenant: string; hash: Buffer; sealed: Buffer };
-  /** `customer`: the last sequence taken. `erasure`: how many were entered in the ledger. */
+  /** `copy`: see `copyMark`. `customer`: the last sequence taken. `erasure`: how many were entered in the ledger. */
   sequences: { name: string; last: number };
   keys_version: SchemaVersion;
 }
@@ -106,3 +106,6 @@ export interface SchemaVersion {
   /** Of which deployment they are: that of the records and that of the keys must be the same. */
   deployment: string;
 }
+
+/** The name of a sequence that is there in a copy of the keys alone, until it is taken into use. */
+export const copyMark = 'copy';
