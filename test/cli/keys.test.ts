@@ -20,7 +20,13 @@ interface Wanted {
 async function start(t: Test, ...wanted: readonly Wanted[]) {
   const dataDir = t.testdir();
   const at = ['--data-dir', dataDir];
-  const { tenants, close } = await openServices({ ...readConfig({}, {}), dataDir }, { mayCreate: true });
+  // Keys are listed in the order of their making: no two in one millisecond.
+  let last = 0;
+  const clock = () => {
+    last = Math.max(Date.now(), last + 1);
+    return last;
+  };
+  const { tenants, close } = await openServices({ ...readConfig({}, {}), dataDir }, { mayCreate: true, clock });
   await tenants.addTenant(tenantId('acme'), {});
   const keys = [];
   for (const { role = 'full', revoked, ...key } of wanted) {
