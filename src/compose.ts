@@ -7,6 +7,7 @@ import { joseTokens } from './adapters/jwt.ts';
 import { isReadableByOthers } from './adapters/master-key.ts';
 import { memoryCustomers, memoryTenants } from './adapters/memory.ts';
 import { type Metrics, prometheusMetrics } from './adapters/metrics.ts';
+import { noTelemetry } from './adapters/no-telemetry.ts';
 import { referenceData } from './adapters/reference-data.ts';
 import { secrets } from './adapters/secrets.ts';
 import { sqlCustomers } from './adapters/sql/customers.ts';
@@ -311,15 +312,6 @@ async function openPlace({ url, keysUrl }: Place, config: Config, mayCreate: boo
   const { databasePoolSize: poolSize, databaseTimeoutMs: timeoutMs } = config;
   return openPostgres({ url, ...(keysUrl !== undefined && { keysUrl }), poolSize, timeoutMs }, noTelemetry);
 }
-
-const noTelemetry: Telemetry = {
-  request() {},
-  commit() {},
-  read() {},
-  connectionLost() {},
-  logLost() {},
-  keyLookup() {},
-};
 
 /** How often the use of keys is written down, and what has expired is removed. */
 const tidyMs = 5_000;

@@ -58,11 +58,10 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
    * Undefined where `authenticate` is to be asked.
    */
   function recall({ tenant, apiKey, authorization }: Credentials): Caller | undefined {
-    const known = apiKey === undefined ? undefined : trusted.get(apiKey);
-    if (known === undefined || known.caller.tenant.id !== tenant) return undefined;
-    if (authorization !== undefined || known.caller.tenant.jwt !== undefined) return undefined;
+    if (tenant === undefined || apiKey === undefined || authorization !== undefined) return undefined;
     const now = clock();
-    if (!isFresh(known, now) || known.expiresAt <= now) return undefined;
+    const known = remembered(tenant, apiKey, now);
+    if (known === undefined || known.caller.tenant.jwt !== undefined || known.expiresAt <= now) return undefined;
     telemetry.keyLookup(true);
     count(known.use, now);
     return known.caller;
@@ -75,10 +74,9 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
   async function authenticate({ tenant, apiKey, authorization }: Credentials): Promise<Caller | undefined> {
     if (tenant === undefined || apiKey === undefined) return undefined;
     const now = clock();
-    const known = trusted.get(apiKey);
-    const cached = known !== undefined && known.caller.tenant.id === tenant && isFresh(known, now);
-    telemetry.keyLookup(cached);
-    const found = cached ? known : await lookUp(tenant, apiKey, now);
+    const known = remembered(tenant, apiKey, now);
+    telemetry.keyLookup(known !== undefined);
+    const found = known ?? (await lookUp(tenant, apiKey, now));
     if (found === undefined || found.expiresAt <= now) return undefined;
     const { caller } = found;
     const token = bearerToken(authorization);
@@ -88,6 +86,12 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
     if (jwt !== undefined && !(await tokens.proves(token as string, caller.tenant.id, jwt))) return undefined;
     count(found.use, now);
     return caller;
+  }
+
+  /** What was found out of a tenant's key, where that was a moment ago. */
+  function remembered(tenant: string, apiKey: string, now: number): Trusted | undefined {
+    const found = trusted.get(apiKey);
+    return found?.caller.tenant.id === tenant && isFresh(found, now) ? found : undefined;
   }
 
   async function lookUp(tenant: string, apiKey: string, now: number): Promise<Trusted | undefined> {

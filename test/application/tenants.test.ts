@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import t from 'tap';
 import { joseTokens } from '../../src/adapters/jwt.ts';
 import { memoryTenants } from '../../src/adapters/memory.ts';
+import { noTelemetry } from '../../src/adapters/no-telemetry.ts';
 import { secrets } from '../../src/adapters/secrets.ts';
 import { migrate } from '../../src/adapters/sql/migrations.ts';
 import { openSqlite, sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
@@ -11,7 +12,6 @@ import { DatabaseFailure, type Environment, type TenantDirectory } from '../../s
 import { tenantUseCases } from '../../src/application/tenants.ts';
 import { createDemoTenant } from '../../src/demo.ts';
 import { atOnce, newFolder, tenantId } from '../support/storage.ts';
-import { noTelemetry } from '../support/telemetry.ts';
 
 const acme = tenantId('acme');
 

@@ -1,7 +1,6 @@
 /** The contracts over PostgreSQL, with keys and records in one database, and each in its own. */
 import t, { type Test } from 'tap';
-import { customerRepositoryContract, sharedCustomersContract } from '../../src/contract/customer-repository.ts';
-import { sharedTenantsContract, tenantDirectoryContract } from '../../src/contract/tenant-directory.ts';
+import { everyContract } from '../support/contracts.ts';
 import { newDatabase } from '../support/postgres.ts';
 import { connectPostgres } from '../support/storage.ts';
 
@@ -16,17 +15,6 @@ for (const [name, newPlace] of Object.entries(places)) {
     const place = newPlace(t);
     return async () => connectPostgres(t, await place);
   };
-  const open = (t: Test) => storage(t)();
 
-  t.test(name, async (t) => {
-    t.test('customers', async (t) => customerRepositoryContract(t, async (t) => (await open(t)).repository));
-    t.test('customers, shared', async (t) => sharedCustomersContract(t, storage));
-    t.test('tenants', async (t) => tenantDirectoryContract(t, async (t) => (await open(t)).directory));
-    t.test('tenants, shared', async (t) =>
-      sharedTenantsContract(t, (t) => {
-        const connect = storage(t);
-        return async () => (await connect()).directory;
-      }),
-    );
-  });
+  t.test(name, async (t) => everyContract(t, storage));
 }

@@ -2,8 +2,7 @@
 import t, { type Test } from 'tap';
 import { sqlCustomers } from '../../src/adapters/sql/customers.ts';
 import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
-import { customerRepositoryContract, sharedCustomersContract } from '../../src/contract/customer-repository.ts';
-import { sharedTenantsContract, tenantDirectoryContract } from '../../src/contract/tenant-directory.ts';
+import { everyContract } from '../support/contracts.ts';
 import {
   atOnce,
   byUrn,
@@ -23,15 +22,7 @@ const storage = (t: Test) => {
 };
 const open = (t: Test) => storage(t)();
 
-t.test('customers', async (t) => customerRepositoryContract(t, async (t) => (await open(t)).repository));
-t.test('customers, shared', async (t) => sharedCustomersContract(t, storage));
-t.test('tenants', async (t) => tenantDirectoryContract(t, async (t) => (await open(t)).directory));
-t.test('tenants, shared', async (t) =>
-  sharedTenantsContract(t, (t) => {
-    const connect = storage(t);
-    return async () => (await connect()).directory;
-  }),
-);
+everyContract(t, storage);
 
 t.test('a URN is not taken for one of another partition that has the same number', async (t) => {
   const { database, vault } = await open(t);

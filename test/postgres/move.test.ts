@@ -2,6 +2,7 @@
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { noTelemetry } from '../../src/adapters/no-telemetry.ts';
 import { migrate } from '../../src/adapters/sql/migrations.ts';
 import { moveTables } from '../../src/adapters/sql/move.ts';
 import { openPostgres } from '../../src/adapters/sql/postgres.ts';
@@ -10,7 +11,6 @@ import { DatabaseFailure } from '../../src/application/ports.ts';
 import { deployment } from '../support/deployment.ts';
 import { newDatabase, withRawPostgres } from '../support/postgres.ts';
 import { atOnce, connectSqlite, newFolder, tenantOf } from '../support/storage.ts';
-import { noTelemetry } from '../support/telemetry.ts';
 
 t.test('a deployment that is moved to PostgreSQL, and on, is the same to its callers', async (t) => {
   const { dataDir, serve, command, beside, masterKeyFile } = deployment(t);

@@ -6,13 +6,13 @@ import { createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { noTelemetry } from '../../src/adapters/no-telemetry.ts';
 import { openPostgres } from '../../src/adapters/sql/postgres.ts';
 import { bind } from '../../src/adapters/sql/statement.ts';
 import { DatabaseFailure } from '../../src/application/ports.ts';
 import { newDatabase, withRawPostgres } from '../support/postgres.ts';
 import { freePort, startPostgres } from '../support/postgres-server.ts';
 import { atOnce, connectPostgres, tenantOf } from '../support/storage.ts';
-import { noTelemetry } from '../support/telemetry.ts';
 
 function open(t: Test, url: string, options: { poolSize?: number; timeoutMs?: number } = {}) {
   const database = openPostgres({ url, poolSize: 4, timeoutMs: 2_000, ...options }, noTelemetry);

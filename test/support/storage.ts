@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Test } from 'tap';
+import { noTelemetry } from '../../src/adapters/no-telemetry.ts';
 import { referenceData } from '../../src/adapters/reference-data.ts';
 import { type SqlCustomers, sqlCustomers } from '../../src/adapters/sql/customers.ts';
 import type { SqlDatabase } from '../../src/adapters/sql/database.ts';
@@ -12,7 +13,6 @@ import { openSqlite, sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
 import { sqlTenants } from '../../src/adapters/sql/tenants.ts';
 import { unlockVault } from '../../src/adapters/sql/vault-keys.ts';
 import type { Vault } from '../../src/adapters/vault.ts';
-import { noTelemetry } from './telemetry.ts';
 
 /** The tests' words for customers and tenants are those of the contracts. */
 export * from '../../src/contract/scenario.ts';

@@ -110,10 +110,6 @@ export function reconciliation({ database, run, seals, completeErasure }: Needs)
 
   return {
     /**
-     * Completes what a crash has left half done, and erases again what a restored copy has brought back. To be awaited before
-     * the first request. @returns how many records were erased again
-     */
-    /**
      * Where the keys are a copy that is taken into use, passes over numbers for URNs: after the copy was made others may
      * have been handed out, of which nobody here knows where the records are a copy as well. @returns whether they are one
      */
@@ -127,6 +123,10 @@ export function reconciliation({ database, run, seals, completeErasure }: Needs)
       });
     },
 
+    /**
+     * Completes what a crash has left half done, and erases again what a restored copy has brought back. To be awaited before
+     * the first request. @returns how many records were erased again
+     */
     async reconcile(): Promise<number> {
       const again = (await lastingDifference()) === 0 ? 0 : await database.exclusive(applyBoth);
       for (const { tenant, number } of await database.read(() => run.listPending({}))) {

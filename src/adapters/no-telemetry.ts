@@ -1,6 +1,6 @@
-import type { Telemetry } from '../../src/application/ports.ts';
+import type { Telemetry } from '../application/ports.ts';
 
-/** Counts nothing. */
+/** Counts nothing: for commands that serve nobody. */
 export const noTelemetry: Telemetry = {
   request() {},
   commit() {},

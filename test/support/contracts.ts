@@ -1,0 +1,24 @@
+import type { Test } from 'tap';
+import type { CustomerRepository, TenantDirectory } from '../../src/application/ports.ts';
+import { customerRepositoryContract, sharedCustomersContract } from '../../src/contract/customer-repository.ts';
+import { sharedTenantsContract, tenantDirectoryContract } from '../../src/contract/tenant-directory.ts';
+
+interface Connected {
+  readonly repository: CustomerRepository;
+  readonly directory: TenantDirectory;
+  close(): Promise<void>;
+}
+
+/** Runs every contract over a storage. @param storage makes one, and gives what connects to it, as often as wanted */
+export function everyContract(t: Test, storage: (t: Test) => () => Promise<Connected>): void {
+  const open = (t: Test) => storage(t)();
+  t.test('customers', async (t) => customerRepositoryContract(t, async (t) => (await open(t)).repository));
+  t.test('customers, shared', async (t) => sharedCustomersContract(t, storage));
+  t.test('tenants', async (t) => tenantDirectoryContract(t, async (t) => (await open(t)).directory));
+  t.test('tenants, shared', async (t) =>
+    sharedTenantsContract(t, (t) => {
+      const connect = storage(t);
+      return async () => (await connect()).directory;
+    }),
+  );
+}
