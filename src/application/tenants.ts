@@ -188,10 +188,9 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
   }
 
   /**
-   * A new key in place of another, with its name, role and, unless it is given, lifetime; the old one works for
-   * `overlapMs` more. Undefined where
-   * there is no such key, it was revoked or has expired, or it is of the other environment, whose keys cannot be made
-   * here.
+   * A new key in place of another, with its name, role and, unless it is given, lifetime; the old one works for `overlapMs`
+   * more. Undefined where there is no such key, it was revoked or has expired, or it is of the other environment, whose keys
+   * cannot be made here.
    */
   async function rotateKey(
     id: string,
