@@ -176,10 +176,12 @@ export function sameContent(one: CustomerContent, other: CustomerContent): boole
   return JSON.stringify(contentOf(one)) === JSON.stringify(contentOf(other));
 }
 
+const contentNames = [...Object.keys(customerFields), 'claimedRegion'] as (keyof CustomerContent)[];
+
 /** The content of a record, in the table's order, without what we add to it. */
 export function contentOf(customer: CustomerContent): CustomerContent {
   const content: Record<string, unknown> = {};
-  for (const name of [...Object.keys(customerFields), 'claimedRegion'] as (keyof CustomerContent)[]) {
+  for (const name of contentNames) {
     if (customer[name] !== undefined) content[name] = customer[name];
   }
   return content as unknown as CustomerContent;

@@ -220,12 +220,17 @@ function mergedValue(field: Field, current: unknown, change: unknown): unknown {
 
 /** A problem for every required field that has no value, groups included. */
 export function missing(table: FieldTable, record: Loose, path: string): Problem[] {
-  return Object.entries(table).flatMap(([name, field]) => {
+  const problems: Problem[] = [];
+  for (const name in table) {
+    const field = table[name] as Field;
     const value = record[name];
-    const at = join(path, name);
-    if (value === undefined) return field.required ? [isRequired(at)] : [];
-    return field.kind === 'group' ? missing(field.fields, value as Loose, at) : [];
-  });
+    if (value === undefined) {
+      if (field.required) problems.push(isRequired(join(path, name)));
+    } else if (field.kind === 'group') {
+      problems.push(...missing(field.fields, value as Loose, join(path, name)));
+    }
+  }
+  return problems;
 }
 
 export const problem = (field: string, code: ProblemCode, message: string): Problem => ({ field, code, message });

@@ -42,6 +42,9 @@ const maxLocalPartBytes = 64;
 /** RFC 5321 section 4.5.3.1.3 bounds a path at 256 octets, two of which are its angle brackets. */
 const maxEmailBytes = 254;
 
+/** What most addresses are, and what is canonical as it is: a dot-string and a host name of ASCII, in lower case. */
+const isPlain = /^[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:(?!xn--)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.|$))+(?<!\.)$/;
+
 /**
  * The canonical form by which an e-mail address is unique: NFKC, lower case, the domain in ASCII by IDNA, a
  * needlessly quoted local part without its quotes. Undefined where the text is no RFC 5321 mailbox (with the
@@ -49,6 +52,7 @@ const maxEmailBytes = 254;
  * The canonical form of a canonical form is itself.
  */
 export function canonicalEmail(text: string, world: ReferenceData): string | undefined {
+  if (text.length <= maxLocalPartBytes && isPlain.test(text)) return text;
   if (utf8Bytes(text) > maxEmailBytes || invisible.test(text)) return undefined;
   // Compatibility forms may hide an `@` or a dot, so the grammar is checked on what will be compared.
   const folded = fold(text);

@@ -61,6 +61,25 @@ t.test('e-mail addresses that are one mailbox have one canonical form', async (t
   t.not(canonical('jane+a@example.com'), canonical('jane@example.com'), 'a tag is part of the address');
 });
 
+t.test('an address that is plainly canonical is what the long way to it gives', async () => {
+  const label = fc.stringMatching(/^[a-z0-9-]{1,12}$/);
+  const dotted = (part: fc.Arbitrary<string>) =>
+    fc.array(part, { minLength: 1, maxLength: 4 }).map((all) => all.join('.'));
+  const plain = fc
+    .tuple(
+      dotted(fc.stringMatching(/^[a-z0-9_+-]{0,12}$/)),
+      dotted(fc.oneof(label, fc.constantFrom('xn--bcher-kva', 'xn--a', ''))),
+    )
+    .map(([localPart, domain]) => `${localPart}@${domain}`);
+  // Only what has a capital letter is folded, and taken apart.
+  fc.assert(
+    fc.property(
+      plain,
+      (text) => canonical(text) === canonical(text.replace(/[a-z]/, (letter) => letter.toUpperCase())),
+    ),
+  );
+});
+
 const longDomain = (bytes: number) =>
   `${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(bytes - 192)}`;
 
