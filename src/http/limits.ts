@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
 import rateLimit from '@fastify/rate-limit';
 import underPressure from '@fastify/under-pressure';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type RefusalCode, refusal } from '../application/outcome.ts';
 import { httpStatus, mediaType, wrapped } from './envelope.ts';
 import type { RefusedConnection } from './log.ts';
@@ -39,7 +39,7 @@ export const serverLimits = (limits: Limits, onRefused: (refused: RefusedConnect
     headersTimeout: limits.headersTimeoutMs,
     // How often Node looks for connections that are overdue.
     connectionsCheckingInterval: 1000,
-    // Node would answer 400 without our envelope; see `refuseUnderPressure`.
+    // Node would answer 400 without our envelope; see `admission`.
     requireHostHeader: false,
     // A second `Authorization` would be dropped: joined to the first it is no credential.
     joinDuplicateHeaders: true,
@@ -47,12 +47,19 @@ export const serverLimits = (limits: Limits, onRefused: (refused: RefusedConnect
   clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket) => refuseConnection(error, socket, onRefused),
 });
 
-/** 503 before the process drowns, and while it shuts down. To be registered before any other hook. */
-export async function refuseUnderPressure(
+interface Admission {
+  /** Why a request is not let in: 503 before the process drowns, and while it shuts down. To be asked first of all. */
+  admit(request: FastifyRequest, reply: FastifyReply): Error | undefined;
+  /** To be told when the answer has left. */
+  release(request: FastifyRequest): void;
+}
+
+/** Bears what connections do, and decides who is let in. @param onRefused hears of connections that are refused without a request */
+export async function admission(
   app: FastifyInstance,
   limits: Limits,
   onRefused: (refused: RefusedConnection) => void,
-): Promise<void> {
+): Promise<Admission> {
   app.server.maxConnections = limits.maxConnections;
   // `Expect` is answered like any other header that we do not know, not with a bare 417.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
@@ -85,34 +92,38 @@ export async function refuseUnderPressure(
       for (const socket of sockets) if (pendingAnswer(socket)?.req.complete === false) socket.destroy();
     }, limits.shutdownTimeoutMs / 2).unref();
   });
-  app.addHook('onRequest', (request, reply, done) => {
-    const { raw } = request;
-    const { socket } = raw;
-    const answers = answersOf(socket);
-    answers.outstanding += 1;
-    if (answers.outstanding > 2 * maxOutstanding || socket.writableLength > maxUnreadBytes) {
-      // An answer would only be one more that is not read.
-      socket.destroy();
-    } else if (answers.outstanding > maxOutstanding || closing) {
-      reply.header('connection', 'close');
-      done(failure(503, closing ? 'shutting down' : 'too many requests under way on one connection'));
-    } else if (!namesItsHost(raw)) {
-      done(failure(400, 'RFC 9112 section 3.2: a request must have one Host'));
-    } else {
-      done();
-    }
+  let isUnderPressure = () => false;
+  await app.register(async (aside) => {
+    // Its own hook stays in here, without a route: what it knows is enough.
+    await aside.register(underPressure, {
+      maxEventLoopDelay: limits.maxEventLoopDelayMs,
+      maxHeapUsedBytes: maxHeapUse * getHeapStatistics().heap_size_limit,
+    });
+    isUnderPressure = aside.isUnderPressure;
   });
-  app.addHook('onResponse', (request, _, done) => {
-    answersOf(request.raw.socket).outstanding -= 1;
-    done();
-  });
-  await app.register(underPressure, {
-    maxEventLoopDelay: limits.maxEventLoopDelayMs,
-    maxHeapUsedBytes: maxHeapUse * getHeapStatistics().heap_size_limit,
-    pressureHandler: () => {
-      throw failure(503, 'under pressure');
+
+  return {
+    admit(request, reply) {
+      const { raw } = request;
+      const { socket } = raw;
+      const answers = answersOf(socket);
+      answers.outstanding += 1;
+      if (answers.outstanding > 2 * maxOutstanding || socket.writableLength > maxUnreadBytes) {
+        // An answer would only be one more that is not read.
+        socket.destroy();
+      }
+      if (answers.outstanding > maxOutstanding || closing) {
+        reply.header('connection', 'close');
+        return failure(503, closing ? 'shutting down' : 'too many requests under way on one connection');
+      }
+      if (!namesItsHost(raw)) return failure(400, 'RFC 9112 section 3.2: a request must have one Host');
+      const isShed = isUnderPressure() && !request.routeOptions.config.forOperators;
+      return isShed ? failure(503, 'under pressure') : undefined;
     },
-  });
+    release({ raw }) {
+      answersOf(raw.socket).outstanding -= 1;
+    },
+  };
 }
 
 /**

@@ -30,7 +30,7 @@ export function requestLog(logger: RequestLogger, telemetry: Pick<Telemetry, 're
     const { url: route = 'none', config } = request.routeOptions;
     const { elapsedTime } = reply;
     telemetry.request(route, reply.messageCode ?? String(reply.statusCode), elapsedTime / 1000);
-    const level = config.quiet ? 'debug' : 'info';
+    const level = config.forOperators ? 'debug' : 'info';
     // Most of what a line costs is making it.
     if (!logger.isLevelEnabled(level)) return;
     const line = {

@@ -13,8 +13,7 @@ export const operationsRoutes: FastifyPluginCallback<OperationsNeeds> = (
   { canWrite, erasures, metrics },
   done,
 ) => {
-  // These answer under pressure too, and are not limited: they are how one sees it.
-  const options = { schema: { hide: true }, config: { pressureHandler: () => undefined, quiet: true } };
+  const options = { schema: { hide: true }, config: { forOperators: true } };
 
   app.get('/healthz', options, async (_, reply) => json(reply, { status: 'alive' }));
 

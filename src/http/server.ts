@@ -18,7 +18,7 @@ import type { Caller, Tenants } from '../application/tenants.ts';
 import { customerRoutes } from './customer-routes.ts';
 import { type Documents, documentation } from './docs.ts';
 import { answer, type RefusalShape, wrapped } from './envelope.ts';
-import { type Limits, limitRate, refuseUnderPressure, serverLimits } from './limits.ts';
+import { admission, type Limits, limitRate, serverLimits } from './limits.ts';
 import { type RequestLogger, requestLog } from './log.ts';
 import { type OperationsNeeds, operationsRoutes } from './operations.ts';
 import { canonicalPath } from './paths.ts';
@@ -37,8 +37,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** How the route puts an outcome in the envelope. */
     shape?: RefusalShape;
-    /** Whether it is asked too often to be logged at `info`. */
-    quiet?: boolean;
+    /** It answers under pressure too, as it is how one sees it; and is asked too often to be logged at `info`. */
+    forOperators?: boolean;
   }
 }
 
@@ -78,7 +78,7 @@ export async function createServer(services: Services, options: ServerOptions): 
     loggerInstance: withoutChildren(options.logger),
     ...serverLimits(options, log.refused),
     trustProxy: options.trustProxy === 'off' ? false : options.trustProxy,
-    // The envelope is ours to write; see `refuseUnderPressure`.
+    // The envelope is ours to write; see `admission`.
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     // One line a request is written below.
@@ -110,18 +110,33 @@ export async function createServer(services: Services, options: ServerOptions): 
     return parseJson(request, body.toString('utf8'), done);
   });
 
+  const routes = new Map<string, { readonly methods: readonly string[]; readonly shape: RefusalShape }>();
+  app.addHook('onRoute', ({ method, url, config }) => {
+    const methods = [...(routes.get(url)?.methods ?? []), ...[method].flat()];
+    routes.set(url, { methods, shape: config?.shape ?? wrapped });
+  });
+  const refuseRoute = (request: FastifyRequest, reply: FastifyReply) => {
+    const route = routes.get(canonicalPath(request.url));
+    if (route === undefined) return reply.send(answer(reply, refusal('NOT_FOUND'), wrapped));
+    reply.header('allow', route.methods.join(', '));
+    return reply.send(answer(reply, refusal('METHOD_NOT_ALLOWED'), route.shape));
+  };
+
+  // One hook of a kind where there could be several: each costs every request a microsecond.
+  const { admit, release } = await admission(app, options, log.refused);
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
-    // An empty body is none, whatever it is said to be. (Not deleted: that makes all later look-ups slower.)
-    const { headers } = request.raw;
-    const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
-    if (isEmpty) headers['content-type'] = undefined;
+    const refused = admit(request, reply);
+    if (refused !== undefined) return done(refused);
+    // Not left to the handler: nobody has authenticated, and the body would be read and judged first.
+    if (request.is404) return refuseRoute(request, reply);
+    ignoreEmptyBody(request.raw.headers);
     done();
   });
-
-  await refuseUnderPressure(app, options, log.refused);
-
+  const leave = leavingTogether();
+  app.addHook('onSend', (_request, _reply, _payload, done) => leave(done));
   app.addHook('onResponse', (request, reply, done) => {
+    release(request);
     log.answered(request, reply);
     done();
   });
@@ -136,23 +151,7 @@ export async function createServer(services: Services, options: ServerOptions): 
     return reply.send(answer(reply, refusal(code), request.routeOptions.config.shape ?? wrapped));
   });
 
-  const routes = new Map<string, { readonly methods: readonly string[]; readonly shape: RefusalShape }>();
-  app.addHook('onRoute', ({ method, url, config }) => {
-    const methods = [...(routes.get(url)?.methods ?? []), ...[method].flat()];
-    routes.set(url, { methods, shape: config?.shape ?? wrapped });
-  });
-  const refuseRoute = (request: FastifyRequest, reply: FastifyReply) => {
-    const route = routes.get(canonicalPath(request.url));
-    if (route === undefined) return reply.send(answer(reply, refusal('NOT_FOUND'), wrapped));
-    reply.header('allow', route.methods.join(', '));
-    return reply.send(answer(reply, refusal('METHOD_NOT_ALLOWED'), route.shape));
-  };
   app.setNotFoundHandler(refuseRoute);
-  app.addHook('onRequest', (request, reply, done) => {
-    // Not left to the handler: nobody has authenticated, and the body would be read and judged first.
-    if (request.is404) refuseRoute(request, reply);
-    else done();
-  });
 
   await documentation(app, options.version, options.documents);
   await app.register(operationsRoutes, services);
@@ -175,6 +174,29 @@ const withoutChildren = (logger: RequestLogger): FastifyBaseLogger =>
       },
     },
   });
+
+/**
+ * Lets what comes in one turn of the event loop leave at its end, one after the other. A write to a socket wakes whoever
+ * reads from it; one that follows closely finds it awake, which saves up to a third of what a short request costs.
+ */
+function leavingTogether(): (leave: () => void) => void {
+  let waiting: (() => void)[] = [];
+  function release(): void {
+    const leaving = waiting;
+    waiting = [];
+    for (const leave of leaving) leave();
+  }
+  return (leave) => {
+    if (waiting.push(leave) === 1) setImmediate(release);
+  };
+}
+
+/** An empty body is none, whatever it is said to be. */
+function ignoreEmptyBody(headers: IncomingHttpHeaders): void {
+  const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
+  // Not deleted: that makes all later look-ups slower.
+  if (isEmpty) headers['content-type'] = undefined;
+}
 
 /** Whether a body is JSON as it is on the wire: in UTF-8 (RFC 8259 section 8.1), and not packed. */
 function isPlainJson({
