@@ -106,11 +106,11 @@ export function memoryCustomers({
       });
     },
 
-    async find(tenant, by) {
+    find(tenant, by) {
       return find(shelfOf(tenant), by)?.stored;
     },
 
-    async holds(tenant, externalId) {
+    holds(tenant, externalId) {
       return find(shelfOf(tenant), { externalId }) !== undefined;
     },
 

@@ -14,9 +14,11 @@ import type {
   Decision,
   Digest,
   Occasion,
+  Soon,
   StoredCustomer,
   WriteAnswer,
 } from './ports.ts';
+import { whenKnown } from './ports.ts';
 import type { Caller } from './tenants.ts';
 
 export interface Snapshot extends Customer {
@@ -78,14 +80,15 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
   });
 
   /** Whether an ExternalId is still free. Stores and reserves nothing. Answers BAD_REQUEST, INVALID_REQUEST. */
-  async function validate({ tenant }: Caller, body: unknown): Promise<Outcome<{ readonly isAvailable: boolean }>> {
+  function validate({ tenant }: Caller, body: unknown): Soon<Outcome<{ readonly isAvailable: boolean }>> {
     if (!isObject(body)) return refusal('BAD_REQUEST');
     const problems: Problem[] = [];
     const given = readPatch(validateFields, body, '', world, problems);
     problems.push(...missing(validateFields, merge(validateFields, {}, given), ''));
     if (problems.length > 0) return invalid(onePerField(problems));
-    const isHeld = await repository.holds(tenant.id, given.externalId as ExternalId);
-    return completed({ isAvailable: !isHeld });
+    return whenKnown(repository.holds(tenant.id, given.externalId as ExternalId), (isHeld) =>
+      completed({ isAvailable: !isHeld }),
+    );
   }
 
   /**
@@ -163,7 +166,7 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
   }
 
   /** A customer as it is now, with what it may pay by. Answers INVALID_REQUEST, CUSTOMER_NOT_FOUND. */
-  async function info({ tenant }: Caller, query: { urn?: unknown; exId?: unknown }): Promise<Outcome<Snapshot>> {
+  function info({ tenant }: Caller, query: { urn?: unknown; exId?: unknown }): Soon<Outcome<Snapshot>> {
     const problems: Problem[] = [];
     // A URN wins: what is beside it is not even read.
     const { urn, exId } = query;
@@ -173,8 +176,9 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
       problems.push(problem('urn', 'required', 'One of urn and exId is required.'));
     }
     if (by === undefined || problems.length > 0) return invalid(problems);
-    const stored = await repository.find(tenant.id, by);
-    return stored === undefined ? refusal('CUSTOMER_NOT_FOUND') : snapshotOf(stored, tenant.payment);
+    return whenKnown(repository.find(tenant.id, by), (stored) =>
+      stored === undefined ? refusal('CUSTOMER_NOT_FOUND') : snapshotOf(stored, tenant.payment),
+    );
   }
 
   return { validate, store, update, remove, info };

@@ -50,6 +50,13 @@ export const changedBy = (origin: Origin | undefined, { keyId, requestId }: Aske
   return { storedBy: origin?.storedBy ?? asker, changedBy: asker };
 };
 
+/** What may be known at once, and else once it was waited for: a promise for each read costs more than many a read. */
+export type Soon<Value> = Value | Promise<Value>;
+
+/** Goes on with what is known soon: at once where it is known. */
+export const whenKnown = <Value, Result>(value: Soon<Value>, then: (value: Value) => Result): Soon<Awaited<Result>> =>
+  (value instanceof Promise ? value.then(then) : then(value)) as Soon<Awaited<Result>>;
+
 export type CustomerReference = { readonly urn: CustomerUrn } | { readonly externalId: ExternalId };
 
 /**
@@ -134,10 +141,10 @@ export interface CustomerRepository extends ErasureRecords {
   add(tenant: TenantId, content: CustomerContent, occasion: Occasion, key?: RequestKey): Promise<WriteAnswer>;
 
   /** The customer, or undefined. An anonymised one is found by its URN alone. */
-  find(tenant: TenantId, by: CustomerReference): Promise<StoredCustomer | undefined>;
+  find(tenant: TenantId, by: CustomerReference): Soon<StoredCustomer | undefined>;
 
   /** Whether a customer has that ExternalId. An anonymised one has none. */
-  holds(tenant: TenantId, externalId: ExternalId): Promise<boolean>;
+  holds(tenant: TenantId, externalId: ExternalId): Soon<boolean>;
 
   /**
    * Reads a customer and does with it what `decide` says, as one atomic step: no other change comes between.

@@ -95,8 +95,8 @@ export function tenantOf(repository: CustomerRepository, tenant: TenantId = tena
     add,
     change,
     forget,
-    find: (by: CustomerReference) => repository.find(tenant, by),
-    holds: (externalId: string) => repository.holds(tenant, externalId as ExternalId),
+    find: async (by: CustomerReference) => repository.find(tenant, by),
+    holds: async (externalId: string) => repository.holds(tenant, externalId as ExternalId),
     /** Adds what cannot be refused. */
     has: async (externalId: string, fields: Fields = {}, when: When = {}) =>
       storedIn(await add(externalId, fields, when)),

@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify';
 import type { Customers, Snapshot, WriteConditions } from '../application/customers.ts';
 import type { Erasures } from '../application/erasures.ts';
 import type { Outcome } from '../application/outcome.ts';
+import { whenKnown } from '../application/ports.ts';
 import type { Tenants } from '../application/tenants.ts';
 import { authenticate, requireRole } from './authenticate.ts';
 import { answer, bare, wrapped, writtenOnce } from './envelope.ts';
@@ -27,7 +28,8 @@ export const customerRoutes: FastifyPluginAsyncTypebox<Needs> = async (
   app.post(
     '/validate',
     { schema: { ...operations.validate, hide: hidden }, config: { shape: bare } },
-    async (request, reply) => answer(reply, await customers.validate(request.caller, request.body), bare),
+    (request, reply) =>
+      whenKnown(customers.validate(request.caller, request.body), (outcome) => answer(reply, outcome, bare)),
   );
   app.post(
     '/store',
@@ -47,11 +49,10 @@ export const customerRoutes: FastifyPluginAsyncTypebox<Needs> = async (
     async (request, reply) =>
       answer(reply, await customers.update(request.caller, request.body, conditionsOf(request)), wrapped),
   );
-  app.get(
-    '/info',
-    { schema: { ...operations.info, hide: hidden }, config: { shape: wrapped } },
-    async (request, reply) =>
-      answer(reply, await customers.info(request.caller, request.query as Record<string, unknown>), snapshotText),
+  app.get('/info', { schema: { ...operations.info, hide: hidden }, config: { shape: wrapped } }, (request, reply) =>
+    whenKnown(customers.info(request.caller, request.query as Record<string, unknown>), (outcome) =>
+      answer(reply, outcome, snapshotText),
+    ),
   );
   app.get(
     '/erasure',

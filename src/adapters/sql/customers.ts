@@ -8,8 +8,10 @@ import {
   keptAnswer,
   type Occasion,
   type RequestKey,
+  type Soon,
   type StoredCustomer,
   type WriteAnswer,
+  whenKnown,
 } from '../../application/ports.ts';
 import { type CustomerContent, newCustomer } from '../../domain/customer.ts';
 import { isAnonymized, remainderOf, rewrittenFields, unknownRemainder } from '../../domain/deletion.ts';
@@ -290,10 +292,10 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       return number === undefined ? numbers.take().then(addAs) : addAs(number);
     },
 
-    async find(tenant, by) {
+    find(tenant, by) {
       const known = opened.recall(tenant, by);
       if (known !== undefined) return known;
-      const found = await database.readAnywhere(function* () {
+      const found = database.readAnywhere(function* () {
         const row = yield* findRow(tenant, by);
         if (row === undefined) return undefined;
         if (!isErased(row) && !isReadable(row)) return yield* asErased(tenant, row);
@@ -301,18 +303,24 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
         if (stored !== undefined && isReadable(row) && !isErased(row)) opened.keep(tenant, row, stored);
         return stored;
       });
-      if (found === undefined || !('half' in found)) return found;
-      // To complete an erasure is a write, which may be refused; what the answer is, is known all the same.
-      const erased = await database.write(() => completeErasure(tenant, found.number)).catch(orFailure(found.half));
-      return 'externalId' in by ? undefined : erased;
+      return whenKnown(found, (found): Soon<StoredCustomer | undefined> => {
+        if (found === undefined || !('half' in found)) return found;
+        // To complete an erasure is a write, which may be refused; what the answer is, is known all the same.
+        const erased = database.write(() => completeErasure(tenant, found.number)).catch(orFailure(found.half));
+        return 'externalId' in by ? erased.then(() => undefined) : erased;
+      });
     },
 
-    async holds(tenant, externalId) {
+    holds(tenant, externalId) {
       if (opened.recall(tenant, { externalId }) !== undefined) return true;
       const at = { tenant, externalId: seals.indexOf(tenant, externalId) };
-      const [held] = await database.readAnywhere(() => run.findHeld(at));
-      if (held === undefined) return false;
-      return held.pending === null || (await this.find(tenant, { externalId })) !== undefined;
+      return whenKnown(
+        database.readAnywhere(() => run.findHeld(at)),
+        ([held]): Soon<boolean> => {
+          if (held === undefined) return false;
+          return held.pending === null || whenKnown(this.find(tenant, { externalId }), (found) => found !== undefined);
+        },
+      );
     },
 
     change: (tenant, by, decide, occasion, key) =>

@@ -1,4 +1,4 @@
-import { DatabaseFailure } from '../../application/ports.ts';
+import { DatabaseFailure, type Soon } from '../../application/ports.ts';
 import type { Dialect } from './dialects.ts';
 import { type Program, prepare } from './statement.ts';
 import type { Part } from './tables.ts';
@@ -12,7 +12,7 @@ export interface SqlDatabase {
    * Like `read`, of what callers ask for most: a replica may answer, where it is certain to have everything that was
    * acknowledged.
    */
-  readAnywhere<Result>(program: () => Program<Result>): Promise<Result>;
+  readAnywhere<Result>(program: () => Program<Result>): Soon<Result>;
   /**
    * Runs a program as one transaction, durable when the promise resolves; where it throws, nothing was stored. `program`
    * may be started more than once; only its last run counts.

@@ -46,6 +46,8 @@ const putAside = (file: string): string[] =>
 
 /** How many writes share a transaction at most: beyond this, waiting costs more than the sync that is saved. */
 const maxBatch = 256;
+/** How long a write waits for others while requests keep coming, in times of what the last commit took. */
+const patience = 2;
 /** How long a write waits for another process that writes. */
 const lockWaitMs = 5_000;
 const lockRetryMs = 5;
@@ -150,6 +152,7 @@ export async function openSqlite(
    */
   function openSnapshot(): void {
     if (snapshot !== undefined) return;
+    isBusyTurn = true;
     beginRead.run();
     snapshot = setImmediate(leaveSnapshot);
     const versions = dataVersions.map((version) => version.get());
@@ -176,8 +179,20 @@ export async function openSqlite(
   function schedule(delayMs: number): undefined {
     scheduled = true;
     if (delayMs > 0) setTimeout(flush, delayMs);
-    else setImmediate(flush);
+    else setImmediate(flushWhenQuiet);
   }
+
+  /** A turn that brings requests is likely followed by another: it may bring more to share the commit. */
+  function flushWhenQuiet(): undefined {
+    const waitedMs = performance.now() - (waiting[0]?.since ?? 0);
+    const isWorthWaiting = isBusyTurn && waiting.length < maxBatch && waitedMs < patience * commitMs;
+    isBusyTurn = false;
+    if (isWorthWaiting) setImmediate(flushWhenQuiet);
+    else flush();
+  }
+  /** Whether something was read or written in this turn of the event loop. */
+  let isBusyTurn = false;
+  let commitMs = 0;
 
   function flush(): undefined {
     scheduled = false;
@@ -219,7 +234,8 @@ export async function openSqlite(
       for (const job of jobs) job.reject(failure(error));
       return;
     }
-    telemetry.commit(jobs.length, (performance.now() - started) / 1000);
+    commitMs = performance.now() - started;
+    telemetry.commit(jobs.length, commitMs / 1000);
     for (const [index, job] of jobs.entries()) job.resolve(results[index] as never);
   }
 
@@ -264,11 +280,12 @@ export async function openSqlite(
 
   const write: SqlDatabase['write'] = (program) =>
     new Promise((resolve, reject) => {
+      isBusyTurn = true;
       waiting.push({ program, resolve, reject, since: performance.now() });
       if (!scheduled) schedule(0);
     });
 
-  const read: SqlDatabase['read'] = async (program) => {
+  function readNow<Result>(program: () => Program<Result>): Result {
     const started = performance.now();
     try {
       openSnapshot();
@@ -278,12 +295,12 @@ export async function openSqlite(
     } finally {
       telemetry.read((performance.now() - started) / 1000);
     }
-  };
+  }
 
   const opened: SqliteDatabase = {
     dialect: sqliteDialect,
-    read,
-    readAnywhere: read,
+    read: async (program) => readNow(program),
+    readAnywhere: readNow,
 
     write,
     // A transaction is shared with others anyway, and of all processes one has it.
