@@ -13,14 +13,8 @@ export interface Asset {
 /** The document of a path (see `canonicalPath`), where there is one. */
 export type Documents = (path: string) => Promise<Asset | undefined>;
 
-/**
- * `/openapi.json`, and `/docs`, a page with everything it needs inside. To be registered before the routes that they are to
- * see.
- *
- * @param built what was made of the same routes before, in place of making it
- */
-export async function documentation(app: FastifyInstance, version: string, built?: Documents): Promise<void> {
-  const documents = built ?? (await documentsOf(app, version));
+/** Serves `/openapi.json`, and `/docs`, a page with everything it needs inside. */
+export function serveDocuments(app: FastifyInstance, documents: Documents): void {
   for (const url of ['/openapi.json', '/docs', '/docs/*']) {
     app.get(url, { schema: { hide: true } }, async (request, reply) => {
       const asset = await documents(canonicalPath(request.url));
@@ -30,8 +24,8 @@ export async function documentation(app: FastifyInstance, version: string, built
   }
 }
 
-/** Makes the documents from the schemas of the routes that are registered from now on. */
-async function documentsOf(app: FastifyInstance, version: string): Promise<Documents> {
+/** Lets `app.swagger()` describe the routes that are registered from now on. */
+export async function describeRoutes(app: FastifyInstance, version: string): Promise<void> {
   const { default: swagger } = await import('@fastify/swagger');
   await app.register(swagger, {
     openapi: {
@@ -74,19 +68,35 @@ async function documentsOf(app: FastifyInstance, version: string): Promise<Docum
     },
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `schema-${index}`) },
   });
-  // Made once: whoever asks gets the same bytes, so that many who do not read them cost nothing.
-  let openApi: Asset | undefined;
-  let page: ReturnType<typeof loadPage> | undefined;
-  return async (path) => {
-    if (path === '/openapi.json') {
-      openApi ??= {
-        headers: { 'content-type': 'application/json; charset=utf-8' },
-        bytes: Buffer.from(JSON.stringify(app.swagger())),
-      };
-      return openApi;
-    }
-    page ??= loadPage(app.swagger() as StaticDocumentSpec['document']);
-    return (await page).get(path);
+}
+
+/**
+ * The documents of a server, made once, by the first who asks: whoever comes later gets the same bytes, and most processes
+ * never show them. What makes them takes some 100 ms to load.
+ *
+ * @param describedServer makes a server with the same routes, after `describeRoutes`; it is closed again
+ */
+export function documentsOf(describedServer: () => Promise<FastifyInstance>): Documents {
+  const document = once(async () => {
+    const app = await describedServer();
+    await app.ready();
+    const described = app.swagger() as StaticDocumentSpec['document'];
+    await app.close();
+    return described;
+  });
+  const openApi = once(async () => ({
+    headers: { 'content-type': 'application/json; charset=utf-8' },
+    bytes: Buffer.from(JSON.stringify(await document())),
+  }));
+  const page = once(async () => loadPage(await document()));
+  return async (path) => (path === '/openapi.json' ? openApi() : (await page()).get(path));
+}
+
+function once<Value>(make: () => Promise<Value>): () => Promise<Value> {
+  let made: Promise<Value> | undefined;
+  return () => {
+    made ??= make();
+    return made;
   };
 }
 
@@ -126,10 +136,7 @@ const contentSecurityPolicy = {
   'frame-ancestors': "'none'",
 };
 
-/**
- * The page and all that it refers to, by path. It is made by the first who asks: the packages of the page take some 50 ms
- * to load, and most processes never show it.
- */
+/** The page and all that it refers to, by path. */
 async function loadPage(document: StaticDocumentSpec['document']): Promise<ReadonlyMap<string, Asset>> {
   const { default: swagger } = await import('@fastify/swagger');
   const { default: swaggerUi } = await import('@fastify/swagger-ui');

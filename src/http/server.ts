@@ -16,7 +16,7 @@ import { type MessageCode, type RefusalCode, refusal } from '../application/outc
 import { DatabaseFailure, type Telemetry } from '../application/ports.ts';
 import type { Caller, Tenants } from '../application/tenants.ts';
 import { customerRoutes } from './customer-routes.ts';
-import { type Documents, documentation } from './docs.ts';
+import { type Documents, describeRoutes, documentsOf, serveDocuments } from './docs.ts';
 import { answer, type RefusalShape, wrapped } from './envelope.ts';
 import { admission, type Limits, limitRate, serverLimits } from './limits.ts';
 import { type RequestLogger, requestLog } from './log.ts';
@@ -54,7 +54,7 @@ export interface ServerOptions extends Limits {
   readonly version: string;
   /** `off`, `loopback`, or a list of addresses and networks, whose `X-Forwarded-For` is believed. */
   readonly trustProxy: string;
-  /** What is served at `/openapi.json` and `/docs`, where it was made before. */
+  /** What is served at `/openapi.json` and `/docs`, where it was made before; else it is made of the routes. */
   readonly documents?: Documents | undefined;
 }
 
@@ -73,6 +73,17 @@ const schemaController = {
 
 /** The server with all routes, ready to listen or to be injected into; it does not listen. */
 export async function createServer(services: Services, options: ServerOptions): Promise<FastifyInstance> {
+  const describedServer = () => assemble(services, options, (app) => describeRoutes(app, options.version));
+  const documents = options.documents ?? documentsOf(describedServer);
+  return assemble(services, options, (app) => serveDocuments(app, documents));
+}
+
+/** @param begin comes before the routes of the service */
+async function assemble(
+  services: Services,
+  options: ServerOptions,
+  begin: (app: FastifyInstance) => Promise<void> | void,
+): Promise<FastifyInstance> {
   const log = requestLog(options.logger, services.telemetry);
   const app = Fastify({
     loggerInstance: withoutChildren(options.logger),
@@ -153,7 +164,7 @@ export async function createServer(services: Services, options: ServerOptions): 
 
   app.setNotFoundHandler(refuseRoute);
 
-  await documentation(app, options.version, options.documents);
+  await begin(app);
   await app.register(operationsRoutes, services);
   await app.register(async (api) => {
     // Around both bases: a key has one rate, whichever it uses.

@@ -77,7 +77,7 @@ t.test('requests made from the description, and spoiled', async (t) => {
   const service = await startWatched(t);
   const { app, credentials, send, changed } = service;
   const { count, report } = tallied(t);
-  const requests = fuzzedRequests(app.swagger() as unknown as Description, { ...credentials });
+  const requests = fuzzedRequests((await app.inject('/openapi.json')).json() as Description, { ...credentials });
   await fc.assert(
     fc.asyncProperty(requests, async (request) => {
       // Throws where the answer is not as documented.

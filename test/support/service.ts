@@ -52,8 +52,8 @@ interface Options {
 
 let documented: ReturnType<typeof conformance> | undefined;
 /** The description of this build's API: one for all services that a test file starts. */
-export function documentationOf(app: FastifyInstance): ReturnType<typeof conformance> {
-  documented ??= conformance(app.swagger() as unknown as OpenApi);
+export async function documentationOf(app: FastifyInstance): Promise<ReturnType<typeof conformance>> {
+  documented ??= conformance((await app.inject('/openapi.json')).json() as OpenApi);
   return documented;
 }
 
@@ -81,7 +81,7 @@ export async function startService(test: Test, options: Options = {}) {
   const app = await openServer(services, config, options.logger ?? pino({ level: 'silent' }));
   test.teardown(() => app.close());
   await app.ready();
-  const { faults } = documentationOf(app);
+  const { faults } = await documentationOf(app);
 
   /** Sends a request as it is, and throws where the answer is not as the documentation says. */
   async function send(request: InjectOptions & Asked): Promise<Answer> {
