@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const startScript = fileURLToPath(new URL('../../scripts/start.mjs', import.meta.url));
 
 export interface Finished {
   readonly code: number | null;
@@ -48,7 +48,7 @@ export async function run(
 
 /** How the program is started: a file, and the words before those of the command. */
 export type Program = readonly [file: string, ...words: string[]];
-const source: Program = [process.execPath, main];
+const source: Program = [process.execPath, startScript];
 
 /** Runs a command of ours to its end. */
 export const c2a = (
