@@ -24,6 +24,7 @@ import { type OperationsNeeds, operationsRoutes } from './operations.ts';
 import { canonicalPath } from './paths.ts';
 import { requestIdOf } from './request-id.ts';
 import { sharedSchemas } from './schemas.ts';
+import { workInStages } from './stages.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -144,13 +145,12 @@ async function assemble(
     ignoreEmptyBody(request.raw.headers);
     done();
   });
-  const leave = leavingTogether();
-  app.addHook('onSend', (_request, _reply, _payload, done) => leave(done));
   app.addHook('onResponse', (request, reply, done) => {
     release(request);
     log.answered(request, reply);
     done();
   });
+  workInStages(app);
 
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const code = codeOf(error);
@@ -185,22 +185,6 @@ const withoutChildren = (logger: RequestLogger): FastifyBaseLogger =>
       },
     },
   });
-
-/**
- * Lets what comes in one turn of the event loop leave at its end, one after the other. A write to a socket wakes whoever
- * reads from it; one that follows closely finds it awake, which saves up to a third of what a short request costs.
- */
-function leavingTogether(): (leave: () => void) => void {
-  let waiting: (() => void)[] = [];
-  function release(): void {
-    const leaving = waiting;
-    waiting = [];
-    for (const leave of leaving) leave();
-  }
-  return (leave) => {
-    if (waiting.push(leave) === 1) setImmediate(release);
-  };
-}
 
 /** An empty body is none, whatever it is said to be. */
 function ignoreEmptyBody(headers: IncomingHttpHeaders): void {
