@@ -1,0 +1,50 @@
+/** Requests of one turn go through their stages together, and none holds up another. */
+import { setTimeout as delay } from 'node:timers/promises';
+import Fastify from 'fastify';
+import t, { type Test } from 'tap';
+import { workInStages } from '../../src/http/stages.ts';
+
+/** A server whose requests tell what happens to them. */
+function watched(t: Test) {
+  const events: string[] = [];
+  const app = Fastify();
+  t.teardown(() => app.close());
+  workInStages(app);
+  app.addHook('onResponse', async (request) => {
+    events.push(`left ${request.url}`);
+  });
+  const handle = (url: string, answer: () => unknown) =>
+    app.get(url, (request) => {
+      events.push(`handled ${request.url}`);
+      return answer();
+    });
+  handle('/at-once/:number', () => 'done');
+  handle('/later', () => delay(50).then(() => 'done'));
+  handle('/fails', () => {
+    throw new Error('expected');
+  });
+  const ask = async (...urls: string[]) => {
+    const answers = await Promise.all(urls.map((url) => app.inject(url)));
+    return answers.map(({ statusCode }) => statusCode);
+  };
+  return { ask, events };
+}
+
+t.test('all are handled before any leaves', async (t) => {
+  const { ask, events } = watched(t);
+  const urls = ['/at-once/1', '/at-once/2', '/at-once/3'];
+  t.strictSame(await ask(...urls), [200, 200, 200]);
+  t.strictSame(events, [...urls.map((url) => `handled ${url}`), ...urls.map((url) => `left ${url}`)]);
+});
+
+t.test('one that has to wait, or fails, holds up no other', async (t) => {
+  const { ask, events } = watched(t);
+  t.strictSame(await ask('/later', '/fails', '/at-once/1'), [200, 500, 200]);
+  t.strictSame(events.slice(3), ['left /fails', 'left /at-once/1', 'left /later']);
+});
+
+t.test('one alone is answered, again and again', async (t) => {
+  const { ask, events } = watched(t);
+  for (let turn = 0; turn < 3; turn += 1) t.strictSame(await ask('/at-once/1'), [200]);
+  t.equal(events.length, 6);
+});
