@@ -1,10 +1,12 @@
 /** The contracts over SQLite. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { sqlCustomers } from '../../src/adapters/sql/customers.ts';
 import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
 import { everyContract } from '../support/contracts.ts';
 import {
   atOnce,
+  byExternalId,
   byUrn,
   connectSqlite,
   newFolder,
@@ -30,6 +32,24 @@ t.test('a URN is not taken for one of another partition that has the same number
   const { customer } = await acme.has('crm-1');
   t.equal(customer.customerUrn, 'cu.01.1');
   t.equal(await acme.find(byUrn('cu.00.10000000000001')), undefined);
+});
+
+t.test('requests that keep coming hold up no write', async (t) => {
+  const acme = tenantOf((await open(t)).repository);
+  const { customer } = await acme.has('crm-0');
+  for (let turn = 1; turn <= 5; turn += 1) {
+    const written = { is: false };
+    const adding = acme.add(`crm-${turn}`).then(() => {
+      written.is = true;
+    });
+    // Something is read in every turn of the event loop. Where writes waited for a quiet one, this would never end.
+    while (!written.is) {
+      await acme.find(byUrn(customer.customerUrn));
+      await nextTurn();
+    }
+    await adding;
+  }
+  t.ok(await acme.find(byExternalId('crm-5')));
 });
 
 t.test('what was kept for expired keys leaves the file', async (t) => {

@@ -48,6 +48,8 @@ const putAside = (file: string): string[] =>
 const maxBatch = 256;
 /** How long a write waits for others while requests keep coming, in times of what the last commit took. */
 const patience = 2;
+/** One commit that took very long must not make the next one late. */
+const maxPatienceMs = 20;
 /** How long a write waits for another process that writes. */
 const lockWaitMs = 5_000;
 const lockRetryMs = 5;
@@ -185,7 +187,8 @@ export async function openSqlite(
   /** A turn that brings requests is likely followed by another: it may bring more to share the commit. */
   function flushWhenQuiet(): undefined {
     const waitedMs = performance.now() - (waiting[0]?.since ?? 0);
-    const isWorthWaiting = isBusyTurn && waiting.length < maxBatch && waitedMs < patience * commitMs;
+    const patienceMs = Math.min(patience * commitMs, maxPatienceMs);
+    const isWorthWaiting = isBusyTurn && waiting.length < maxBatch && waitedMs < patienceMs;
     isBusyTurn = false;
     if (isWorthWaiting) setImmediate(flushWhenQuiet);
     else flush();
