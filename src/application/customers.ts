@@ -58,15 +58,21 @@ interface Needs {
 
 export type Customers = ReturnType<typeof customerUseCases>;
 
-/** The last snapshot of a record, as long as somebody has the record: one that is read often gives the same object. */
-const snapshots = new WeakMap<StoredCustomer, { payment: PaymentSettings; completed: Completed<Snapshot> }>();
+/**
+ * The last snapshot of a record, as long as somebody has the record: one that is read often gives the same object. On the
+ * record itself, and not in a WeakMap: what is in there outlives the record by many collections (docs/performance.md).
+ */
+const lastSnapshot = Symbol('last snapshot');
+type Remembering = StoredCustomer & {
+  [lastSnapshot]?: { readonly of: Customer; readonly payment: PaymentSettings; readonly made: Completed<Snapshot> };
+};
 
-function snapshotOf(stored: StoredCustomer, payment: PaymentSettings): Completed<Snapshot> {
-  const last = snapshots.get(stored);
-  if (last?.payment === payment) return last.completed;
-  const { customer, version } = stored;
+function snapshotOf(stored: Remembering, payment: PaymentSettings): Completed<Snapshot> {
+  const { customer, version, [lastSnapshot]: last } = stored;
+  // Whoever copies the record copies this too.
+  if (last?.of === customer && last.payment === payment) return last.made;
   const made = { ...completed({ ...customer, options: paymentOptions(customer, payment) }), version };
-  snapshots.set(stored, { payment, completed: made });
+  stored[lastSnapshot] = { of: customer, payment, made };
   return made;
 }
 

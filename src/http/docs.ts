@@ -92,10 +92,14 @@ export function documentsOf(describedServer: () => Promise<FastifyInstance>): Do
   return async (path) => (path === '/openapi.json' ? openApi() : (await page()).get(path));
 }
 
+/** What was made the first time. Where it could not be made, the next who asks tries again. */
 function once<Value>(make: () => Promise<Value>): () => Promise<Value> {
   let made: Promise<Value> | undefined;
   return () => {
-    made ??= make();
+    made ??= make().catch((error) => {
+      made = undefined;
+      throw error;
+    });
     return made;
   };
 }

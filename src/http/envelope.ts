@@ -70,14 +70,11 @@ export const bare = <Result extends object | undefined>(
  * text as it is, so to everybody else it is the body.)
  */
 export function writtenOnce<Given extends object, Body>(shape: (outcome: Given) => Body): (outcome: Given) => Body {
-  const texts = new WeakMap<Given, string>();
-  return (outcome) => {
-    let text = texts.get(outcome);
-    if (text === undefined) {
-      text = JSON.stringify(shape(outcome));
-      texts.set(outcome, text);
-    }
-    return text as Body;
+  // On the outcome itself, and not in a WeakMap: what is in there outlives the outcome by many collections.
+  const written = Symbol('written');
+  return (outcome: Given & { [written]?: string }) => {
+    outcome[written] ??= JSON.stringify(shape(outcome));
+    return outcome[written] as Body;
   };
 }
 

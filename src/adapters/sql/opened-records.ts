@@ -14,7 +14,9 @@ interface Opened {
 }
 
 /** Some 20 MB, where all are in use. */
-const maxInGeneration = 10_000;
+const maxOpened = 10_000;
+/** Of how many reads the second of a record has to be one, for it to be kept. */
+const maxReadOnce = 2_000;
 
 /**
  * Records that were read a moment ago, so that reading one again costs no cryptography, and mostly no look-up. Two rules
@@ -27,11 +29,11 @@ const maxInGeneration = 10_000;
  * What is opened stays in the memory of the process for no longer than two calls of `age`.
  */
 export function openedRecords(database: Pick<SqlDatabase, 'epoch'>) {
-  const opened = generations<Opened>();
+  const opened = generations<Opened>(maxOpened);
   /** Where to look in `opened`; it may not be true any more. */
-  const byExternalId = generations<string>();
-  /** What is read but once is not worth keeping: that costs more than reading it (measured, docs/performance.md). */
-  const readOnce = generations<true>();
+  const byExternalId = generations<string>(maxOpened);
+  /** What is read again only after many others is not worth keeping: that costs more than reading it (docs/performance.md). */
+  const readOnce = generations<true>(maxReadOnce);
 
   const keyOf = (tenant: TenantId, name: string): string => `${tenant} ${name}`;
 
@@ -80,7 +82,7 @@ export function openedRecords(database: Pick<SqlDatabase, 'epoch'>) {
 }
 
 /** A map that forgets what was not asked for lately: what is asked for moves from the last generation to the present. */
-function generations<Value>() {
+function generations<Value>(maxInGeneration: number) {
   let present = new Map<string, Value>();
   let last = new Map<string, Value>();
 
