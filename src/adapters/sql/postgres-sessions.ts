@@ -42,6 +42,13 @@ export interface SessionOptions {
 export interface Sessions {
   /** Lends a session for as long as `use` takes. */
   borrow<Result>(use: (session: Session) => Promise<Result>): Promise<Result>;
+  /**
+   * Lends a session that others have at the same time, whose statements go to the server one behind the other without
+   * waiting for each other's answers (pipelining): for what only reads and is quick, as one that takes long holds up the
+   * others. Where the connection is lost, `use` is called again with a session of its own. Behind a pooler, and where there is
+   * but one connection, the same as `borrow`.
+   */
+  share<Result>(use: (session: Session) => Promise<Result>): Promise<Result>;
   /** Lends a session until it is given back. */
   lend(): Promise<Loan>;
   /** Whether a pooler was seen in between; see `Session`. */
@@ -87,9 +94,10 @@ export function openSessions(options: SessionOptions): Sessions {
 
   /** A connection to the host that is in use when it is made. */
   class CurrentClient extends Client {
-    constructor() {
+    constructor({ pipeline = false }: { readonly pipeline?: boolean } = {}) {
       super({
         connectionString: urls[current] as string,
+        pipeline,
         fallback_application_name: 'c2a-customers',
         keepAlive: true,
         types: { getTypeParser: numbersAsNumbers },
@@ -111,16 +119,23 @@ export function openSessions(options: SessionOptions): Sessions {
     await client.query(`select ${calls.join(', ')}`, Object.values(settings));
   }
 
-  const pool = new Pool({
-    Client: CurrentClient as new () => Client,
-    max: poolSize,
-    connectionTimeoutMillis: connectTimeoutMs,
-    idleTimeoutMillis: 60_000,
-    onConnect: (client) => prepareSession(client as Client),
-  });
-  pool.on('error', onLost);
+  function openPool(max: number, pipeline: boolean): Pool {
+    const pool = new Pool({
+      Client: CurrentClient as new () => Client,
+      max,
+      pipeline,
+      connectionTimeoutMillis: connectTimeoutMs,
+      idleTimeoutMillis: 60_000,
+      onConnect: (client) => prepareSession(client as Client),
+    });
+    pool.on('error', onLost);
+    return pool;
+  }
+  const canShare = poolSize > 1;
+  const own = openPool(canShare ? poolSize - 1 : poolSize, false);
+  const shared = canShare ? openPool(1, true) : own;
 
-  async function connect(): Promise<PoolClient> {
+  async function connect(pool: Pool): Promise<PoolClient> {
     for (let tried = 1; ; tried += 1) {
       const host = current;
       try {
@@ -132,24 +147,55 @@ export function openSessions(options: SessionOptions): Sessions {
     }
   }
 
-  async function lend(): Promise<Loan> {
-    const client = await connect();
+  async function lend(pool = own): Promise<Loan & { readonly session: LentSession }> {
+    const client = await connect(pool);
     const session = known.get(client) as LentSession;
     return { session, giveBack: () => client.release(session.broken) };
   }
 
+  async function borrow<Result>(use: (session: Session) => Promise<Result>): Promise<Result> {
+    const { session, giveBack } = await lend();
+    try {
+      return await use(session);
+    } finally {
+      giveBack();
+    }
+  }
+
+  /** The session that is shared, from when somebody needs one until it is broken. */
+  let sharing: ReturnType<typeof lend> | undefined;
+  function letGo(of: typeof sharing): boolean {
+    if (sharing !== of) return false;
+    sharing = undefined;
+    return true;
+  }
+  async function share<Result>(use: (session: Session) => Promise<Result>): Promise<Result> {
+    if (!canShare || sawPooler) return borrow(use);
+    sharing ??= lend(shared);
+    const mine = sharing;
+    const { session, giveBack } = await mine.catch((error) => {
+      letGo(mine);
+      throw error;
+    });
+    try {
+      if (!session.isPooled && session.broken === undefined) return await use(session);
+    } catch (error) {
+      if (session.broken === undefined) throw error;
+    }
+    if (letGo(mine)) giveBack();
+    return borrow(use);
+  }
+
   return {
-    lend,
+    lend: () => lend(),
+    borrow,
+    share,
     arePooled: () => sawPooler,
-    async borrow(use) {
-      const { session, giveBack } = await lend();
-      try {
-        return await use(session);
-      } finally {
-        giveBack();
-      }
+    async close() {
+      if (sharing !== undefined) (await sharing.catch(() => undefined))?.giveBack();
+      await own.end();
+      if (shared !== own) await shared.end();
     },
-    close: () => pool.end(),
   };
 }
 

@@ -95,6 +95,14 @@ export function openPostgres(
     return step.value;
   }
 
+  /** Lends sessions that others have too, to what only reads and is quick. */
+  function sharing<Result>(use: (to: Way['to']) => Promise<Result>, from: Sessions): Promise<Result> {
+    if (!isApart) return from.share((session) => use(async () => session));
+    return from.share((ofRecords) =>
+      keys.share((ofKeys) => use(async (part) => (part === 'keys' ? ofKeys : ofRecords))),
+    );
+  }
+
   /** Lends sessions as they are needed, and takes them back when `use` has ended. */
   async function lending<Result>(use: (to: Way['to']) => Promise<Result>, from = records): Promise<Result> {
     if (!isApart) return from.borrow((session) => use(async () => session));
@@ -170,12 +178,13 @@ export function openPostgres(
   }
 
   const within = timeoutMs + graceMs;
-  const each = <Result>(program: () => Program<Result>, from?: Sessions) =>
-    lending((to) => run({ to, timeoutMs: within }, program()), from);
-  async function read<Result>(program: () => Program<Result>, from?: Sessions): Promise<Result> {
+  const each = <Result>(program: () => Program<Result>) => lending((to) => run({ to, timeoutMs: within }, program()));
+  const quick = <Result>(program: () => Program<Result>, from: Sessions) =>
+    sharing((to) => run({ to, timeoutMs: within }, program()), from);
+  async function read<Result>(work: () => Promise<Result>): Promise<Result> {
     const started = performance.now();
     try {
-      return await counted(() => each(program, from));
+      return await counted(work);
     } finally {
       telemetry.read((performance.now() - started) / 1000);
     }
@@ -184,11 +193,12 @@ export function openPostgres(
   return {
     dialect: isApart ? postgresApartDialect : postgresDialect,
 
-    read: (program) => read(program),
+    read: (program) => read(() => each(program)),
     readAnywhere(program) {
       const current = replica?.sessions();
+      const ofPrimary = () => read(() => quick(program, records));
       // Where the replica fails, the primary knows.
-      return current === undefined ? read(program) : read(program, current).catch(() => read(program));
+      return current === undefined ? ofPrimary() : read(() => quick(program, current)).catch(ofPrimary);
     },
 
     write: (program) => commit(() => transaction(program, begin, within)),
