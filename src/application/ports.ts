@@ -55,7 +55,11 @@ export type Soon<Value> = Value | Promise<Value>;
 
 /** Goes on with what is known soon: at once where it is known. */
 export const whenKnown = <Value, Result>(value: Soon<Value>, then: (value: Value) => Result): Soon<Awaited<Result>> =>
-  (value instanceof Promise ? value.then(then) : then(value)) as Soon<Awaited<Result>>;
+  (isPromise(value) ? value.then(then) : then(value)) as Soon<Awaited<Result>>;
+
+/** By what it can do: an adapter may have promises of its own kind. */
+const isPromise = <Value>(value: Soon<Value>): value is Promise<Value> =>
+  typeof (value as Promise<Value> | undefined | null)?.then === 'function';
 
 export type CustomerReference = { readonly urn: CustomerUrn } | { readonly externalId: ExternalId };
 

@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { sqlCustomers } from '../../src/adapters/sql/customers.ts';
 import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
+import { bind } from '../../src/adapters/sql/statement.ts';
 import { everyContract } from '../support/contracts.ts';
 import {
   atOnce,
@@ -32,6 +33,29 @@ t.test('a URN is not taken for one of another partition that has the same number
   const { customer } = await acme.has('crm-1');
   t.equal(customer.customerUrn, 'cu.01.1');
   t.equal(await acme.find(byUrn('cu.00.10000000000001')), undefined);
+});
+
+t.test('what was read together does not hide what another connection commits afterwards', async (t) => {
+  const path = newFolder(t);
+  const { database } = await connectSqlite(t, path);
+  const read = async () => {
+    const [row] = await database.readAnywhere(() =>
+      bind({ sql: "SELECT last FROM sequences WHERE name = 'customer'" }),
+    );
+    return row?.last;
+  };
+  const commit = () => withRawSqlite(sqliteFiles(path).keys, (raw) => raw.exec('UPDATE sequences SET last = last + 1'));
+  for (let turn = 0; turn < 3; turn += 1) {
+    const [before, after] = await new Promise<Promise<unknown>[]>((resolve) => {
+      setImmediate(() => {
+        // In line before whatever the read puts there.
+        setImmediate(() => resolve([first, read()]));
+        const first = read();
+        process.nextTick(commit);
+      });
+    }).then((reads) => Promise.all(reads));
+    t.equal(after, Number(before) + 1);
+  }
 });
 
 t.test('requests that keep coming hold up no write', async (t) => {

@@ -149,26 +149,27 @@ export async function openSqlite(
   }
 
   /**
-   * Reads of one turn of the event loop share a snapshot: taking and leaving one costs system calls on both files, more
-   * than a read itself. It is left before anything is written, so whoever has written sees it.
+   * Reads that are asked for together (see `http/stages.ts`) share a snapshot: taking and leaving one costs system calls on
+   * both files, more than a read itself. It is left when they are done, before anything else happens in this process: whoever
+   * was told of a write, by whichever process, and asks then, sees it.
    */
   function openSnapshot(): void {
-    if (snapshot !== undefined) return;
+    if (isSnapshotOpen) return;
     isBusyTurn = true;
     beginRead.run();
-    snapshot = setImmediate(leaveSnapshot);
+    isSnapshotOpen = true;
+    process.nextTick(leaveSnapshot);
     const versions = dataVersions.map((version) => version.get());
     if (versions.some((version, index) => version !== seenVersions[index])) epoch += 1;
     seenVersions = versions;
   }
   function leaveSnapshot(): void {
-    if (snapshot === undefined) return;
-    clearImmediate(snapshot);
-    snapshot = undefined;
+    if (!isSnapshotOpen) return;
+    isSnapshotOpen = false;
     // Nothing was written, so there is nothing to keep; and this cannot fail, as a commit may on a damaged file.
     if (database.inTransaction) rollback.run();
   }
-  let snapshot: NodeJS.Immediate | undefined;
+  let isSnapshotOpen = false;
   /** Of each file; they change with what other connections commit. */
   const dataVersions = ['main', 'data'].map((schema) => database.prepare(`PRAGMA ${schema}.data_version`).pluck());
   let seenVersions: readonly unknown[] = [];
