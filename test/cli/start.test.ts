@@ -11,7 +11,7 @@ const root = join(import.meta.dirname, '../..');
 function copyOfCheckout(t: Test) {
   const folder = mkdtempSync(join(tmpdir(), 'c2a-start-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
-  for (const name of ['src', 'scripts/start.mjs', 'package.json', 'package-lock.json']) {
+  for (const name of ['src', 'scripts/start.mjs', 'package.json', 'tsconfig.json']) {
     cpSync(join(root, name), join(folder, name), { recursive: true });
   }
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
@@ -52,6 +52,14 @@ t.test('programs that start together all start, and leave nothing unfinished', a
   const { about, made } = copyOfCheckout(t);
   for (const text of await Promise.all(Array.from({ length: 4 }, about))) t.match(text, said);
   t.equal(made().length, 1);
+});
+
+t.test('what is left of one that was damaged is made anew', async (t) => {
+  const { about, folder, made } = copyOfCheckout(t);
+  await about();
+  rmSync(join(folder, 'dist/start', made()[0] as string, 'c2a.cjs'));
+  t.match(await about(), said);
+  t.strictSame(readdirSync(join(folder, 'dist/start', made()[0] as string)).sort(), ['c2a.cjs', 'compiled']);
 });
 
 t.test('where it cannot be made, the source is run as it is', async (t) => {
