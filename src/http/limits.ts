@@ -1,10 +1,10 @@
 /** What the server bears: sizes, times, rates, and what it does beyond them. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
 import rateLimit from '@fastify/rate-limit';
-import underPressure from '@fastify/under-pressure';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type RefusalCode, refusal } from '../application/outcome.ts';
 import { httpStatus, mediaType, wrapped } from './envelope.ts';
@@ -55,11 +55,11 @@ interface Admission {
 }
 
 /** Bears what connections do, and decides who is let in. @param onRefused hears of connections that are refused without a request */
-export async function admission(
+export function admission(
   app: FastifyInstance,
   limits: Limits,
   onRefused: (refused: RefusedConnection) => void,
-): Promise<Admission> {
+): Admission {
   app.server.maxConnections = limits.maxConnections;
   // `Expect` is answered like any other header that we do not know, not with a bare 417.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
@@ -92,15 +92,8 @@ export async function admission(
       for (const socket of sockets) if (pendingAnswer(socket)?.req.complete === false) socket.destroy();
     }, limits.shutdownTimeoutMs / 2).unref();
   });
-  let isUnderPressure = () => false;
-  await app.register(async (aside) => {
-    // Its own hook stays in here, without a route: what it knows is enough.
-    await aside.register(underPressure, {
-      maxEventLoopDelay: limits.maxEventLoopDelayMs,
-      maxHeapUsedBytes: maxHeapUse * getHeapStatistics().heap_size_limit,
-    });
-    isUnderPressure = aside.isUnderPressure;
-  });
+  const pressure = watchPressure(limits.maxEventLoopDelayMs);
+  app.addHook('onClose', async () => pressure.end());
 
   return {
     admit(request, reply) {
@@ -117,11 +110,35 @@ export async function admission(
         return failure(503, closing ? 'shutting down' : 'too many requests under way on one connection');
       }
       if (!namesItsHost(raw)) return failure(400, 'RFC 9112 section 3.2: a request must have one Host');
-      const isShed = isUnderPressure() && !request.routeOptions.config.forOperators;
+      const isShed = pressure.isHigh() && !request.routeOptions.config.forOperators;
       return isShed ? failure(503, 'under pressure') : undefined;
     },
     release({ raw }) {
       answersOf(raw.socket).outstanding -= 1;
+    },
+  };
+}
+
+/**
+ * Whether the event loop is late by more than `maxDelayMs` (0: however late it is), or memory for JavaScript nearly used up. (`@fastify/under-pressure`, which does the same,
+ * asks the system for memory that is of no interest here; without a file descriptor left that fails, and ends the process.)
+ */
+function watchPressure(maxDelayMs: number) {
+  const maxHeapBytes = maxHeapUse * getHeapStatistics().heap_size_limit;
+  const delays = monitorEventLoopDelay({ resolution: pressureResolutionMs });
+  delays.enable();
+  let isHigh = false;
+  const timer = setInterval(() => {
+    // Not a number: it was so late that nothing was measured.
+    const isOnTime = maxDelayMs === 0 || delays.mean / 1e6 - pressureResolutionMs <= maxDelayMs;
+    delays.reset();
+    isHigh = !isOnTime || getHeapStatistics().used_heap_size > maxHeapBytes;
+  }, pressureIntervalMs).unref();
+  return {
+    isHigh: () => isHigh,
+    end() {
+      clearInterval(timer);
+      delays.disable();
     },
   };
 }
@@ -149,6 +166,8 @@ const maxOutstanding = 100;
 const idleGraceMs = 5_000;
 /** How much may be written for a connection that is not read. */
 const maxUnreadBytes = 1024 * 1024;
+const pressureResolutionMs = 10;
+const pressureIntervalMs = 1_000;
 /** How much of the memory for JavaScript may be in use, beyond which nothing more is taken. */
 const maxHeapUse = 0.9;
 /** How long connections are kept open when the service ends, so that whoever is about to ask gets an answer. */

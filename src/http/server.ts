@@ -135,7 +135,7 @@ async function assemble(
   };
 
   // One hook of a kind where there could be several: each costs every request a microsecond.
-  const { admit, release } = await admission(app, options, log.refused);
+  const { admit, release } = admission(app, options, log.refused);
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
     const refused = admit(request, reply);
