@@ -11,7 +11,7 @@ const root = join(import.meta.dirname, '../..');
 function copyOfCheckout(t: Test) {
   const folder = mkdtempSync(join(tmpdir(), 'c2a-start-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
-  for (const name of ['src', 'scripts/start.mjs', 'package.json', 'tsconfig.json']) {
+  for (const name of ['src', 'scripts/start.cjs', 'package.json', 'tsconfig.json']) {
     cpSync(join(root, name), join(folder, name), { recursive: true });
   }
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
@@ -20,7 +20,7 @@ function copyOfCheckout(t: Test) {
     made: () => readdirSync(join(folder, 'dist/start')),
     /** What the program says of its storage. */
     about: async () => {
-      const { code, stdout, stderr } = await run(process.execPath, ['scripts/start.mjs', '--help'], {}, folder);
+      const { code, stdout, stderr } = await run(process.execPath, ['scripts/start.cjs', '--help'], {}, folder);
       t.equal(code, 0, stderr);
       return stdout;
     },

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-const startScript = fileURLToPath(new URL('../../scripts/start.mjs', import.meta.url));
+const startScript = fileURLToPath(new URL('../../scripts/start.cjs', import.meta.url));
 
 export interface Finished {
   readonly code: number | null;

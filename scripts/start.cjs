@@ -3,34 +3,39 @@
  * To load a thousand modules one by one takes three times as long as all the rest of a start. Where that file cannot be made
  * (installed without the tools of development, or a folder that may not be written to), the source is run as it is.
  */
-import { hash } from 'node:crypto';
-import {
+const { hash } = require('node:crypto');
+const {
   accessSync,
   closeSync,
   constants,
   fsyncSync,
   openSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
-} from 'node:fs';
-import { createRequire, enableCompileCache } from 'node:module';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+  statSync,
+} = require('node:fs');
+const { enableCompileCache } = require('node:module');
+const { join } = require('node:path');
+const { pathToFileURL } = require('node:url');
 
-const root = join(import.meta.dirname, '..');
+const root = join(__dirname, '..');
 const entry = pathToFileURL(join(root, 'src/main.ts')).href;
 const all = join(root, 'dist/start');
+const program = 'c2a.cjs';
 
 /** Of the source, of what is installed, of how the file is made, and of where: it knows its checkout. */
 function fingerprint() {
   const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts'))
     .map((name) => join('src', name));
-  const others = ['package.json', 'tsconfig.json', 'scripts/start.mjs', 'node_modules/.package-lock.json'];
-  const texts = [...others, ...sources.sort()].map((name) => [name, readFileSync(join(root, name), 'utf8')]);
-  return hash('sha256', JSON.stringify([root, texts])).slice(0, 16);
+  const others = ['package.json', 'tsconfig.json', 'scripts/start.cjs', 'node_modules/.package-lock.json'];
+  // When each was last touched, in any way: to read them all would take as long as to load what is made of them.
+  const files = [...others, ...sources.sort()].map((name) => {
+    const { ctimeMs, size } = statSync(join(root, name));
+    return [name, ctimeMs, size];
+  });
+  return hash('sha256', JSON.stringify([root, files])).slice(0, 16);
 }
 
 /** @param {string} file */
@@ -55,21 +60,25 @@ async function make(folder) {
     await build({
       absWorkingDir: root,
       entryPoints: ['src/main.ts'],
-      outfile: join(unfinished, 'c2a.cjs'),
+      outfile: join(unfinished, program),
       bundle: true,
       platform: 'node',
       target: 'node24',
       format: 'cjs',
+      // What is not read need not be loaded. Names stay: logs show them.
+      minifyWhitespace: true,
+      minifySyntax: true,
+      legalComments: 'none',
       // Addons, and what looks for files of its own.
       external: ['better-sqlite3', 'sodium-native', '@fastify/swagger-ui', 'pg-native'],
       define: { 'import.meta.url': JSON.stringify(entry) },
       logLevel: 'silent',
     });
-    const written = openSync(join(unfinished, 'c2a.cjs'), 'r');
+    const written = openSync(join(unfinished, program), 'r');
     fsyncSync(written);
     closeSync(written);
     // One that has lost its file would stand in the way.
-    if (!isThere(join(folder, 'c2a.cjs'))) rmSync(folder, { recursive: true, force: true });
+    if (!isThere(join(folder, program))) rmSync(folder, { recursive: true, force: true });
     renameSync(unfinished, folder);
     const old = readdirSync(all).filter((name) => join(all, name) !== folder && !name.startsWith('unfinished-'));
     for (const name of old) rmSync(join(all, name), { recursive: true, force: true });
@@ -80,24 +89,31 @@ async function make(folder) {
   }
 }
 
-/** Where the file is; undefined where it cannot be made. */
-async function made() {
+/** Where it is, or will be; undefined where that cannot be found out. */
+function place() {
   try {
-    const folder = join(all, fingerprint());
-    const file = join(folder, 'c2a.cjs');
-    // Another process may have made it first; what is there says so.
-    if (!isThere(file)) await make(folder).catch(() => undefined);
-    return isThere(file) ? folder : undefined;
+    return join(all, fingerprint());
   } catch {
     return undefined;
   }
 }
 
-const folder = await made();
+/** @param {string} folder */
+function run(folder) {
+  // What V8 makes of it is kept too, when the process ends; once, so for each command, as each uses other parts of it.
+  const [command = ''] = process.argv.slice(2);
+  enableCompileCache(join(folder, 'compiled', /^[a-z-]+$/.test(command) ? command : 'other'));
+  require(join(folder, program));
+}
+
+const folder = place();
 if (folder === undefined) {
-  await import(entry);
+  import(entry);
+} else if (isThere(join(folder, program))) {
+  run(folder);
 } else {
-  // What V8 makes of it is kept too, when the process ends.
-  enableCompileCache(join(folder, 'compiled'));
-  createRequire(entry)(join(folder, 'c2a.cjs'));
+  // Another process may have made it first; what is there says so.
+  make(folder)
+    .catch(() => undefined)
+    .then(() => (isThere(join(folder, program)) ? run(folder) : import(entry)));
 }
