@@ -79,10 +79,12 @@ export async function describeRoutes(app: FastifyInstance, version: string): Pro
 export function documentsOf(describedServer: () => Promise<FastifyInstance>): Documents {
   const document = once(async () => {
     const app = await describedServer();
-    await app.ready();
-    const described = app.swagger() as StaticDocumentSpec['document'];
-    await app.close();
-    return described;
+    try {
+      await app.ready();
+      return app.swagger() as StaticDocumentSpec['document'];
+    } finally {
+      await app.close();
+    }
   });
   const openApi = once(async () => ({
     headers: { 'content-type': 'application/json; charset=utf-8' },

@@ -101,11 +101,10 @@ export function admission(
       const { socket } = raw;
       const answers = answersOf(socket);
       answers.outstanding += 1;
-      if (answers.outstanding > 2 * maxOutstanding || socket.writableLength > maxUnreadBytes) {
-        // An answer would only be one more that is not read.
-        socket.destroy();
-      }
-      if (answers.outstanding > maxOutstanding || closing) {
+      // An answer would only be one more that is not read.
+      const isUnread = answers.outstanding > 2 * maxOutstanding || socket.writableLength > maxUnreadBytes;
+      if (isUnread) socket.destroy();
+      if (isUnread || answers.outstanding > maxOutstanding || closing) {
         reply.header('connection', 'close');
         return failure(503, closing ? 'shutting down' : 'too many requests under way on one connection');
       }
@@ -120,8 +119,9 @@ export function admission(
 }
 
 /**
- * Whether the event loop is late by more than `maxDelayMs` (0: however late it is), or memory for JavaScript nearly used up. (`@fastify/under-pressure`, which does the same,
- * asks the system for memory that is of no interest here; without a file descriptor left that fails, and ends the process.)
+ * Whether the event loop is late by more than `maxDelayMs` (0: however late it is), or memory for JavaScript nearly used up.
+ * (`@fastify/under-pressure`, which does the same, asks the system for memory that is of no interest here; without a file
+ * descriptor left that fails, and ends the process.)
  */
 function watchPressure(maxDelayMs: number) {
   const maxHeapBytes = maxHeapUse * getHeapStatistics().heap_size_limit;
