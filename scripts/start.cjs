@@ -77,13 +77,18 @@ async function make(folder) {
     const written = openSync(join(unfinished, program), 'r');
     fsyncSync(written);
     closeSync(written);
-    // One that has lost its file would stand in the way.
-    if (!isThere(join(folder, program))) rmSync(folder, { recursive: true, force: true });
-    renameSync(unfinished, folder);
+    try {
+      renameSync(unfinished, folder);
+    } catch (error) {
+      if (isThere(join(folder, program))) throw error;
+      // One that has lost its file stands in the way. It is moved at once, not removed bit by bit while others look.
+      renameSync(folder, `${unfinished}-damaged`);
+      renameSync(unfinished, folder);
+    }
     const old = readdirSync(all).filter((name) => join(all, name) !== folder && !name.startsWith('unfinished-'));
     for (const name of old) rmSync(join(all, name), { recursive: true, force: true });
   } finally {
-    rmSync(unfinished, { recursive: true, force: true });
+    for (const left of [unfinished, `${unfinished}-damaged`]) rmSync(left, { recursive: true, force: true });
     // Its process would stay as long as ours.
     await stop();
   }

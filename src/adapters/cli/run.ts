@@ -186,13 +186,25 @@ function parse(words: readonly string[], command: Command) {
   ) satisfies ParseArgsConfig['options'];
   let parsed: ReturnType<typeof parseArgs>;
   try {
-    parsed = parseArgs({ args: [...words], options, allowPositionals: true, strict: true });
+    parsed = parseArgs({ args: joinValues(words, options), options, allowPositionals: true, strict: true });
   } catch (error) {
     throw new UsageError(`${(error as Error).message.split('. ')[0]}; see 'c2a ${command.name} --help'`);
   }
   const known = (command.usage.split('--')[0]?.match(/</g) ?? []).length;
   if (parsed.positionals.length > known) throw new UsageError(`too many arguments; see 'c2a ${command.name} --help'`);
   return parsed;
+}
+
+/** `--option -value` as `--option=-value`: a value may begin with a dash, as a public key in base64url may. */
+function joinValues(words: readonly string[], options: NonNullable<ParseArgsConfig['options']>): string[] {
+  const joined: string[] = [];
+  for (const word of words) {
+    const last = joined.at(-1) ?? '';
+    const wantsValue = last.startsWith('--') && options[last.slice(2)]?.type === 'string';
+    if (wantsValue && /^-[^-h]|^-h./.test(word)) joined[joined.length - 1] = `${last}=${word}`;
+    else joined.push(word);
+  }
+  return joined;
 }
 
 function overview(commands: readonly Command[]): string {
