@@ -32,6 +32,14 @@ t.test('there are never more connections than the pool has, and whoever waits ge
   t.equal(new Set(pids).size, 3, 'one of them is shared by what callers ask for most');
 });
 
+t.test('what is asked of the records alone needs no connection to the keys', async (t) => {
+  const url = await newDatabase(t);
+  const keysUrl = `postgres://nobody@127.0.0.1:${await freePort()}/keys`;
+  const database = openPostgres({ url, keysUrl, poolSize: 4, timeoutMs: 2_000 }, noTelemetry);
+  t.teardown(() => database.close());
+  t.strictSame(await database.readAnywhere(() => bind({ sql: 'select 1 as one' })), [{ one: 1 }]);
+});
+
 t.test(
   'whoever waits too long for a connection, a lock or an answer is told so, and the next one is served',
   async (t) => {

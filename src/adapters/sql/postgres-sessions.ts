@@ -131,9 +131,8 @@ export function openSessions(options: SessionOptions): Sessions {
     pool.on('error', onLost);
     return pool;
   }
-  const canShare = poolSize > 1;
-  const own = openPool(canShare ? poolSize - 1 : poolSize, false);
-  const shared = canShare ? openPool(1, true) : own;
+  const shared = poolSize > 1 ? openPool(1, true) : undefined;
+  const own = openPool(shared ? poolSize - 1 : poolSize, false);
 
   async function connect(pool: Pool): Promise<PoolClient> {
     for (let tried = 1; ; tried += 1) {
@@ -170,7 +169,7 @@ export function openSessions(options: SessionOptions): Sessions {
     return true;
   }
   async function share<Result>(use: (session: Session) => Promise<Result>): Promise<Result> {
-    if (!canShare || sawPooler) return borrow(use);
+    if (shared === undefined || sawPooler) return borrow(use);
     sharing ??= lend(shared);
     const mine = sharing;
     const { session, giveBack } = await mine.catch((error) => {
@@ -194,7 +193,7 @@ export function openSessions(options: SessionOptions): Sessions {
     async close() {
       if (sharing !== undefined) (await sharing.catch(() => undefined))?.giveBack();
       await own.end();
-      if (shared !== own) await shared.end();
+      await shared?.end();
     },
   };
 }

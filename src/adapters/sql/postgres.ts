@@ -74,11 +74,13 @@ export function openPostgres(
     return name;
   }
 
-  /** Where the statements of a program go. */
-  interface Way {
-    to(part: Part): Promise<Session>;
-    readonly timeoutMs?: number;
-  }
+  /** How a statement comes to a part: `use` gets a session of it. */
+  type Way = <Result>(part: Part, use: (session: Session) => Promise<Result>) => Promise<Result>;
+  type Lend = (part: Part) => Promise<Session>;
+  const by =
+    (lend: Lend): Way =>
+    async (part, use) =>
+      use(await lend(part));
 
   function execute(session: Session, { statement, values }: Bound, timeoutMs?: number): Promise<readonly SqlRow[]> {
     const { sql: text, once, gives } = statement;
@@ -86,30 +88,23 @@ export function openPostgres(
     return session.query({ text, values, ...(name && { name }), counts: gives === 'count' }, timeoutMs);
   }
 
-  async function run<Result>({ to, timeoutMs }: Way, program: Program<Result>): Promise<Result> {
+  async function run<Result>(way: Way, program: Program<Result>, timeoutMs?: number): Promise<Result> {
     let step = program.next();
     while (!step.done) {
-      const part = isApart ? partOfStatement(step.value.statement.sql) : 'data';
-      step = program.next(await execute(await to(part), step.value, timeoutMs));
+      const bound = step.value;
+      const part = isApart ? partOfStatement(bound.statement.sql) : 'data';
+      step = program.next(await way(part, (session) => execute(session, bound, timeoutMs)));
     }
     return step.value;
   }
 
-  /** Lends sessions that others have too, to what only reads and is quick. */
-  function sharing<Result>(use: (to: Way['to']) => Promise<Result>, from: Sessions): Promise<Result> {
-    if (!isApart) return from.share((session) => use(async () => session));
-    return from.share((ofRecords) =>
-      keys.share((ofKeys) => use(async (part) => (part === 'keys' ? ofKeys : ofRecords))),
-    );
-  }
-
   /** Lends sessions as they are needed, and takes them back when `use` has ended. */
-  async function lending<Result>(use: (to: Way['to']) => Promise<Result>, from = records): Promise<Result> {
-    if (!isApart) return from.borrow((session) => use(async () => session));
+  async function lending<Result>(use: (lend: Lend) => Promise<Result>): Promise<Result> {
+    if (!isApart) return records.borrow((session) => use(async () => session));
     const lent: Partial<Record<Part, Promise<Loan>>> = {};
     try {
       return await use(async (part) => {
-        lent[part] ??= (part === 'keys' ? keys : from).lend();
+        lent[part] ??= (part === 'keys' ? keys : records).lend();
         return (await lent[part]).session;
       });
     } finally {
@@ -137,7 +132,7 @@ export function openPostgres(
       try {
         // The records first: the lock of `exclusive` is there.
         if (begin === beginExclusive) await to('data');
-        result = await run({ to, ...(timeoutMs !== undefined && { timeoutMs }) }, program());
+        result = await run(by(to), program(), timeoutMs);
       } catch (error) {
         // Where this fails too, the connection is gone, and the transaction with it.
         for (const session of await Promise.allSettled(Object.values(begun))) {
@@ -178,9 +173,10 @@ export function openPostgres(
   }
 
   const within = timeoutMs + graceMs;
-  const each = <Result>(program: () => Program<Result>) => lending((to) => run({ to, timeoutMs: within }, program()));
+  const each = <Result>(program: () => Program<Result>) => lending((lend) => run(by(lend), program(), within));
+  /** For what only reads and is quick: each statement by a session that others use too. */
   const quick = <Result>(program: () => Program<Result>, from: Sessions) =>
-    sharing((to) => run({ to, timeoutMs: within }, program()), from);
+    run((part, use) => (part === 'keys' ? keys : from).share(use), program(), within);
   async function read<Result>(work: () => Promise<Result>): Promise<Result> {
     const started = performance.now();
     try {
