@@ -14,14 +14,18 @@ export function workInStages(app: FastifyInstance): void {
   let isScheduled = false;
 
   function run(): void {
-    isScheduled = false;
-    const handle = read;
-    read = [];
-    for (const go of handle) go();
-    // With those that were handled at once.
-    const leave = ready;
-    ready = [];
-    for (const go of leave) go();
+    try {
+      const handle = read;
+      read = [];
+      for (const go of handle) go();
+      // With those that were handled at once.
+      const leave = ready;
+      ready = [];
+      for (const go of leave) go();
+    } finally {
+      isScheduled = false;
+      if (read.length > 0 || ready.length > 0) schedule();
+    }
   }
   function schedule(): void {
     if (isScheduled) return;
