@@ -52,6 +52,7 @@ const isPlain = /^[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:(?!xn--)[a-z0-9](?:[a-z0-9-
  * The canonical form of a canonical form is itself.
  */
 export function canonicalEmail(text: string, world: ReferenceData): string | undefined {
+  // So short that no part of it can be too long.
   if (text.length <= maxLocalPartBytes && isPlain.test(text)) return text;
   if (utf8Bytes(text) > maxEmailBytes || invisible.test(text)) return undefined;
   // Compatibility forms may hide an `@` or a dot, so the grammar is checked on what will be compared.

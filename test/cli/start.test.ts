@@ -18,7 +18,7 @@ function copyOfCheckout(t: Test) {
   return {
     folder,
     made: () => readdirSync(join(folder, 'dist/start')),
-    /** What the program says of its storage. */
+    /** What the program says that it can do. */
     about: async () => {
       const { code, stdout, stderr } = await run(process.execPath, ['scripts/start.cjs', '--help'], {}, folder);
       t.equal(code, 0, stderr);

@@ -73,8 +73,8 @@ interface Job {
  * Opens the SQLite files of a deployment, and makes them where there are none (mode 0600). The keys have a file of their
  * own, so that a copy of the records is not a copy of what opens them.
  *
- * Every commit is synced to disk (`synchronous=FULL`). To make that cheap, writes that arrive in one turn of the event
- * loop share one transaction, each keeping its own answer. Several processes may use the same files.
+ * Every commit is synced to disk (`synchronous=FULL`). To make that cheap, writes that arrive together share one
+ * transaction, each keeping its own answer; while requests keep coming, they wait a little for more. Several processes may use the same files.
  */
 export async function openSqlite(
   { files, mayCreate, isExclusive = false }: SqliteOptions,
