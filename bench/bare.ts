@@ -26,7 +26,7 @@ const statements: Record<string, () => Program<unknown>> = {
   validate: () => run.findHeld({ tenant, externalId: randomBytes(16) }),
   store() {
     added += 1;
-    return run.insertWithKey({
+    return run.insert({
       tenant,
       number: 10 ** 14 + Date.now() * 1000 + added,
       version: 1,
@@ -34,7 +34,6 @@ const statements: Record<string, () => Program<unknown>> = {
       email: randomBytes(16),
       phone_number: randomBytes(16),
       sealed: randomBytes(600),
-      wrapped: randomBytes(72),
       created_at: 0,
       updated_at: 0,
       anonymized_at: null,

@@ -68,7 +68,7 @@ async function started(t: Test) {
   const acme = await tenant('acme');
   const store = (externalIdentifier: string, more: object = {}, headers = {}) =>
     acme.post('store', storing({ externalIdentifier, ...more }), headers);
-  // Until there is a stock of numbers, a store may have to take some.
+  // Until much is reserved at once, a store may have to reserve more.
   for (let number = 0; number < 300; number += 1) await store(`warm-up-${number}`);
   return { ...acme, store, repository };
 }
@@ -95,11 +95,11 @@ t.test('requests', async (t) => {
     ['info by ExternalId', () => info({ exId: 'crm-2' }), [1, 0, 0, 3]],
     ['validate, free', () => post('validate', { externalId: 'free' }), [1, 0, 0, 1]],
     ['validate, taken', () => post('validate', { externalId: 'crm-3' }), [1, 0, 0, 1]],
-    ['store', () => store('new-1'), [2, 2, 1, 3]],
-    ['store with e-mail and phone', () => store('new-2', identity(4)), [2, 2, 1, 5]],
-    ['store with an Idempotency-Key', () => store('new-3', {}, keyed), [4, 4, 1, 5]],
+    ['store', () => store('new-1'), [1, 1, 1, 3]],
+    ['store with e-mail and phone', () => store('new-2', identity(4)), [1, 1, 1, 5]],
+    ['store with an Idempotency-Key', () => store('new-3', {}, keyed), [3, 3, 1, 5]],
     ['its repeat', () => store('new-3', {}, keyed), [3, 0, 1, 4]],
-    ['store, refused', () => store('crm-1'), [4, 2, 1, 3]],
+    ['store, refused', () => store('crm-1'), [2, 0, 1, 3]],
     ['update of what was just read', update({ firstName: 'Joan' }), [2, 1, 1, 2]],
     ['update of the e-mail', update({ email: 'new@example.com' }), [3, 1, 1, 7]],
     ['update that changes nothing', update({ firstName: 'Joan' }), [1, 0, 1, 2]],

@@ -29,8 +29,8 @@ type RootName = (typeof rootNames)[number];
 export interface Vault {
   /** False where the system did not let key memory be kept from swap (RLIMIT_MEMLOCK). */
   readonly isLocked: boolean;
-  /** Seals a text under a new data key, which comes wrapped for storage and bound to its customer. See `seal`. */
-  sealNew(owner: string, text: string, context: string): { readonly dataKey: Buffer; readonly sealed: Buffer };
+  /** A new data key, wrapped for storage and bound to its customer. */
+  newDataKey(owner: string): Buffer;
   /** Seals a text under a wrapped data key. `context` is authenticated: the same is needed to open it. */
   seal(dataKey: Buffer, owner: string, text: string, context: string): Buffer;
   /** The text that was sealed. Throws where key, owner, context or bytes are not those of the sealing. */
@@ -110,11 +110,10 @@ export function openVault(masterKey: Buffer, wrapped: WrappedRoots): Vault {
   return {
     isLocked: isLocked(scratch),
 
-    sealNew(owner, text, context) {
+    newDataKey(owner) {
       sodium.randombytes_buf(scratch);
       try {
-        const sealed = encrypt(Buffer.from(text, 'utf8'), scratch, context);
-        return { dataKey: encrypt(scratch, root.data, owner), sealed };
+        return encrypt(scratch, root.data, owner);
       } finally {
         sodium.sodium_memzero(scratch);
       }

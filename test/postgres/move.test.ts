@@ -42,7 +42,8 @@ t.test('a deployment that is moved to PostgreSQL, and on, is the same to its cal
     if (toKeys) sides.push('--to-keys', toKeys);
     const moved = await command('move', ...sides);
     t.match(moved, { code: 0, value: { verified: true, moved: { erasures: 1 } } }, name);
-    t.equal(moved.value.moved.customers, moved.value.moved.data_keys + 1, 'all but the erased one have a key');
+    const { customers, data_keys: keys } = moved.value.moved;
+    t.ok(keys >= customers - 1, 'all but the erased one have a key, and some are ready for customers to come');
     t.match((await command('move', ...sides)).value, moved.value, 'a second time changes nothing');
     const again = await serve(...words, '--master-key-file', masterKeyFile);
     const after = await atOnce(3, async (index) => (await again.info({ urn: stored[index] as string })).text);
@@ -99,7 +100,8 @@ t.test('a move that was interrupted goes on where it was', async (t) => {
   };
   const seen: number[] = [];
   const counts = await moveTables(from, counting, ({ done }) => seen.push(done));
-  t.match(counts, { customers: 2_300, data_keys: 2_300 });
+  t.equal(counts.customers, 2_300);
+  t.ok((counts.data_keys as number) >= 2_300, 'some are ready for customers to come');
   t.ok(written < 12, `${written} pages were written, and not those that were there`);
   t.same(
     seen,

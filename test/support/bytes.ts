@@ -18,11 +18,15 @@ export function occurrences(bytes: Buffer, wanted: Buffer): number {
   return found;
 }
 
-/** The keys of all customers as they are stored: wrapped. */
-export const wrappedKeys = (dataDir: string): Buffer[] =>
-  withRawSqlite(sqliteFiles(dataDir).keys, (raw) =>
-    raw.prepare<[], Buffer>('SELECT wrapped FROM data_keys').pluck().all(),
-  );
+/** The keys of all customers as they are stored: wrapped. Not those that are kept ready for customers to come. */
+export function wrappedKeys(dataDir: string): Buffer[] {
+  const { keys, data } = sqliteFiles(dataDir);
+  return withRawSqlite(keys, (raw) => {
+    raw.prepare('ATTACH ? AS data').run(data);
+    const ofCustomers = 'SELECT wrapped FROM data_keys JOIN data.customers USING (tenant, number)';
+    return raw.prepare<[], Buffer>(ofCustomers).pluck().all();
+  });
+}
 
 /** How often any of these keys lies in the store of keys or in its log. */
 export function copiesOf(keys: readonly Buffer[], dataDir: string): number {

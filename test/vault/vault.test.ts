@@ -27,7 +27,7 @@ function flipped(bytes: Buffer, bit: number): Buffer {
 t.test('any text comes back, and nothing of it shows', async () => {
   fc.assert(
     fc.property(texts, texts, texts, (text, owner, context) => {
-      const key = vault.sealNew(owner, '', 'v0').dataKey;
+      const key = vault.newDataKey(owner);
       const sealed = vault.seal(key, owner, text, context);
       const shows = Buffer.byteLength(text) > 3 && sealed.includes(text);
       return vault.open(key, owner, sealed, context) === text && !shows;
@@ -36,7 +36,7 @@ t.test('any text comes back, and nothing of it shows', async () => {
 });
 
 t.test('any flipped bit of what was sealed, or of its key, is refused', async (t) => {
-  const key = vault.sealNew(owner, '', 'v0').dataKey;
+  const key = vault.newDataKey(owner);
   const sealed = vault.seal(key, owner, 'Jane', 'v1');
   for (let bit = 0; bit < sealed.length * 8; bit += 1) {
     t.throws(() => vault.open(key, owner, flipped(sealed, bit), 'v1'));
@@ -47,7 +47,7 @@ t.test('any flipped bit of what was sealed, or of its key, is refused', async (t
 });
 
 t.test('what was cut short or made longer is refused', async (t) => {
-  const key = vault.sealNew(owner, '', 'v0').dataKey;
+  const key = vault.newDataKey(owner);
   const sealed = vault.seal(key, owner, 'Jane', 'v1');
   for (let length = 0; length < sealed.length; length += 1) {
     t.throws(() => vault.open(key, owner, sealed.subarray(0, length), 'v1'));
@@ -56,13 +56,13 @@ t.test('what was cut short or made longer is refused', async (t) => {
 });
 
 t.test('another owner, context, key or deployment is refused', async (t) => {
-  const key = vault.sealNew(owner, '', 'v0').dataKey;
+  const key = vault.newDataKey(owner);
   const sealed = vault.seal(key, owner, 'Jane', 'v1');
   const refused = {
     'another tenant': () => vault.open(key, 'other cu.00.1', sealed, 'v1'),
     'another customer': () => vault.open(key, 'acme cu.00.2', sealed, 'v1'),
     'another version': () => vault.open(key, owner, sealed, 'v2'),
-    'another key of the same owner': () => vault.open(vault.sealNew(owner, '', 'v0').dataKey, owner, sealed, 'v1'),
+    'another key of the same owner': () => vault.open(vault.newDataKey(owner), owner, sealed, 'v1'),
     'another deployment': () => ephemeralVault().open(key, owner, sealed, 'v1'),
     'sealing for another owner': () => vault.seal(key, 'acme cu.00.2', 'Jane', 'v1'),
   };
@@ -72,12 +72,12 @@ t.test('another owner, context, key or deployment is refused', async (t) => {
 
 t.test('no nonce and no key repeats', async (t) => {
   const times = 20_000;
-  const key = vault.sealNew(owner, '', 'v0').dataKey;
+  const key = vault.newDataKey(owner);
   const nonces = new Set<string>();
   const keys = new Set<string>();
   for (let time = 0; time < times; time += 1) {
     nonces.add(vault.seal(key, owner, 'Jane', 'v1').toString('hex', 0, 24));
-    keys.add(vault.sealNew(owner, '', 'v0').dataKey.toString('hex'));
+    keys.add(vault.newDataKey(owner).toString('hex'));
   }
   t.equal(nonces.size, times);
   t.equal(keys.size, times);
@@ -122,7 +122,7 @@ t.test('the roots open under their master key, which is wiped, and make the same
   const one = openVault(given, roots);
   t.ok(given.equals(Buffer.alloc(32)), 'the master key is not kept');
   const other = openVault(masterKey(1), roots);
-  const key = one.sealNew(owner, '', 'v0').dataKey;
+  const key = one.newDataKey(owner);
   t.equal(other.open(key, owner, one.seal(key, owner, 'Jane', 'v1'), 'v1'), 'Jane');
   t.same(other.publicKey, one.publicKey);
   t.same(other.blindIndex('acme', 'email', 'jane'), one.blindIndex('acme', 'email', 'jane'));

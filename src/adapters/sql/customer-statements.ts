@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Dialect } from './dialects.ts';
-import { type Program, prepare, prepareOne, prepareWrite } from './statement.ts';
+import { type Program, prepare, prepareOne, prepareWrite, type SqlRow } from './statement.ts';
 import type { Tables } from './tables.ts';
 
 /** Blind indexes by which a customer is unique. */
@@ -16,7 +16,7 @@ type Place = { tenant: string; number: number };
 type Change = Place & Pick<Tables['customers'], 'version' | 'sealed' | 'updated_at'> & { expected: number };
 
 /** Every statement about customers, their keys, kept answers and erasures. */
-export function customerStatements({ builder, writesTogether, keysApart }: Dialect) {
+export function customerStatements({ builder, keysApart }: Dialect) {
   // The key by a subquery: as a join, SQLite takes three times as long (measured).
   const withKey = builder
     .selectFrom('customers')
@@ -52,63 +52,26 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
   }
   const holding = ['external_id', 'email', 'phone_number'] as const;
 
-  const insertCustomer = (into: Pick<typeof builder, 'insertInto'>, row: Tables['customers']) =>
-    into
-      .insertInto('customers')
-      .values({
-        tenant: row.tenant,
-        number: row.number,
-        version: row.version,
-        external_id: row.external_id,
-        email: row.email,
-        phone_number: row.phone_number,
-        sealed: row.sealed,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-        anonymized_at: row.anonymized_at,
-      })
-      .onConflict((on) => on.doNothing());
-
   const destroyKey = prepareWrite((at: Place) =>
     builder.deleteFrom('data_keys').where('tenant', '=', at.tenant).where('number', '=', at.number),
   );
 
-  type NewCustomer = Tables['customers'] & { readonly wrapped: Buffer };
-  /** In one trip to the database. What it reads at its end is what it has inserted. */
-  const insertTogether = () =>
-    prepareWrite((row: NewCustomer) =>
-      builder
-        .with('inserted', (into) => insertCustomer(into, row).returning(['tenant', 'number', 'created_at']))
-        .with('keyed', (into) =>
-          into
-            .insertInto('data_keys')
-            .columns(['tenant', 'number', 'created_at', 'wrapped'])
-            .expression((from) =>
-              from
-                .selectFrom('inserted')
-                .select(['tenant', 'number', 'created_at'])
-                .select(sql<Buffer>`${row.wrapped}::bytea`.as('wrapped')),
-            ),
-        )
-        .selectFrom('inserted')
-        .select('number'),
-    );
-  /** The key first: one without a record harms nobody, a record without its key would. */
-  function insertOneByOne(): (row: NewCustomer) => Program<number> {
-    const insert = prepareWrite((row: Tables['customers']) => insertCustomer(builder, row));
-    const insertKey = prepareWrite((key: Tables['data_keys']) =>
+  const insertOfKeys = (count: number) =>
+    prepareWrite((of: Tables['data_keys'] & SqlRow) =>
       builder
         .insertInto('data_keys')
-        .values({ tenant: key.tenant, number: key.number, wrapped: key.wrapped, created_at: key.created_at })
+        .values(
+          Array.from({ length: count }, (_, index) => ({
+            tenant: of.tenant,
+            number: of[`number ${index}`] as number,
+            wrapped: of[`wrapped ${index}`] as Buffer,
+            created_at: of.created_at,
+          })),
+        )
         .onConflict((on) => on.doNothing()),
-    );
-    return function* (row) {
-      if ((yield* insertKey(row)) === 0) return 0;
-      const inserted = yield* insert(row);
-      if (inserted === 0) yield* destroyKey(row);
-      return inserted;
-    };
-  }
+    ) as (values: SqlRow) => Program<number>;
+  /** By how many keys they insert; the others are made when they are needed. */
+  const insertsOfKeys = new Map([[1, insertOfKeys(1)]]);
 
   const changeCustomer = (row: Change) =>
     builder
@@ -190,8 +153,38 @@ export function customerStatements({ builder, writesTogether, keysApart }: Diale
       builder.selectFrom('sequences').select('last').where('name', '=', of.name),
     ),
     forgetSequence: prepareWrite((of: { name: string }) => builder.deleteFrom('sequences').where('name', '=', of.name)),
-    /** Stores a customer with its key, unless another stands in the way: then it is 0. */
-    insertWithKey: writesTogether ? insertTogether() : insertOneByOne(),
+    /** Stores keys of a tenant by their numbers. One whose number has a key already is left out of what it gives. */
+    insertKeys(tenant: string, keys: readonly Pick<Tables['data_keys'], 'number' | 'wrapped'>[], now: number) {
+      const values: Record<string, unknown> = { tenant, created_at: now };
+      for (const [index, { number, wrapped }] of keys.entries()) {
+        values[`number ${index}`] = number;
+        values[`wrapped ${index}`] = wrapped;
+      }
+      let insert = insertsOfKeys.get(keys.length);
+      if (insert === undefined) {
+        insert = insertOfKeys(keys.length);
+        insertsOfKeys.set(keys.length, insert);
+      }
+      return insert(values);
+    },
+    /** Stores a customer, whose key is there, unless another stands in the way: then it is 0. */
+    insert: prepareWrite((row: Tables['customers']) =>
+      builder
+        .insertInto('customers')
+        .values({
+          tenant: row.tenant,
+          number: row.number,
+          version: row.version,
+          external_id: row.external_id,
+          email: row.email,
+          phone_number: row.phone_number,
+          sealed: row.sealed,
+          created_at: row.created_at,
+          updated_at: row.updated_at,
+          anonymized_at: row.anonymized_at,
+        })
+        .onConflict((on) => on.doNothing()),
+    ),
     update: prepareWrite((row: Change) => changeCustomer(row)),
     updateWithHolding: prepareWrite((row: Change & Holding) =>
       changeCustomer(row).set({ external_id: row.external_id, email: row.email, phone_number: row.phone_number }),

@@ -23,8 +23,9 @@ import type { SqlDatabase } from './database.ts';
 import { openedRecords } from './opened-records.ts';
 import { reconciliation } from './reconciliation.ts';
 import { type ErasedRow, type ReadableRow, recordSeals } from './record-seals.ts';
+import { type Reservation, reservations } from './reservations.ts';
 import type { Program } from './statement.ts';
-import { toNumber, toUrn, urnNumbers } from './urn-numbers.ts';
+import { toNumber, toUrn } from './urn-numbers.ts';
 
 interface Needs {
   readonly database: SqlDatabase;
@@ -41,14 +42,14 @@ export interface SqlCustomers extends CustomerRepository, ReturnType<typeof reco
  * written through `database`, so that it knows what it may remember (`opened-records.ts`).
  *
  * An erasure destroys the key first, in a transaction of its own that also enters it in the ledger; then the record is
- * rewritten. Where that is left undone, whoever meets the record does it. Sealing never makes a key; only `add` does. So an
- * update that races an erasure seals under a key that is being destroyed, and writes nothing that could be read.
+ * rewritten. Where that is left undone, whoever meets the record does it. Sealing never makes a key; `reservations.ts` does.
+ * So an update that races an erasure seals under a key that is being destroyed, and writes nothing that could be read.
  */
 export function sqlCustomers({ database, vault, world, partition }: Needs): SqlCustomers {
   const opened = openedRecords(database);
   const run = announcing(customerStatements(database.dialect), opened.drop);
   const seals = recordSeals(vault, world);
-  const numbers = urnNumbers(database, partition, run.takeSequence);
+  const reserved = reservations({ database, seals, run, partition });
 
   /** A record as it is. */
   function* load(tenant: TenantId, row: Row): Program<StoredCustomer> {
@@ -123,23 +124,21 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
   function* add(
     tenant: TenantId,
     content: CustomerContent,
-    number: number,
+    { number, wrapped }: Reservation,
     { keyId, requestId, now }: Occasion,
   ): Program<WriteAnswer> {
     const customer = newCustomer(content, toUrn(number), now);
     const stored: StoredCustomer = { customer, version: 1, origin: { storedBy: { keyId, requestId } } };
     const holding = seals.holdingOf(tenant, content);
-    const { dataKey: wrapped, sealed } = seals.sealNew(tenant, number, stored);
+    const sealed = seals.sealRecord(tenant, number, wrapped, stored);
     const times = { created_at: now, updated_at: now, anonymized_at: null };
-    const row = { tenant, number, version: 1, sealed, wrapped, ...holding, ...times };
+    const row = { tenant, number, version: 1, sealed, ...holding, ...times };
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
-      const inserted = yield* run.insertWithKey(row);
+      const inserted = yield* run.insert(row);
       if (inserted > 0) return { code: 'SUCCESS', stored };
       const code = yield* conflict(tenant, holding, number);
       if (code !== undefined) return { code };
-      const place = { tenant, number };
-      const taken = (yield* run.findByNumber(place)).length > 0 || (yield* run.findKey(place)).length > 0;
-      if (taken) throw new NumberTaken();
+      if ((yield* run.findByNumber({ tenant, number })).length > 0) throw new NumberTaken();
     }
     throw contention();
   }
@@ -282,14 +281,22 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
 
   return {
     add(tenant, content, occasion, key) {
-      const addAs = (number: number): Promise<WriteAnswer> =>
-        write(tenant, occasion, key, () => add(tenant, content, number, occasion)).catch((error) => {
+      const { now } = occasion;
+      const reservation = reserved.next(tenant, now);
+      return reservation === undefined ? reserved.take(tenant, now).then(addAs) : addAs(reservation);
+
+      async function addAs(reservation: Reservation): Promise<WriteAnswer> {
+        try {
+          const answer = await write(tenant, occasion, key, () => add(tenant, content, reservation, occasion));
+          const isUsed = answer.code === 'SUCCESS' && !answer.repeated;
+          if (!isUsed) reserved.giveBack(tenant, reservation);
+          return answer;
+        } catch (error) {
           if (!(error instanceof NumberTaken)) throw error;
-          numbers.skip();
-          return numbers.take().then(addAs);
-        });
-      const number = numbers.next();
-      return number === undefined ? numbers.take().then(addAs) : addAs(number);
+          reserved.passOver(tenant);
+          return addAs(await reserved.take(tenant, now));
+        }
+      }
     },
 
     find(tenant, by) {
