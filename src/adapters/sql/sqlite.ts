@@ -46,7 +46,7 @@ const putAside = (file: string): string[] =>
 
 /** How many writes share a transaction at most: beyond this, waiting costs more than the sync that is saved. */
 const maxBatch = 256;
-/** How long a write waits for others while requests keep coming, in times of what the last commit took. */
+/** How long a write waits for others while requests keep coming, in times of what a commit takes. */
 const patience = 2;
 /** One commit that took very long must not make the next one late. */
 const maxPatienceMs = 20;
@@ -188,7 +188,7 @@ export async function openSqlite(
   /** A turn that brings requests is likely followed by another: it may bring more to share the commit. */
   function flushWhenQuiet(): undefined {
     const waitedMs = performance.now() - (waiting[0]?.since ?? 0);
-    const patienceMs = Math.min(patience * commitMs, maxPatienceMs);
+    const patienceMs = Math.min(patience * Math.min(...lastCommitsMs), maxPatienceMs);
     const isWorthWaiting = isBusyTurn && waiting.length < maxBatch && waitedMs < patienceMs;
     isBusyTurn = false;
     if (isWorthWaiting) setImmediate(flushWhenQuiet);
@@ -196,7 +196,8 @@ export async function openSqlite(
   }
   /** Whether something was read or written in this turn of the event loop. */
   let isBusyTurn = false;
-  let commitMs = 0;
+  /** What the last two commits took. Now and then one also moves the log into the file, which says nothing of the next. */
+  let lastCommitsMs: readonly [number, number] = [0, 0];
 
   function flush(): undefined {
     scheduled = false;
@@ -238,8 +239,9 @@ export async function openSqlite(
       for (const job of jobs) job.reject(failure(error));
       return;
     }
-    commitMs = performance.now() - started;
-    telemetry.commit(jobs.length, commitMs / 1000);
+    const tookMs = performance.now() - started;
+    lastCommitsMs = [tookMs, lastCommitsMs[0]];
+    telemetry.commit(jobs.length, tookMs / 1000);
     for (const [index, job] of jobs.entries()) job.resolve(results[index] as never);
   }
 
