@@ -49,6 +49,28 @@ function isThere(file) {
 }
 
 /**
+ * Libraries look for their addons at each start. Here they look once.
+ *
+ * @type {import('esbuild').Plugin}
+ */
+const foundAddons = {
+  name: 'found addons',
+  setup({ onLoad }) {
+    require('sodium-native');
+    new (require('better-sqlite3'))(':memory:').close();
+    /** @param {string} library */
+    const fileOf = (library) =>
+      JSON.stringify(Object.keys(require.cache).find((name) => name.includes(library) && name.endsWith('.node')));
+    const load = {
+      'sodium-native': `module.exports = require(${fileOf('sodium-native')});`,
+      'better-sqlite3': `exports.getBinding = () => require(${fileOf('better-sqlite3')});`,
+    };
+    onLoad({ filter: /\/sodium-native\/binding\.js$/ }, () => ({ contents: load['sodium-native'] }));
+    onLoad({ filter: /\/better-sqlite3\/lib\/binding\.js$/ }, () => ({ contents: load['better-sqlite3'] }));
+  },
+};
+
+/**
  * Makes it in a folder that has it whole or not at all: processes may start together, or be killed.
  *
  * @param {string} folder
@@ -69,8 +91,9 @@ async function make(folder) {
       minifyWhitespace: true,
       minifySyntax: true,
       legalComments: 'none',
-      // Addons, and what looks for files of its own.
-      external: ['better-sqlite3', 'sodium-native', '@fastify/swagger-ui', 'pg-native'],
+      // Addons, what looks for files of its own, and what is not installed.
+      external: ['*.node', '@fastify/swagger-ui', 'pg-native'],
+      plugins: [foundAddons],
       define: { 'import.meta.url': JSON.stringify(entry) },
       logLevel: 'silent',
     });
