@@ -34,6 +34,7 @@ const statements: Record<string, () => Program<unknown>> = {
       email: randomBytes(16),
       phone_number: randomBytes(16),
       sealed: randomBytes(600),
+      wrapped: randomBytes(72),
       created_at: 0,
       updated_at: 0,
       anonymized_at: null,

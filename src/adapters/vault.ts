@@ -29,6 +29,8 @@ type RootName = (typeof rootNames)[number];
 export interface Vault {
   /** False where the system did not let key memory be kept from swap (RLIMIT_MEMLOCK). */
   readonly isLocked: boolean;
+  /** Seals a text under a new data key, which comes wrapped for storage and bound to its customer. See `seal`. */
+  sealNew(owner: string, text: string, context: string): { readonly dataKey: Buffer; readonly sealed: Buffer };
   /** A new data key, wrapped for storage and bound to its customer. */
   newDataKey(owner: string): Buffer;
   /** Seals a text under a wrapped data key. `context` is authenticated: the same is needed to open it. */
@@ -110,6 +112,15 @@ export function openVault(masterKey: Buffer, wrapped: WrappedRoots): Vault {
   return {
     isLocked: isLocked(scratch),
 
+    sealNew(owner, text, context) {
+      sodium.randombytes_buf(scratch);
+      try {
+        const sealed = encrypt(Buffer.from(text, 'utf8'), scratch, context);
+        return { dataKey: encrypt(scratch, root.data, owner), sealed };
+      } finally {
+        sodium.sodium_memzero(scratch);
+      }
+    },
     newDataKey(owner) {
       sodium.randombytes_buf(scratch);
       try {

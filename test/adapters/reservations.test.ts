@@ -1,6 +1,18 @@
 import t, { type Test } from 'tap';
+import { sqlCustomers } from '../../src/adapters/sql/customers.ts';
+import type { SqlDatabase } from '../../src/adapters/sql/database.ts';
 import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
-import { atOnce, connectSqlite, newFolder, tenantId, tenantOf, withRawSqlite } from '../support/storage.ts';
+import { DatabaseFailure } from '../../src/application/ports.ts';
+import {
+  atOnce,
+  byUrn,
+  connectSqlite,
+  newFolder,
+  tenantId,
+  tenantOf,
+  withRawSqlite,
+  world,
+} from '../support/storage.ts';
 
 const keysOf = (path: string): { tenant: string; keys: number }[] =>
   withRawSqlite(sqliteFiles(path).keys, (raw) =>
@@ -37,12 +49,76 @@ t.test('a store that is refused leaves its number and its key to the next', asyn
   t.equal(keysInAll(path), keys);
 });
 
-t.test('a number that has a key already is passed over, whoever made it', async (t) => {
-  const { path, acme } = await opened(t);
+t.test('a number that has a key or a record already is passed over, whoever made it', async (t) => {
+  const { path, acme, repository } = await opened(t);
   withRawSqlite(sqliteFiles(path).keys, (raw) =>
     raw.prepare("INSERT INTO data_keys (tenant, number, wrapped, created_at) VALUES ('acme', 1, x'00', 0)").run(),
   );
-  t.equal((await acme.has('crm-1')).customer.customerUrn, 'cu.00.2');
+  const urn = (await acme.has('crm-1')).customer.customerUrn;
+  t.equal(urn, 'cu.00.2');
+
+  // As if the keys had been put in place from an older copy, by hand.
+  await acme.forget(byUrn(urn));
+  withRawSqlite(sqliteFiles(path).keys, (raw) => raw.exec("UPDATE sequences SET last = 0 WHERE name = 'customer'"));
+  const { repository: other } = await connectSqlite(t, path);
+  const stored = await atOnce(20, (index) => tenantOf(other, tenantId('acme')).has(`crm-${index}`));
+  t.notOk(stored.some(({ customer }) => customer.customerUrn === urn));
+  const { findings } = await repository.findResidue(tenantId('acme'), urn);
+  t.same(
+    findings.filter(({ found }) => found > 0),
+    [],
+    'and an erased one gets no key',
+  );
+});
+
+t.test('no key outlives a store that failed, however often and whatever the failure', async (t) => {
+  const { path, database, vault } = await opened(t);
+  const keysBefore = keysInAll(path);
+  let failing = true;
+  const refusing: SqlDatabase = {
+    ...database,
+    writeEach: (program) => {
+      if (failing) return Promise.reject(new DatabaseFailure(new Error('disk full')));
+      return database.writeEach(program);
+    },
+  };
+  const acme = tenantOf(sqlCustomers({ database: refusing, vault, world, partition: '00' }), tenantId('acme'));
+  for (let time = 0; time < 200; time += 1) await t.rejects(acme.has(`crm-${time}`), DatabaseFailure);
+  t.ok(keysInAll(path) - keysBefore <= 256, 'what is ready, and no more');
+  failing = false;
+  await acme.has('crm-1');
+});
+
+t.test('where keys cannot be destroyed at once, that is made up for', async (t) => {
+  const { path, database, vault } = await opened(t);
+  let isDown = false;
+  const down = () => Promise.reject(new DatabaseFailure(new Error('down')));
+  const losing: SqlDatabase = {
+    ...database,
+    write: (program) => (isDown ? down() : database.write(program)),
+    writeEach: (program) => (isDown ? down() : database.writeEach(program)),
+  };
+  const acme = tenantOf(sqlCustomers({ database: losing, vault, world, partition: '00' }), tenantId('acme'));
+  await acme.has('crm-0');
+  await acme.has('crm-1');
+  const numbers = () =>
+    withRawSqlite(sqliteFiles(path).keys, (raw) => raw.prepare('SELECT number FROM data_keys').pluck().all());
+  t.same(numbers(), [1, 2, 3]);
+  isDown = true;
+  await t.rejects(acme.has('crm-2'), DatabaseFailure);
+  isDown = false;
+  t.same(numbers(), [1, 2, 3]);
+  t.equal((await acme.has('crm-2')).customer.customerUrn, 'cu.00.4');
+  t.notOk(numbers().includes(3), 'the key of the store that failed');
+});
+
+t.test('of more tenants than are remembered none leaves keys behind by stores that are refused', async (t) => {
+  const { path, repository } = await opened(t);
+  const sides = Array.from({ length: 510 }, (_, index) => tenantOf(repository, tenantId(`tenant-${index}`)));
+  for (let round = 0; round < 3; round += 1) await Promise.all(sides.map((side) => side.add('crm-1')));
+  const before = keysInAll(path);
+  for (let round = 0; round < 3; round += 1) await Promise.all(sides.map((side) => side.add('crm-1')));
+  t.ok(keysInAll(path) <= before + sides.length, `${before} keys before, ${keysInAll(path)} after`);
 });
 
 t.test('every customer has a key of its own, however many store at once, and over two processes', async (t) => {

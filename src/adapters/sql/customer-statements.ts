@@ -16,7 +16,7 @@ type Place = { tenant: string; number: number };
 type Change = Place & Pick<Tables['customers'], 'version' | 'sealed' | 'updated_at'> & { expected: number };
 
 /** Every statement about customers, their keys, kept answers and erasures. */
-export function customerStatements({ builder, keysApart }: Dialect) {
+export function customerStatements({ builder, writesTogether, keysAhead, keysApart }: Dialect) {
   // The key by a subquery: as a join, SQLite takes three times as long (measured).
   const withKey = builder
     .selectFrom('customers')
@@ -52,9 +52,63 @@ export function customerStatements({ builder, keysApart }: Dialect) {
   }
   const holding = ['external_id', 'email', 'phone_number'] as const;
 
+  const insertCustomer = (into: Pick<typeof builder, 'insertInto'>, row: Tables['customers']) =>
+    into
+      .insertInto('customers')
+      .values({
+        tenant: row.tenant,
+        number: row.number,
+        version: row.version,
+        external_id: row.external_id,
+        email: row.email,
+        phone_number: row.phone_number,
+        sealed: row.sealed,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        anonymized_at: row.anonymized_at,
+      })
+      .onConflict((on) => on.doNothing());
+
   const destroyKey = prepareWrite((at: Place) =>
     builder.deleteFrom('data_keys').where('tenant', '=', at.tenant).where('number', '=', at.number),
   );
+
+  type NewCustomer = Tables['customers'] & { readonly wrapped: Buffer };
+  /** In one trip to the database. What it reads at its end is what it has inserted. */
+  const insertTogether = () =>
+    prepareWrite((row: NewCustomer) =>
+      builder
+        .with('inserted', (into) => insertCustomer(into, row).returning(['tenant', 'number', 'created_at']))
+        .with('keyed', (into) =>
+          into
+            .insertInto('data_keys')
+            .columns(['tenant', 'number', 'created_at', 'wrapped'])
+            .expression((from) =>
+              from
+                .selectFrom('inserted')
+                .select(['tenant', 'number', 'created_at'])
+                .select(sql<Buffer>`${row.wrapped}::bytea`.as('wrapped')),
+            ),
+        )
+        .selectFrom('inserted')
+        .select('number'),
+    );
+  /** The key first: one without a record harms nobody, a record without its key would. */
+  function insertOneByOne(): (row: NewCustomer) => Program<number> {
+    const insert = prepareWrite((row: Tables['customers']) => insertCustomer(builder, row));
+    const insertKey = prepareWrite((key: Tables['data_keys']) =>
+      builder
+        .insertInto('data_keys')
+        .values({ tenant: key.tenant, number: key.number, wrapped: key.wrapped, created_at: key.created_at })
+        .onConflict((on) => on.doNothing()),
+    );
+    return function* (row) {
+      if ((yield* insertKey(row)) === 0) return 0;
+      const inserted = yield* insert(row);
+      if (inserted === 0) yield* destroyKey(row);
+      return inserted;
+    };
+  }
 
   const insertOfKeys = (count: number) =>
     prepareWrite((of: Tables['data_keys'] & SqlRow) =>
@@ -136,6 +190,17 @@ export function customerStatements({ builder, keysApart }: Dialect) {
     /** A row where a customer has the ExternalId, and whether any erasure is not completed: it may be that one's. */
     findHeld: keysApart ? findHeldApart() : findHeldTogether(),
     findHolders: withKeys(findHolders),
+    /** The lowest number of a range, its ends included, that a record has. */
+    findNumberIn: prepareOne((range: { tenant: string; first: number; last: number }) =>
+      builder
+        .selectFrom('customers')
+        .select('number')
+        .where('tenant', '=', range.tenant)
+        .where('number', '>=', range.first)
+        .where('number', '<=', range.last)
+        .orderBy('number')
+        .limit(1),
+    ),
     /** A page of all tenants' customers, in the order of their primary key. */
     listAfter: withKeys(listAfter),
     findHolding: prepare((at: Place) =>
@@ -167,24 +232,12 @@ export function customerStatements({ builder, keysApart }: Dialect) {
       }
       return insert(values);
     },
-    /** Stores a customer, whose key is there, unless another stands in the way: then it is 0. */
-    insert: prepareWrite((row: Tables['customers']) =>
-      builder
-        .insertInto('customers')
-        .values({
-          tenant: row.tenant,
-          number: row.number,
-          version: row.version,
-          external_id: row.external_id,
-          email: row.email,
-          phone_number: row.phone_number,
-          sealed: row.sealed,
-          created_at: row.created_at,
-          updated_at: row.updated_at,
-          anonymized_at: row.anonymized_at,
-        })
-        .onConflict((on) => on.doNothing()),
-    ),
+    /** Stores a customer, and its key where that is not there yet, unless another stands in the way: then it is 0. */
+    insert: keysAhead
+      ? prepareWrite((row: NewCustomer) => insertCustomer(builder, row))
+      : writesTogether
+        ? insertTogether()
+        : insertOneByOne(),
     update: prepareWrite((row: Change) => changeCustomer(row)),
     updateWithHolding: prepareWrite((row: Change & Holding) =>
       changeCustomer(row).set({ external_id: row.external_id, email: row.email, phone_number: row.phone_number }),

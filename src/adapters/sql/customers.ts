@@ -42,8 +42,8 @@ export interface SqlCustomers extends CustomerRepository, ReturnType<typeof reco
  * written through `database`, so that it knows what it may remember (`opened-records.ts`).
  *
  * An erasure destroys the key first, in a transaction of its own that also enters it in the ledger; then the record is
- * rewritten. Where that is left undone, whoever meets the record does it. Sealing never makes a key; `reservations.ts` does.
- * So an update that races an erasure seals under a key that is being destroyed, and writes nothing that could be read.
+ * rewritten. Where that is left undone, whoever meets the record does it. Sealing never makes a key; only `add` does, or what
+ * reserves for it (`reservations.ts`). So an update that races an erasure seals under a key that is being destroyed, and writes nothing that could be read.
  */
 export function sqlCustomers({ database, vault, world, partition }: Needs): SqlCustomers {
   const opened = openedRecords(database);
@@ -124,21 +124,26 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
   function* add(
     tenant: TenantId,
     content: CustomerContent,
-    { number, wrapped }: Reservation,
+    { number, wrapped: ready }: Reservation,
     { keyId, requestId, now }: Occasion,
   ): Program<WriteAnswer> {
     const customer = newCustomer(content, toUrn(number), now);
     const stored: StoredCustomer = { customer, version: 1, origin: { storedBy: { keyId, requestId } } };
     const holding = seals.holdingOf(tenant, content);
-    const sealed = seals.sealRecord(tenant, number, wrapped, stored);
+    const { dataKey: wrapped, sealed } =
+      ready === undefined
+        ? seals.sealNew(tenant, number, stored)
+        : { dataKey: ready, sealed: seals.sealRecord(tenant, number, ready, stored) };
     const times = { created_at: now, updated_at: now, anonymized_at: null };
-    const row = { tenant, number, version: 1, sealed, ...holding, ...times };
+    const row = { tenant, number, version: 1, sealed, wrapped, ...holding, ...times };
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       const inserted = yield* run.insert(row);
       if (inserted > 0) return { code: 'SUCCESS', stored };
       const code = yield* conflict(tenant, holding, number);
       if (code !== undefined) return { code };
-      if ((yield* run.findByNumber({ tenant, number })).length > 0) throw new NumberTaken();
+      const place = { tenant, number };
+      const hasForeignKey = ready === undefined && (yield* run.findKey(place)).length > 0;
+      if (hasForeignKey || (yield* run.findByNumber(place)).length > 0) throw new NumberTaken();
     }
     throw contention();
   }
@@ -292,6 +297,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
           if (!isUsed) reserved.giveBack(tenant, reservation);
           return answer;
         } catch (error) {
+          await reserved.discard(tenant, reservation);
           if (!(error instanceof NumberTaken)) throw error;
           reserved.passOver(tenant);
           return addAs(await reserved.take(tenant, now));

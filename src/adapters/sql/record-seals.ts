@@ -31,6 +31,12 @@ export function recordSeals(vault: Vault, world: ReferenceData) {
   const remainderOf = (owner: string): string => `${owner} remainder`;
 
   return {
+    /** Seals a customer's first record, under a key that is made for it. */
+    sealNew(tenant: TenantId, number: number, stored: StoredCustomer): { dataKey: Buffer; sealed: Buffer } {
+      const owner = ownerOf(tenant, number);
+      return vault.sealNew(owner, textOf(stored), atVersion(owner, stored.version));
+    },
+
     /** A data key for a customer that is to come, wrapped. */
     newKey: (tenant: TenantId, number: number): Buffer => vault.newDataKey(ownerOf(tenant, number)),
 

@@ -1,3 +1,4 @@
+import { DatabaseFailure } from '../../application/ports.ts';
 import type { TenantId } from '../../domain/identity.ts';
 import type { customerStatements } from './customer-statements.ts';
 import type { SqlDatabase } from './database.ts';
@@ -5,17 +6,22 @@ import type { RecordSeals } from './record-seals.ts';
 import type { Program } from './statement.ts';
 import { sequencesPerPartition } from './urn-numbers.ts';
 
-/** A number that nobody has, and the data key that is stored for it. */
+/** A number that nobody has. */
 export interface Reservation {
   readonly number: number;
-  /** The data key, wrapped. */
-  readonly wrapped: Buffer;
+  /** The data key that is stored for it, wrapped; undefined where keys are stored with their customers. */
+  readonly wrapped?: Buffer;
 }
+
+type Statements = Pick<
+  ReturnType<typeof customerStatements>,
+  'takeSequence' | 'insertKeys' | 'destroyKey' | 'findByNumber' | 'findNumberIn'
+>;
 
 interface Needs {
   readonly database: SqlDatabase;
   readonly seals: RecordSeals;
-  readonly run: Pick<ReturnType<typeof customerStatements>, 'takeSequence' | 'insertKeys'>;
+  readonly run: Statements;
   /** Two digits. */
   readonly partition: string;
 }
@@ -23,7 +29,7 @@ interface Needs {
 /** For how many tenants something is kept ready. */
 const maxTenants = 500;
 /** How many are reserved at once for one that stores much. */
-const maxReserved = 256;
+const maxReserved = 128;
 
 interface Stock {
   readonly ready: Reservation[];
@@ -33,52 +39,84 @@ interface Stock {
 }
 
 /**
- * What a new customer needs before it can be stored: a number, and a data key that is stored durably. Both are reserved some
- * at a time, for a tenant each, so that neither the sequence nor the store of keys is written, and synced, with every
- * customer. Twice as many are reserved each time: who stores little reserves few.
+ * What a new customer needs before it can be stored: a number, and where the database has keys stored ahead (`Dialect`), a
+ * data key. They are reserved some at a time, so that neither the sequence nor the store of keys is written, and synced,
+ * with every customer. Twice as many are reserved each time: who stores little reserves few.
  *
- * What is reserved when a process ends is lost: a gap between numbers (docs/decisions/0003-urns.md), and a key that never
- * sealed anything.
+ * What was reserved when a process ends is lost: gaps between numbers (docs/decisions/0003-urns.md), and keys under which
+ * nothing is stored. No key outlives a store that failed: what was sealed under it may lie in a log.
  */
 export function reservations({ database, seals, run, partition }: Needs) {
+  const { keysAhead } = database.dialect;
   const base = Number(partition) * sequencesPerPartition;
-  const stocks = new Map<TenantId, Stock>();
+  const stocks = new Map<string, Stock>();
+  let discarded: { readonly tenant: TenantId; readonly number: number }[] = [];
 
+  /** A key is of one tenant, a number by itself is for any. */
   function stockOf(tenant: TenantId): Stock {
-    let stock = stocks.get(tenant);
-    if (stock === undefined) {
-      const [longestUnused] = stocks.keys();
-      if (stocks.size >= maxTenants) stocks.delete(longestUnused as TenantId);
-      stock = { ready: [], count: 1 };
-      stocks.set(tenant, stock);
+    const owner = keysAhead ? tenant : 'all';
+    const found = stocks.get(owner);
+    if (found !== undefined) return found;
+    if (stocks.size >= maxTenants) forgetOldest();
+    const made: Stock = { ready: [], count: 1 };
+    stocks.set(owner, made);
+    return made;
+  }
+
+  /** What is being reserved is waited for, and may be over the limit. */
+  function forgetOldest(): void {
+    for (const [owner, stock] of stocks) {
+      if (stock.reserving !== undefined) continue;
+      stocks.delete(owner);
+      putAside(owner as TenantId, stock);
+      return;
     }
-    return stock;
+  }
+
+  /** What is ready will not be used by anybody; its keys are destroyed with the next reservation. */
+  function putAside(tenant: TenantId, { ready }: Stock): void {
+    const unused = ready.splice(0);
+    if (keysAhead) discarded.push(...unused.map(({ number }) => ({ tenant, number })));
+  }
+
+  /** Of a store that failed it is not certain that it did: a key whose number has a record stays. */
+  function* destroyKeys(places: typeof discarded): Program<void> {
+    for (const place of places) {
+      if ((yield* run.findByNumber(place)).length === 0) yield* run.destroyKey(place);
+    }
   }
 
   function* reserve(tenant: TenantId, count: number, now: number): Program<Reservation[]> {
     for (;;) {
       const [row] = yield* run.takeSequence({ name: 'customer', count });
       const { last } = row as { last: number };
-      const reserved = Array.from({ length: count }, (_, index): Reservation => {
-        const number = base + last - count + 1 + index;
-        return { number, wrapped: seals.newKey(tenant, number) };
-      });
-      // Keys that were put back may be of numbers that the sequence has still to come to.
-      if ((yield* run.insertKeys(tenant, reserved, now)) === count) return reserved;
+      const numbers = Array.from({ length: count }, (_, index) => base + last - count + 1 + index);
+      if (!keysAhead) return numbers.map((number) => ({ number }));
+      const keys = numbers.map((number) => ({ number, wrapped: seals.newKey(tenant, number) }));
+      // Keys that were put back come with a sequence that may have yet to come to numbers which records have.
+      const [taken] = yield* run.findNumberIn({ tenant, first: base + last - count + 1, last: base + last });
+      if (taken !== undefined) continue;
+      if ((yield* run.insertKeys(tenant, keys, now)) === count) return keys;
     }
   }
 
   function reserveMore(tenant: TenantId, stock: Stock, now: number): Promise<void> {
+    if (stock.reserving !== undefined) return stock.reserving;
     const { count } = stock;
-    if (stocks.get(tenant) === stock) {
-      stocks.delete(tenant);
-      stocks.set(tenant, stock);
-    }
-    stock.reserving ??= database
-      .writeEach(() => reserve(tenant, count, now))
+    const places = discarded;
+    discarded = [];
+    stock.reserving = database
+      .write(function* () {
+        yield* destroyKeys(places);
+        return yield* reserve(tenant, count, now);
+      })
       .then((reserved) => {
         stock.ready.push(...reserved);
         stock.count = Math.min(2 * count, maxReserved);
+      })
+      .catch((error) => {
+        discarded.push(...places);
+        throw error;
       })
       .finally(() => {
         delete stock.reserving;
@@ -105,13 +143,24 @@ export function reservations({ database, seals, run, partition }: Needs) {
         await reserveMore(tenant, stock, now);
       }
     },
-    /** Gives back what was certainly not used. */
+    /** Gives back what certainly sealed nothing that may lie anywhere. */
     giveBack(tenant: TenantId, reservation: Reservation): void {
       stockOf(tenant).ready.unshift(reservation);
     },
+    /** Destroys the key of what may have been used in vain. Where that fails, the next reservation does it first. */
+    async discard(tenant: TenantId, reservation: Reservation): Promise<void> {
+      if (!keysAhead) return;
+      const place = { tenant, number: reservation.number };
+      await database
+        .write(() => destroyKeys([place]))
+        .catch((error) => {
+          discarded.push(place);
+          if (!(error instanceof DatabaseFailure)) throw error;
+        });
+    },
     /** Passes over everything that is ready for a tenant. */
     passOver(tenant: TenantId): void {
-      stockOf(tenant).ready.length = 0;
+      putAside(tenant, stockOf(tenant));
     },
   };
 }
