@@ -47,7 +47,7 @@ const putAside = (file: string): string[] =>
 /** How many writes share a transaction at most: beyond this, waiting costs more than the sync that is saved. */
 const maxBatch = 256;
 /** How long a write waits for others while requests keep coming, in times of what a commit takes. */
-const patience = 2;
+const patience = 6;
 /** One commit that took very long must not make the next one late. */
 const maxPatienceMs = 20;
 /** How long a write waits for another process that writes. */
