@@ -49,7 +49,7 @@ const maxBatch = 256;
 /** How long a write waits for others while requests keep coming, in times of what a commit takes. */
 const patience = 6;
 /** One commit that took very long must not make the next one late. */
-const maxPatienceMs = 20;
+const maxPatienceMs = 10;
 /** How long a write waits for another process that writes. */
 const lockWaitMs = 5_000;
 const lockRetryMs = 5;
