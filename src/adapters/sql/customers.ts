@@ -43,7 +43,8 @@ export interface SqlCustomers extends CustomerRepository, ReturnType<typeof reco
  *
  * An erasure destroys the key first, in a transaction of its own that also enters it in the ledger; then the record is
  * rewritten. Where that is left undone, whoever meets the record does it. Sealing never makes a key; only `add` does, or what
- * reserves for it (`reservations.ts`). So an update that races an erasure seals under a key that is being destroyed, and writes nothing that could be read.
+ * reserves for it (`reservations.ts`). So an update that races an erasure seals under a key that is being destroyed, and
+ * writes nothing that could be read.
  */
 export function sqlCustomers({ database, vault, world, partition }: Needs): SqlCustomers {
   const opened = openedRecords(database);
