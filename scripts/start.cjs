@@ -49,24 +49,19 @@ function isThere(file) {
 }
 
 /**
- * Libraries look for their addons at each start. Here they look once.
+ * How libsodium's addon is looked for loads a dozen modules at each start. Here it is looked for once. (SQLite's library stays
+ * as it is: of two in one process, as there are when the file has just been made, one would not know the other's errors.)
  *
  * @type {import('esbuild').Plugin}
  */
-const foundAddons = {
-  name: 'found addons',
+const foundAddon = {
+  name: 'found addon',
   setup({ onLoad }) {
     require('sodium-native');
-    new (require('better-sqlite3'))(':memory:').close();
-    /** @param {string} library */
-    const fileOf = (library) =>
-      JSON.stringify(Object.keys(require.cache).find((name) => name.includes(library) && name.endsWith('.node')));
-    const load = {
-      'sodium-native': `module.exports = require(${fileOf('sodium-native')});`,
-      'better-sqlite3': `exports.getBinding = () => require(${fileOf('better-sqlite3')});`,
-    };
-    onLoad({ filter: /\/sodium-native\/binding\.js$/ }, () => ({ contents: load['sodium-native'] }));
-    onLoad({ filter: /\/better-sqlite3\/lib\/binding\.js$/ }, () => ({ contents: load['better-sqlite3'] }));
+    const addon = Object.keys(require.cache).find((name) => name.includes('sodium-native') && name.endsWith('.node'));
+    onLoad({ filter: /\/sodium-native\/binding\.js$/ }, () => ({
+      contents: `module.exports = require(${JSON.stringify(addon)});`,
+    }));
   },
 };
 
@@ -92,8 +87,8 @@ async function make(folder) {
       minifySyntax: true,
       legalComments: 'none',
       // Addons, what looks for files of its own, and what is not installed.
-      external: ['*.node', '@fastify/swagger-ui', 'pg-native'],
-      plugins: [foundAddons],
+      external: ['*.node', 'better-sqlite3', '@fastify/swagger-ui', 'pg-native'],
+      plugins: [foundAddon],
       define: { 'import.meta.url': JSON.stringify(entry) },
       logLevel: 'silent',
     });

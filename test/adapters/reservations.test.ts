@@ -84,9 +84,9 @@ t.test('no key outlives a store that failed, however often and whatever the fail
   };
   const acme = tenantOf(sqlCustomers({ database: refusing, vault, world, partition: '00' }), tenantId('acme'));
   for (let time = 0; time < 200; time += 1) await t.rejects(acme.has(`crm-${time}`), DatabaseFailure);
-  t.ok(keysInAll(path) - keysBefore <= 256, 'what is ready, and no more');
   failing = false;
   await acme.has('crm-1');
+  t.ok(keysInAll(path) - keysBefore <= 256, 'what is ready, and no more');
 });
 
 t.test('where keys cannot be destroyed at once, that is made up for', async (t) => {

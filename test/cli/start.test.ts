@@ -1,5 +1,5 @@
 /** How the program is started from its source: as one file that is made of it, and is never older than the source. */
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -46,6 +46,20 @@ t.test('one file is made, used again, and made anew when the source has changed'
   t.match(await about(), 'Serve what was changed.');
   t.equal(made().length, 1, 'what was made before is gone');
   t.not(made()[0], first[0]);
+});
+
+t.test('the first start, which makes the file, knows SQLite’s errors as the next one does', async (t) => {
+  const { folder, made } = copyOfCheckout(t);
+  const dataDir = join(folder, 'data');
+  mkdirSync(dataDir);
+  for (const name of ['keys.db', 'customers.db']) writeFileSync(join(dataDir, name), 'no database'.repeat(100));
+  const words = ['scripts/start.cjs', 'tenant', 'list', '--data-dir', dataDir];
+  for (const start of ['first', 'second']) {
+    const { code, stderr } = await run(process.execPath, words, {}, folder);
+    t.equal(code, 1, start);
+    t.match(stderr, /\(SQLITE_NOTADB\)/, start);
+  }
+  t.equal(made().length, 1);
 });
 
 t.test('programs that start together all start, and leave nothing unfinished', async (t) => {

@@ -298,7 +298,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
           if (!isUsed) reserved.giveBack(tenant, reservation);
           return answer;
         } catch (error) {
-          await reserved.discard(tenant, reservation);
+          reserved.discard(tenant, reservation);
           if (!(error instanceof NumberTaken)) throw error;
           reserved.passOver(tenant);
           return addAs(await reserved.take(tenant, now));

@@ -1,4 +1,3 @@
-import { DatabaseFailure } from '../../application/ports.ts';
 import type { TenantId } from '../../domain/identity.ts';
 import type { customerStatements } from './customer-statements.ts';
 import type { SqlDatabase } from './database.ts';
@@ -147,16 +146,14 @@ export function reservations({ database, seals, run, partition }: Needs) {
     giveBack(tenant: TenantId, reservation: Reservation): void {
       stockOf(tenant).ready.unshift(reservation);
     },
-    /** Destroys the key of what may have been used in vain. Where that fails, the next reservation does it first. */
-    async discard(tenant: TenantId, reservation: Reservation): Promise<void> {
+    /**
+     * Destroys the key of what may have been used in vain. Nobody waits for that: where the database is held up, whoever hears
+     * of a failure has waited long enough. Where it fails too, the next reservation does it first, or fails with it.
+     */
+    discard(tenant: TenantId, { number }: Reservation): void {
       if (!keysAhead) return;
-      const place = { tenant, number: reservation.number };
-      await database
-        .write(() => destroyKeys([place]))
-        .catch((error) => {
-          discarded.push(place);
-          if (!(error instanceof DatabaseFailure)) throw error;
-        });
+      const place = { tenant, number };
+      database.write(() => destroyKeys([place])).catch(() => discarded.push(place));
     },
     /** Passes over everything that is ready for a tenant. */
     passOver(tenant: TenantId): void {
