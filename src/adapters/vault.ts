@@ -108,27 +108,24 @@ export function openVault(masterKey: Buffer, wrapped: WrappedRoots): Vault {
       sodium.sodium_memzero(scratch);
     }
   }
+  function withNewKey<Result>(use: (key: Buffer) => Result): Result {
+    sodium.randombytes_buf(scratch);
+    try {
+      return use(scratch);
+    } finally {
+      sodium.sodium_memzero(scratch);
+    }
+  }
 
   return {
     isLocked: isLocked(scratch),
 
-    sealNew(owner, text, context) {
-      sodium.randombytes_buf(scratch);
-      try {
-        const sealed = encrypt(Buffer.from(text, 'utf8'), scratch, context);
-        return { dataKey: encrypt(scratch, root.data, owner), sealed };
-      } finally {
-        sodium.sodium_memzero(scratch);
-      }
-    },
-    newDataKey(owner) {
-      sodium.randombytes_buf(scratch);
-      try {
-        return encrypt(scratch, root.data, owner);
-      } finally {
-        sodium.sodium_memzero(scratch);
-      }
-    },
+    sealNew: (owner, text, context) =>
+      withNewKey((key) => {
+        const sealed = encrypt(Buffer.from(text, 'utf8'), key, context);
+        return { dataKey: encrypt(key, root.data, owner), sealed };
+      }),
+    newDataKey: (owner) => withNewKey((key) => encrypt(key, root.data, owner)),
     seal: (dataKey, owner, text, context) =>
       withDataKey(dataKey, owner, (key) => encrypt(Buffer.from(text, 'utf8'), key, context)),
     open: (dataKey, owner, sealed, context) => withDataKey(dataKey, owner, (key) => decryptText(sealed, key, context)),

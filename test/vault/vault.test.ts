@@ -79,6 +79,9 @@ t.test('no nonce and no key repeats', async (t) => {
     nonces.add(vault.seal(key, owner, 'Jane', 'v1').toString('hex', 0, 24));
     keys.add(vault.newDataKey(owner).toString('hex'));
   }
+  const { dataKey, sealed } = vault.sealNew(owner, 'Jane', 'v1');
+  t.equal(vault.open(dataKey, owner, sealed, 'v1'), 'Jane');
+  t.notOk(keys.has(dataKey.toString('hex')));
   t.equal(nonces.size, times);
   t.equal(keys.size, times);
 });

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Dialect } from './dialects.ts';
-import { type Program, prepare, prepareOne, prepareWrite, type SqlRow } from './statement.ts';
+import { type Program, prepare, prepareOne, prepareWrite } from './statement.ts';
 import type { Tables } from './tables.ts';
 
 /** Blind indexes by which a customer is unique. */
@@ -16,7 +16,7 @@ type Place = { tenant: string; number: number };
 type Change = Place & Pick<Tables['customers'], 'version' | 'sealed' | 'updated_at'> & { expected: number };
 
 /** Every statement about customers, their keys, kept answers and erasures. */
-export function customerStatements({ builder, writesTogether, keysAhead, keysApart }: Dialect) {
+export function customerStatements({ builder, keysAhead, keysApart }: Dialect) {
   // The key by a subquery: as a join, SQLite takes three times as long (measured).
   const withKey = builder
     .selectFrom('customers')
@@ -93,15 +93,16 @@ export function customerStatements({ builder, writesTogether, keysAhead, keysApa
         .selectFrom('inserted')
         .select('number'),
     );
+  /** 0 where the number has a key already. */
+  const insertKey = prepareWrite((key: Tables['data_keys']) =>
+    builder
+      .insertInto('data_keys')
+      .values({ tenant: key.tenant, number: key.number, wrapped: key.wrapped, created_at: key.created_at })
+      .onConflict((on) => on.doNothing()),
+  );
   /** The key first: one without a record harms nobody, a record without its key would. */
   function insertOneByOne(): (row: NewCustomer) => Program<number> {
     const insert = prepareWrite((row: Tables['customers']) => insertCustomer(builder, row));
-    const insertKey = prepareWrite((key: Tables['data_keys']) =>
-      builder
-        .insertInto('data_keys')
-        .values({ tenant: key.tenant, number: key.number, wrapped: key.wrapped, created_at: key.created_at })
-        .onConflict((on) => on.doNothing()),
-    );
     return function* (row) {
       if ((yield* insertKey(row)) === 0) return 0;
       const inserted = yield* insert(row);
@@ -109,23 +110,6 @@ export function customerStatements({ builder, writesTogether, keysAhead, keysApa
       return inserted;
     };
   }
-
-  const insertOfKeys = (count: number) =>
-    prepareWrite((of: Tables['data_keys'] & SqlRow) =>
-      builder
-        .insertInto('data_keys')
-        .values(
-          Array.from({ length: count }, (_, index) => ({
-            tenant: of.tenant,
-            number: of[`number ${index}`] as number,
-            wrapped: of[`wrapped ${index}`] as Buffer,
-            created_at: of.created_at,
-          })),
-        )
-        .onConflict((on) => on.doNothing()),
-    ) as (values: SqlRow) => Program<number>;
-  /** By how many keys they insert; the others are made when they are needed. */
-  const insertsOfKeys = new Map([[1, insertOfKeys(1)]]);
 
   const changeCustomer = (row: Change) =>
     builder
@@ -218,26 +202,13 @@ export function customerStatements({ builder, writesTogether, keysAhead, keysApa
       builder.selectFrom('sequences').select('last').where('name', '=', of.name),
     ),
     forgetSequence: prepareWrite((of: { name: string }) => builder.deleteFrom('sequences').where('name', '=', of.name)),
-    /** Stores keys of a tenant by their numbers. One whose number has a key already is left out of what it gives. */
-    insertKeys(tenant: string, keys: readonly Pick<Tables['data_keys'], 'number' | 'wrapped'>[], now: number) {
-      const values: Record<string, unknown> = { tenant, created_at: now };
-      for (const [index, { number, wrapped }] of keys.entries()) {
-        values[`number ${index}`] = number;
-        values[`wrapped ${index}`] = wrapped;
-      }
-      let insert = insertsOfKeys.get(keys.length);
-      if (insert === undefined) {
-        insert = insertOfKeys(keys.length);
-        insertsOfKeys.set(keys.length, insert);
-      }
-      return insert(values);
-    },
+    insertKey,
     /** Stores a customer, and its key where that is not there yet, unless another stands in the way: then it is 0. */
     insert: keysAhead
       ? prepareWrite((row: NewCustomer) => insertCustomer(builder, row))
-      : writesTogether
-        ? insertTogether()
-        : insertOneByOne(),
+      : keysApart
+        ? insertOneByOne()
+        : insertTogether(),
     update: prepareWrite((row: Change) => changeCustomer(row)),
     updateWithHolding: prepareWrite((row: Change & Holding) =>
       changeCustomer(row).set({ external_id: row.external_id, email: row.email, phone_number: row.phone_number }),

@@ -30,8 +30,6 @@ export interface Dialect {
   readonly bytes: 'blob' | 'bytea';
   /** The type of a column that holds text, which is compared bytewise, whatever the locale of the database. */
   readonly text: 'text' | Expression<string>;
-  /** Whether one statement can write to several tables (WITH … INSERT). */
-  readonly writesTogether: boolean;
   /** Whether keys are stored ahead of their customers; see docs/decisions/0010-keys-ahead-of-customers.md. */
   readonly keysAhead: boolean;
   /** Whether the keys are in a database of their own, so that no statement can speak of them and of the records. */
@@ -48,7 +46,6 @@ export const sqliteDialect: Dialect = {
   ...compilingFor({ keys: 'main', data: 'data' }, new SqliteAdapter(), new SqliteQueryCompiler(), SqliteIntrospector),
   bytes: 'blob',
   text: 'text',
-  writesTogether: false,
   keysAhead: true,
   keysApart: false,
   hasTable: (part, table) => ({
@@ -71,7 +68,6 @@ export const postgresDialect: Dialect = {
   ),
   bytes: 'bytea',
   text: sql<string>`text collate "C"`,
-  writesTogether: true,
   keysAhead: false,
   keysApart: false,
   hasTable: (part, table) => ({
@@ -84,7 +80,7 @@ export const postgresDialect: Dialect = {
 };
 
 /** PostgreSQL with the keys in a database of their own. */
-export const postgresApartDialect: Dialect = { ...postgresDialect, writesTogether: false, keysApart: true };
+export const postgresApartDialect: Dialect = { ...postgresDialect, keysApart: true };
 
 /** Of which part a statement in PostgreSQL speaks; where it speaks of both they are in one database. */
 export const partOfStatement = (sql: string): Part => (/\bc2a_keys\b/.test(sql) ? 'keys' : 'data');

@@ -14,7 +14,7 @@ export interface Reservation {
 
 type Statements = Pick<
   ReturnType<typeof customerStatements>,
-  'takeSequence' | 'insertKeys' | 'destroyKey' | 'findByNumber' | 'findNumberIn'
+  'takeSequence' | 'insertKey' | 'destroyKey' | 'findByNumber' | 'findNumberIn'
 >;
 
 interface Needs {
@@ -88,14 +88,21 @@ export function reservations({ database, seals, run, partition }: Needs) {
   function* reserve(tenant: TenantId, count: number, now: number): Program<Reservation[]> {
     for (;;) {
       const [row] = yield* run.takeSequence({ name: 'customer', count });
-      const { last } = row as { last: number };
-      const numbers = Array.from({ length: count }, (_, index) => base + last - count + 1 + index);
+      const last = base + (row as { last: number }).last;
+      const first = last - count + 1;
+      const numbers = Array.from({ length: count }, (_, index) => first + index);
       if (!keysAhead) return numbers.map((number) => ({ number }));
-      const keys = numbers.map((number) => ({ number, wrapped: seals.newKey(tenant, number) }));
       // Keys that were put back come with a sequence that may have yet to come to numbers which records have.
-      const [taken] = yield* run.findNumberIn({ tenant, first: base + last - count + 1, last: base + last });
+      const [taken] = yield* run.findNumberIn({ tenant, first, last });
       if (taken !== undefined) continue;
-      if ((yield* run.insertKeys(tenant, keys, now)) === count) return keys;
+      const reserved: Reservation[] = [];
+      for (const number of numbers) {
+        const wrapped = seals.newKey(tenant, number);
+        // Nor is a key of somebody else's used, whoever made it.
+        if ((yield* run.insertKey({ tenant, number, wrapped, created_at: now })) > 0)
+          reserved.push({ number, wrapped });
+      }
+      if (reserved.length > 0) return reserved;
     }
   }
 

@@ -74,7 +74,8 @@ interface Job {
  * own, so that a copy of the records is not a copy of what opens them.
  *
  * Every commit is synced to disk (`synchronous=FULL`). To make that cheap, writes that arrive together share one
- * transaction, each keeping its own answer; while requests keep coming, they wait a little for more. Several processes may use the same files.
+ * transaction, each keeping its own answer; while requests keep coming, they wait a little for more. Several processes may
+ * use the same files.
  */
 export async function openSqlite(
   { files, mayCreate, isExclusive = false }: SqliteOptions,
