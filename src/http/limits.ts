@@ -183,7 +183,8 @@ function answersOf(socket: Socket & { [outstandingAnswers]?: { outstanding: numb
 /** How long a caller may keep a connection that is already refused. */
 const detachedTimeoutMs = 1_000;
 
-const failure = (statusCode: number, message: string) => Object.assign(new Error(message), { statusCode });
+/** Why a request is refused, as a status (`codeOf` in `server.ts`) and for the log. */
+export const failure = (statusCode: number, message: string) => Object.assign(new Error(message), { statusCode });
 
 /** Exactly one Host; before HTTP/1.1 none will do. Node's `headers` keep the first of several. */
 function namesItsHost({ rawHeaders, httpVersion }: IncomingMessage): boolean {

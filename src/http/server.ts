@@ -1,5 +1,3 @@
-import { isUtf8 } from 'node:buffer';
-import type { IncomingHttpHeaders } from 'node:http';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, {
   type FastifyBaseLogger,
@@ -15,6 +13,7 @@ import type { Erasures } from '../application/erasures.ts';
 import { type MessageCode, type RefusalCode, refusal } from '../application/outcome.ts';
 import { DatabaseFailure, type Telemetry } from '../application/ports.ts';
 import type { Caller, Tenants } from '../application/tenants.ts';
+import { ignoreEmptyBody, readJsonBodies } from './body.ts';
 import { customerRoutes } from './customer-routes.ts';
 import { type Documents, describeRoutes, documentsOf, serveDocuments } from './docs.ts';
 import { answer, type RefusalShape, wrapped } from './envelope.ts';
@@ -111,16 +110,7 @@ async function assemble(
 
   for (const schema of sharedSchemas) app.addSchema(schema);
 
-  app.removeAllContentTypeParsers();
-  const parseJson = app.getDefaultJsonParser('error', 'error');
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
-    if (!isPlainJson(request.headers)) {
-      return done(Object.assign(new Error('the body is encoded in a way that we do not read'), { statusCode: 415 }));
-    }
-    // Decoding would replace malformed bytes silently, and what was sent would be lost.
-    if (!isUtf8(body)) return done(Object.assign(new Error('the body is not UTF-8'), { statusCode: 400 }));
-    return parseJson(request, body.toString('utf8'), done);
-  });
+  readJsonBodies(app, options.bodyLimit);
 
   const routes = new Map<string, { readonly methods: readonly string[]; readonly shape: RefusalShape }>();
   app.addHook('onRoute', ({ method, url, config }) => {
@@ -185,27 +175,6 @@ const withoutChildren = (logger: RequestLogger): FastifyBaseLogger =>
       },
     },
   });
-
-/** An empty body is none, whatever it is said to be. */
-function ignoreEmptyBody(headers: IncomingHttpHeaders): void {
-  const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
-  // Not deleted: that makes all later look-ups slower.
-  if (isEmpty) headers['content-type'] = undefined;
-}
-
-/** Whether a body is JSON as it is on the wire: in UTF-8 (RFC 8259 section 8.1), and not packed. */
-function isPlainJson({
-  'content-type': type = '',
-  'content-encoding': coding,
-  'transfer-encoding': transfer,
-}: IncomingHttpHeaders) {
-  const charset = /;\s*charset="?([^";\s]*)/i.exec(type)?.[1];
-  return (
-    (charset === undefined || /^(utf-?8|us-ascii)$/i.test(charset)) &&
-    (coding === undefined || coding === 'identity') &&
-    (transfer === undefined || transfer.toLowerCase() === 'chunked')
-  );
-}
 
 /** What an error that was thrown means to the caller. What is not listed is unforeseen. */
 function codeOf(error: Partial<FastifyError>): RefusalCode {

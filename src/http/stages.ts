@@ -33,7 +33,7 @@ export function workInStages(app: FastifyInstance): void {
     setImmediate(run);
   }
 
-  app.addHook('preHandler', (_request, _reply, done) => {
+  app.addHook('preParsing', (_request, _reply, _payload, done) => {
     read.push(done);
     schedule();
   });

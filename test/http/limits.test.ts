@@ -29,6 +29,36 @@ t.test('64 KiB is the limit of a body, declared or in chunks', async (t) => {
   announcing.drop();
 });
 
+t.test('a body may come in pieces, and not at all', async (t) => {
+  const service = await startService(t);
+  const port = await portOf(service);
+  const { post } = rawRequests(service);
+  const body = Buffer.from('{"externalId":"Jürgen"}');
+  const split = body.indexOf(0xc3) + 1;
+  const pieces = [body.subarray(0, 1), body.subarray(1, split), body.subarray(split)];
+  const inOneChunkEach = pieces.map((piece) =>
+    Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from('\r\n')]),
+  );
+  for (const [header, sent] of [
+    [`Content-Length: ${body.length}\r\n`, pieces],
+    ['Transfer-Encoding: chunked\r\n', [...inOneChunkEach, Buffer.from('0\r\n\r\n')]],
+  ] as const) {
+    const line = await dial(port);
+    line.send(post(header, ''));
+    for (const piece of sent) {
+      await delay(20);
+      line.send(piece);
+    }
+    t.match(await line.answers(), [{ outcome: '200 SUCCESS' }], header);
+    line.drop();
+  }
+  const leaving = await dial(port);
+  leaving.send(post('Content-Length: 1000\r\n', validation));
+  await delay(20);
+  leaving.drop();
+  t.match(await exchangeAll(port, post(declared(validation), validation)), [{ outcome: '200 SUCCESS' }]);
+});
+
 t.test('a request line and headers beyond 16 KiB are 413, and the connection is closed', async (t) => {
   const service = await startService(t);
   const port = await portOf(service);
