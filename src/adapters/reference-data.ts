@@ -2,7 +2,7 @@ import { isIPv4, isIPv6 } from 'node:net';
 import { domainToASCII } from 'node:url';
 import languages from 'iso-639-1';
 import countries from 'iso-3166-1';
-import { type CountryCode, isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js';
+import { type CountryCode, isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js/min/es6';
 import type { ReferenceData } from '../domain/reference-data.ts';
 
 /** ISO tables and numbering plans from kept libraries, IDNA from the runtime. */
