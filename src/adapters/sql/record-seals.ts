@@ -56,12 +56,10 @@ export function recordSeals(vault: Vault, world: ReferenceData) {
         throw new DatabaseFailure(new Error(`the record of ${owner} is damaged, or belongs to other keys`));
       }
       const [content, origin] = JSON.parse(text) as [CustomerContent, Origin];
-      const customer: Customer = {
-        customerUrn: toUrn(number),
-        ...content,
-        createdAt: timestamp(created_at),
-        updatedAt: timestamp(updated_at),
-      };
+      const createdAt = timestamp(created_at);
+      // Most were never changed; and to put a time in words costs a microsecond.
+      const updatedAt = updated_at === created_at ? createdAt : timestamp(updated_at);
+      const customer: Customer = { customerUrn: toUrn(number), ...content, createdAt, updatedAt };
       return { customer, version, origin };
     },
 
