@@ -8,11 +8,11 @@ export function readJsonBodies(app: FastifyInstance, limit: number): void {
   app.removeAllContentTypeParsers();
   const parseJson = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser('application/json', (request, payload, done) => {
-    const { headers } = request;
-    if (!isPlainJson(headers)) return done(failure(415, 'the body is encoded in a way that we do not read'));
-    if (Number(headers['content-length']) > limit) return done(tooLarge());
+    if (Number(request.headers['content-length']) > limit) return done(tooLarge());
     receive(payload, limit, (body) => {
       if (body instanceof Error) return done(body);
+      // Not before: who is still sending would not hear of it, as the connection is closed behind such an answer.
+      if (!isPlainJson(request.headers)) return done(failure(415, 'the body is encoded in a way that we do not read'));
       // Decoding would replace malformed bytes silently, and what was sent would be lost.
       if (!isUtf8(body)) return done(failure(400, 'the body is not UTF-8'));
       return parseJson(request, body.toString('utf8'), done);

@@ -29,6 +29,18 @@ t.test('64 KiB is the limit of a body, declared or in chunks', async (t) => {
   announcing.drop();
 });
 
+t.test('a body that is encoded in a way that we do not read is heard to its end, then refused', async (t) => {
+  const service = await startService(t);
+  const { post } = rawRequests(service);
+  const line = await dial(await portOf(service));
+  line.send(post(`Content-Encoding: gzip\r\n${declared(validation)}`, validation.slice(0, 5)));
+  await delay(50);
+  t.equal(line.received(), '');
+  line.send(validation.slice(5));
+  t.match(await line.answers(), [{ outcome: '415 UNSUPPORTED_MEDIA_TYPE' }]);
+  line.drop();
+});
+
 t.test('a body may come in pieces, and not at all', async (t) => {
   const service = await startService(t);
   const port = await portOf(service);
