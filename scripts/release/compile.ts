@@ -20,7 +20,12 @@ const flags = {
   'min-semi-space-size': 64,
   'max-semi-space-size': 64,
 };
-export const compileFlags: readonly string[] = Object.entries(flags).map(([name, value]) => `--${name}=${value}`);
+export const compileFlags: readonly string[] = [
+  ...Object.entries(flags).map(([name, value]) => `--${name}=${value}`),
+  // What was run often, and optimised, is noted in what is written down: how often and how soon depends on the machine.
+  '--no-sparkplug',
+  '--no-concurrent-recompilation',
+];
 
 if (process.argv[1] === import.meta.filename) compile(process.argv[2] as string, process.argv[3] as string);
 
@@ -42,6 +47,7 @@ function compile(folder: string, dataDir: string): void {
   const write = process.stdout.write.bind(process.stdout);
   process.stdout.write = ((text: string) => {
     if (!text.startsWith('{"url":')) return write(text);
+    setFlagsFromString('--sparkplug');
     writeFileSync(join(folder, 'compiled.bin'), program.createCachedData());
     process.exit(0);
   }) as typeof process.stdout.write;
@@ -49,6 +55,8 @@ function compile(folder: string, dataDir: string): void {
   const require = createRequire(import.meta.url);
   const sea = { isSea: () => true, getRawAsset: (name: string) => readFileSync(join(folder, name)) };
   const module = { exports: {} };
-  process.argv.splice(2, Number.POSITIVE_INFINITY, 'serve', '--port', '0', '--data-dir', dataDir, '--json');
+  // Without a log, which is written in the background: whether that has ended by then depends on the machine.
+  const words = ['serve', '--port', '0', '--data-dir', dataDir, '--json', '--log-level', 'error'];
+  process.argv.splice(2, Number.POSITIVE_INFINITY, ...words);
   program.runInThisContext()(module.exports, (name: string) => (name === 'node:sea' ? sea : require(name)), module);
 }
