@@ -47,6 +47,7 @@ function compile(folder: string, dataDir: string): void {
   const write = process.stdout.write.bind(process.stdout);
   process.stdout.write = ((text: string) => {
     if (!text.startsWith('{"url":')) return write(text);
+    // As V8 is run with later; see above.
     setFlagsFromString('--sparkplug');
     writeFileSync(join(folder, 'compiled.bin'), program.createCachedData());
     process.exit(0);

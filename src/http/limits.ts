@@ -29,7 +29,6 @@ const minuteMs = 60_000;
 
 /** The limits that Node and Fastify keep for us. @param onRefused hears of connections that are refused without a request */
 export const serverLimits = (limits: Limits, onRefused: (refused: RefusedConnection) => void) => ({
-  bodyLimit: limits.bodyLimit,
   requestTimeout: limits.requestTimeoutMs,
   // Nothing sent and nothing read for so long: who does not read must not keep what was written for it.
   connectionTimeout: limits.requestTimeoutMs + idleGraceMs,

@@ -33,6 +33,7 @@ export function workInStages(app: FastifyInstance): void {
     setImmediate(run);
   }
 
+  // Before the body is parsed: by then nearly every one has come as a whole (`body.ts`).
   app.addHook('preParsing', (_request, _reply, _payload, done) => {
     read.push(done);
     schedule();
