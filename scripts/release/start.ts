@@ -1,6 +1,6 @@
 /**
  * What the runtime starts in the binary: the program's code, with what V8 has made of it at build time (`compile.ts`). Where
- * V8 does not take that, it compiles anew, and the start takes longer.
+ * V8 does not take that, it compiles anew, the start takes longer, and a warning says so.
  */
 import { constants, Script } from 'node:vm';
 import { embedded } from '../../src/adapters/embedded.ts';
@@ -15,5 +15,7 @@ const program = embedded(
       importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
     }),
 );
+if (program.cachedDataRejected)
+  process.emitWarning('what was compiled at build time was not taken: this start is slow');
 const module = { exports: {} };
 program.runInThisContext()(module.exports, require, module);

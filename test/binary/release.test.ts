@@ -14,8 +14,9 @@ const released = ['c2a', 'c2a.cdx.json', 'c2a.licenses.txt'];
 t.test('--version says what it is', async (t) => {
   const { program } = await installed(t);
   const [file, ...words] = program;
-  const { code, stdout } = await run(file, [...words, '--version', '--json']);
+  const { code, stdout, stderr } = await run(file, [...words, '--version', '--json']);
   t.equal(code, 0);
+  t.equal(stderr, '', 'V8 has taken what was compiled at build time');
   t.match(JSON.parse(stdout), {
     version: manifest.version,
     commit: commitOf(root) ?? 'unknown',
