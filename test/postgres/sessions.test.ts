@@ -12,7 +12,7 @@ import { bind } from '../../src/adapters/sql/statement.ts';
 import { DatabaseFailure } from '../../src/application/ports.ts';
 import { newDatabase, withRawPostgres } from '../support/postgres.ts';
 import { freePort, startPostgres } from '../support/postgres-server.ts';
-import { atOnce, connectPostgres, tenantOf } from '../support/storage.ts';
+import { atOnce, byExternalId, connectPostgres, noon, requestKey, tenantId, tenantOf } from '../support/storage.ts';
 
 function open(t: Test, url: string, options: { poolSize?: number; timeoutMs?: number } = {}) {
   const database = openPostgres({ url, poolSize: 4, timeoutMs: 2_000, ...options }, noTelemetry);
@@ -74,6 +74,57 @@ t.test(
     t.same(await ask('select 1 as one'), [{ one: 1 }]);
   },
 );
+
+t.test('a transaction that cannot be committed, or not even begun, is not left to whoever comes next', async (t) => {
+  const [url, keysUrl] = [await newDatabase(t), await newDatabase(t)];
+  const { repository } = await connectPostgres(t, { url, keysUrl });
+  const acme = tenantOf(repository);
+  await acme.has('crm-0');
+  await withRawPostgres(
+    keysUrl,
+    `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$;
+     create constraint trigger refusing after insert on c2a_keys.data_keys deferrable initially deferred
+       for each row execute function refuse()`,
+  );
+  const failing = { key: requestKey('k', 'a request', noon + 1_000) };
+  await t.rejects(acme.add('crm-1', {}, failing), { cause: { message: 'refused' } });
+  await withRawPostgres(keysUrl, 'drop trigger refusing on c2a_keys.data_keys');
+  const idle = `select count(*)::int as count from pg_stat_activity
+    where datname = current_database() and state like 'idle in transaction%'`;
+  for (const one of [url, keysUrl]) t.same(await withRawPostgres(one, idle), [{ count: 0 }]);
+  await acme.has('crm-2');
+  t.same(await withRawPostgres(url, 'select count(*)::int as count from c2a.customers'), [{ count: 2 }]);
+  t.equal(await repository.find(tenantId('acme'), byExternalId('crm-1')), undefined, 'what failed was not stored');
+  await acme.has('crm-1', {}, failing);
+
+  // One that waits for the lock of `exclusive` is cut off there.
+  const { database, ask } = open(t, url, { poolSize: 1 });
+  const other = open(t, url);
+  let cut: Promise<unknown> | undefined;
+  await other.database.exclusive(function* () {
+    cut = t.rejects(
+      database.exclusive(() => bind({ sql: 'select 1' })),
+      DatabaseFailure,
+    );
+    yield* bind({ sql: 'select pg_sleep(0.3)' });
+    yield* bind({
+      sql: `select pg_cancel_backend(pid) from pg_stat_activity where query like '%pg_advisory_xact_lock%' and pid != pg_backend_pid()`,
+    });
+  });
+  await cut;
+  t.same(await ask('select 1 as one'), [{ one: 1 }]);
+});
+
+t.test('with the keys in a database of their own, nobody waits for a session that waits for theirs', async (t) => {
+  const place = { url: await newDatabase(t), keysUrl: await newDatabase(t) };
+  const { repository } = await connectPostgres(t, { ...place, poolSize: 2 });
+  const acme = tenantOf(repository);
+  await atOnce(60, async (index) => {
+    const key = requestKey(`k-${index}`, 'a request', noon + 1_000);
+    const { by } = await acme.has(`crm-${index}`, {}, index % 2 === 0 ? { key } : {});
+    if (index % 3 === 0) t.match(await acme.forget(by), { code: 'SUCCESS' });
+  });
+});
 
 t.test('a host that takes connections and says nothing is given up', async (t) => {
   const silent = createServer(() => {}).listen(0, '127.0.0.1');

@@ -38,10 +38,14 @@ export async function openFolder(dataDir: string, all?: Migrations) {
 }
 
 /** Opens a PostgreSQL database as the program does, with a master key of the test's own; it is closed with the test. */
-export async function connectPostgres(t: Test, place: Pick<PostgresOptions, 'url' | 'keysUrl'>, all?: Migrations) {
+export async function connectPostgres(
+  t: Test,
+  place: Pick<PostgresOptions, 'url' | 'keysUrl'> & Partial<PostgresOptions>,
+  all?: Migrations,
+) {
   const { url } = place;
   masterKeys.set(url, masterKeys.get(url) ?? join(t.testdir({}), 'master.key'));
-  const database = openPostgres({ ...place, poolSize: 10, timeoutMs: 5_000 }, noTelemetry);
+  const database = openPostgres({ poolSize: 10, timeoutMs: 5_000, ...place }, noTelemetry);
   const masterKeyFile = masterKeys.get(url) as string;
   const vault = await unlockVault({ database, masterKeyFile, mayCreate: true, ...(all && { all }) });
   const repository = sqlCustomers({ database, vault, world, partition: '00' });

@@ -104,8 +104,12 @@ export function openPostgres(
     const lent: Partial<Record<Part, Promise<Loan>>> = {};
     try {
       return await use(async (part) => {
-        lent[part] ??= (part === 'keys' ? keys : records).lend();
-        return (await lent[part]).session;
+        // Whoever has a session with the keys has one with the records: else each could wait for the other's.
+        lent.data ??= records.lend();
+        const data = await lent.data;
+        if (part === 'data') return data.session;
+        lent.keys ??= keys.lend();
+        return (await lent.keys).session;
       });
     } finally {
       for (const loan of await Promise.allSettled(Object.values(lent))) {
@@ -120,29 +124,29 @@ export function openPostgres(
     timeoutMs?: number,
   ): Promise<Result> {
     return lending(async (lend) => {
-      const begun: Partial<Record<Part, Promise<Session>>> = {};
-      const to = (part: Part): Promise<Session> => {
-        begun[part] ??= lend(part).then(async (session) => {
+      const begun = new Map<Part, Session>();
+      const to = async (part: Part): Promise<Session> => {
+        const session = await lend(part);
+        if (!begun.has(part)) {
+          begun.set(part, session);
           await session.query({ text: begin(session) });
-          return session;
-        });
-        return begun[part];
+        }
+        return session;
       };
-      let result: Result;
       try {
         // The records first: the lock of `exclusive` is there.
         if (begin === beginExclusive) await to('data');
-        result = await run(by(to), program(), timeoutMs);
+        const result = await run(by(to), program(), timeoutMs);
+        for (const part of parts) await begun.get(part)?.query({ text: 'commit' }, timeoutMs);
+        return result;
       } catch (error) {
-        // Where this fails too, the connection is gone, and the transaction with it.
-        for (const session of await Promise.allSettled(Object.values(begun))) {
-          if (session.status === 'fulfilled')
-            await session.value.query({ text: 'rollback' }, within).catch(() => undefined);
+        // Whoever gets these sessions next must not be in a transaction: not in one that could not be begun or committed
+        // either. After a commit this does nothing; where it fails, the connection is gone, and the transaction with it.
+        for (const session of begun.values()) {
+          await session.query({ text: 'rollback' }, within).catch(() => undefined);
         }
         throw error;
       }
-      for (const part of parts) await (await begun[part])?.query({ text: 'commit' }, timeoutMs);
-      return result;
     });
   }
 
