@@ -80,12 +80,33 @@ export function memoryCustomers({
     return { code: 'SUCCESS', stored };
   }
 
-  /** The kept answer of an earlier request with this key, else that of `work`, which is then kept. */
-  function once(shelf: Shelf, now: number, key: RequestKey | undefined, work: () => WriteAnswer): WriteAnswer {
+  /** Whether a customer is named that is there, and is another than the one with that URN. */
+  function namesAnother(shelf: Shelf, by: CustomerReference, urn: CustomerUrn | undefined): boolean {
+    const named = 'urn' in by ? by.urn : find(shelf, by)?.stored.customer.customerUrn;
+    return named !== undefined && named !== urn;
+  }
+
+  /**
+   * The kept answer of an earlier request with this key, else that of `work`, which is then kept.
+   * @param by whom the request names; undefined for one that names nobody yet
+   */
+  function once(
+    shelf: Shelf,
+    now: number,
+    key: RequestKey | undefined,
+    by: CustomerReference | undefined,
+    work: () => WriteAnswer,
+  ): WriteAnswer {
     if (key === undefined) return work();
     const name = Buffer.from(key.digest).toString('hex');
     const kept = shelf.answers.get(name);
-    if (kept !== undefined && kept.expiresAt > now) return repeat(shelf, kept, key);
+    if (kept !== undefined && kept.expiresAt > now) {
+      const isOther =
+        kept.fingerprint === undefined
+          ? by !== undefined && namesAnother(shelf, by, kept.answer.urn)
+          : Buffer.compare(kept.fingerprint, key.fingerprint) !== 0;
+      return isOther ? { code: 'IDEMPOTENCY_KEY_REUSED' } : repeat(shelf, kept.answer);
+    }
     const answer = work();
     const answered = keptAnswer(answer);
     if (answered !== undefined) {
@@ -99,7 +120,7 @@ export function memoryCustomers({
   return {
     async add(tenant, content, { keyId, requestId, now }, key) {
       const shelf = shelfOf(tenant);
-      return once(shelf, now, key, () => {
+      return once(shelf, now, key, undefined, () => {
         lastSequence += 1;
         const customer = newCustomer(content, customerUrn(partition, lastSequence), now);
         return put(shelf, { customer, version: 1, origin: { storedBy: { keyId, requestId } } });
@@ -116,7 +137,7 @@ export function memoryCustomers({
 
     async change(tenant, by, decide, occasion, key) {
       const shelf = shelfOf(tenant);
-      return once(shelf, occasion.now, key, () => {
+      return once(shelf, occasion.now, key, by, () => {
         const current = find(shelf, by);
         const decision = decide(current?.stored);
         if ('refuse' in decision) return { code: 'INVALID_REQUEST', problems: decision.refuse };
@@ -136,7 +157,7 @@ export function memoryCustomers({
 
     async erase(tenant, by, { keyId, requestId, now }, key) {
       const shelf = shelfOf(tenant);
-      return once(shelf, now, key, () => {
+      return once(shelf, now, key, by, () => {
         const current = find(shelf, by);
         if (current === undefined) return { code: 'CUSTOMER_NOT_FOUND' };
         const { customer, version } = current.stored;
@@ -179,8 +200,7 @@ export function memoryCustomers({
   };
 }
 
-function repeat({ records }: Shelf, { fingerprint, answer }: Answered, again: RequestKey): WriteAnswer {
-  if (fingerprint && Buffer.compare(fingerprint, again.fingerprint) !== 0) return { code: 'IDEMPOTENCY_KEY_REUSED' };
+function repeat({ records }: Shelf, answer: KeptAnswer): WriteAnswer {
   if (answer.code !== 'SUCCESS') return { code: answer.code, repeated: true };
   const { stored } = records.get(answer.urn as CustomerUrn) as Record_;
   return { code: 'SUCCESS', stored, repeated: true };

@@ -562,6 +562,29 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
     },
   );
 
+  holds(
+    'a key of a request about an erased customer does nothing to another, and does not say that it did',
+    async (t, acme) => {
+      const { by } = await acme.has('crm-1', {}, { key: key('store') });
+      const other = await acme.has('crm-2');
+      await acme.forget(byExternalId('crm-1'), { key: key('erase') });
+      for (const name of ['store', 'erase']) {
+        for (const named of [other.by, byExternalId('crm-2'), nowhere]) {
+          const reused = { code: 'IDEMPOTENCY_KEY_REUSED' };
+          t.strictSame(await acme.forget(named, { key: key(name, 'another') }), reused);
+          t.strictSame(
+            await acme.change(named, overwrite({ firstName: 'Jane' }), { key: key(name, 'another') }),
+            reused,
+          );
+        }
+        for (const named of [by, byExternalId('crm-1')]) {
+          t.match(await acme.forget(named, { key: key(name) }), { code: 'SUCCESS', repeated: true });
+        }
+      }
+      t.strictSame(await acme.find(other.by), other.stored);
+    },
+  );
+
   holds('answers whose time is over are removed, of all tenants, and no others', async (t, acme, repository) => {
     const globex = tenantOf(repository, tenantId('globex'));
     const first = await acme.has('crm-1', {}, { key: key('k') });

@@ -8,7 +8,8 @@ export type Holding = Pick<Tables['customers'], 'external_id' | 'email' | 'phone
 /** A customer with its wrapped data key; null where that was destroyed. */
 export type Row = Omit<Tables['customers'], 'tenant' | keyof Holding> & { readonly wrapped: Buffer | null };
 
-const forgottenAtOnce = 1000;
+/** How many kept answers one statement removes. */
+export const forgottenAtOnce = 1000;
 const listedAtOnce = 1000;
 
 type Key = { tenant: string; digest: Uint8Array };

@@ -18,7 +18,7 @@ import { isAnonymized, remainderOf, rewrittenFields, unknownRemainder } from '..
 import { type Conflict, firstConflict, type Identity, type TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
 import type { Vault } from '../vault.ts';
-import { customerStatements, type Holding, type Row } from './customer-statements.ts';
+import { customerStatements, forgottenAtOnce, type Holding, type Row } from './customer-statements.ts';
 import type { SqlDatabase } from './database.ts';
 import { openedRecords } from './opened-records.ts';
 import { reconciliation } from './reconciliation.ts';
@@ -241,11 +241,22 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     }
   }
 
-  /** The kept answer of an earlier request with this key, else that of `work`, which is then kept. */
+  /** Whether a customer is named that is there, and is another than the one with that number. */
+  function* namesAnother(tenant: TenantId, by: CustomerReference, number: number): Program<boolean> {
+    if ('urn' in by) return toNumber(by.urn) !== number;
+    const row = yield* findRow(tenant, by);
+    return row !== undefined && row.number !== number;
+  }
+
+  /**
+   * The kept answer of an earlier request with this key, else that of `work`, which is then kept.
+   * @param by whom the request names; undefined for one that names nobody yet
+   */
   function* once(
     tenant: TenantId,
     now: number,
     key: RequestKey,
+    by: CustomerReference | undefined,
     work: () => Program<WriteAnswer>,
   ): Program<WriteAnswer> {
     const { digest, fingerprint, expiresAt } = key;
@@ -254,12 +265,15 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     if (claimed === 0) {
       const [kept] = yield* run.findAnswer({ tenant, digest });
       if (kept?.code == null) throw new Error('an answer that was claimed is not there');
-      if (kept.fingerprint !== null && Buffer.compare(kept.fingerprint, fingerprint) !== 0) {
-        return { code: 'IDEMPOTENCY_KEY_REUSED' };
-      }
+      const number = kept.number as number;
+      const isOther =
+        kept.fingerprint === null
+          ? by !== undefined && (yield* namesAnother(tenant, by, number))
+          : Buffer.compare(kept.fingerprint, fingerprint) !== 0;
+      if (isOther) return { code: 'IDEMPOTENCY_KEY_REUSED' };
       const code = kept.code as KeptAnswer['code'];
       if (code !== 'SUCCESS') return { code, repeated: true };
-      const stored = yield* find(tenant, { urn: toUrn(kept.number as number) });
+      const stored = yield* find(tenant, { urn: toUrn(number) });
       return { code, stored: stored as StoredCustomer, repeated: true };
     }
     const answer = yield* work();
@@ -281,9 +295,10 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     tenant: TenantId,
     { now }: Occasion,
     key: RequestKey | undefined,
+    by: CustomerReference | undefined,
     work: () => Program<WriteAnswer>,
   ): Promise<WriteAnswer> =>
-    key === undefined ? database.writeEach(work) : database.write(() => once(tenant, now, key, work));
+    key === undefined ? database.writeEach(work) : database.write(() => once(tenant, now, key, by, work));
 
   return {
     add(tenant, content, occasion, key) {
@@ -293,7 +308,9 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
 
       async function addAs(reservation: Reservation): Promise<WriteAnswer> {
         try {
-          const answer = await write(tenant, occasion, key, () => add(tenant, content, reservation, occasion));
+          const answer = await write(tenant, occasion, key, undefined, () =>
+            add(tenant, content, reservation, occasion),
+          );
           const isUsed = answer.code === 'SUCCESS' && !answer.repeated;
           if (!isUsed) reserved.giveBack(tenant, reservation);
           return answer;
@@ -338,13 +355,13 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     },
 
     change: (tenant, by, decide, occasion, key) =>
-      write(tenant, occasion, key, () => change(tenant, by, decide, occasion)),
+      write(tenant, occasion, key, by, () => change(tenant, by, decide, occasion)),
 
     async erase(tenant, by, occasion, key) {
       const answer = await database.write(() =>
         key === undefined
           ? shred(tenant, by, occasion)
-          : once(tenant, occasion.now, key, () => shred(tenant, by, occasion)),
+          : once(tenant, occasion.now, key, by, () => shred(tenant, by, occasion)),
       );
       // A key of another request gets that one's answer.
       if (answer.code !== 'SUCCESS' || !isAnonymized(answer.stored.customer)) return answer;
@@ -360,7 +377,9 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     async forgetExpired(now) {
       opened.age();
       const any = await database.read(() => run.anyExpired({ now }));
-      if (any.length > 0) await database.write(() => run.forgetAnswers({ now }));
+      if (any.length === 0) return;
+      // Some at a time, so that others are not held up.
+      while ((await database.write(() => run.forgetAnswers({ now }))) === forgottenAtOnce);
     },
 
     findErasure: (tenant, urn) =>
