@@ -1,5 +1,5 @@
 /** The only file that knows everybody: configuration → adapters → use cases → server. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { replaceCopy } from './adapters/files.ts';
@@ -92,8 +92,12 @@ export async function openServices(
     canWrite: storage.canWrite,
     async tidy() {
       tenants.prepareTokens().catch((error) => onTrouble('tenants were not read', error));
-      await tenants.recordUse();
-      await repository.forgetExpired(clock());
+      try {
+        await tenants.recordUse();
+      } finally {
+        // What may not be kept any longer goes, whatever else cannot be done.
+        await repository.forgetExpired(clock());
+      }
     },
     close: storage.close,
   };
@@ -168,10 +172,9 @@ async function openSql(
       maintenance: {
         ...copies,
         rotateMasterKey: () => rotateMasterKey({ database, masterKeyFile }),
-        countUnreadable: repository.countUnreadable,
-        erasedAgain,
       },
       warnings: [
+        ...(erasedAgain > 0 ? [`${erasedAgain} customers were erased again, whom a copy had brought back`] : []),
         ...(isCopy ? ['the keys are a copy: URNs go on ten million later, so that none is handed out twice'] : []),
         ...(unreadable > 0
           ? [`${unreadable} records cannot be read with these keys: they are younger than the copy, or another's`]
@@ -201,8 +204,6 @@ const noMaintenance: Maintenance = {
   backupKeys: none,
   compact: none,
   rotateMasterKey: none,
-  countUnreadable: async () => 0,
-  erasedAgain: 0,
 };
 
 const masterKeyFileOf = ({ masterKeyFile, dataDir }: Config): string => masterKeyFile || join(dataDir, 'master.key');
@@ -214,6 +215,8 @@ export interface Restored {
   readonly unreadable: number;
   /** Whether tenants and API keys are those of now; else they are the backup's. */
   readonly keptKeys: boolean;
+  /** The file under which is kept what was there before; absent where nothing was. */
+  readonly replaced?: string | undefined;
 }
 
 /**
@@ -231,6 +234,10 @@ export async function restoreFile(
   if (storage === 'memory') return none();
   if (databaseUrl !== '') return byServer();
   const files = sqliteFiles(dataDir);
+  const counterpart = files[part === 'data' ? 'keys' : 'data'];
+  if (!existsSync(counterpart)) {
+    throw new Error(`${counterpart} is missing: on a new machine both copies are put in place by hand (README.md)`);
+  }
   const staged = stage(part, dataDir, file);
   let release = () => {};
   try {
@@ -249,17 +256,19 @@ export async function restoreFile(
         keptKeys,
       };
       if (restored.unreadable > 0 && !evenUnreadable) {
-        throw new Error(`${restored.unreadable} records could not be read with these keys: nothing was replaced`);
+        throw new Error(
+          `${restored.unreadable} records could not be read with these keys: nothing was replaced (--force replaces all the same)`,
+        );
       }
       if (part === 'data') {
         database.detachRecords();
         release = lockOut(files.data);
-        putInPlace(part, dataDir, staged);
+        restored = { ...restored, replaced: putInPlace(part, dataDir, staged) };
       }
     } finally {
       await database.close();
     }
-    if (part === 'keys') putInPlace(part, dataDir, staged);
+    if (part === 'keys') restored = { ...restored, replaced: putInPlace(part, dataDir, staged) };
     return restored;
   } finally {
     release();

@@ -169,7 +169,7 @@ export const settings = Type.Object({
   }),
   C2A_KEEP_ALIVE_TIMEOUT_MS: whole({
     default: 65_000,
-    minimum: 0,
+    minimum: 1,
     maximum: 600_000,
     description: 'Time that an idle connection is kept open.',
   }),
@@ -297,7 +297,9 @@ export const withoutSecrets = (config: Config): Config => ({
   databaseReplicaUrl: withoutPassword(config.databaseReplicaUrl),
 });
 
-const withoutPassword = (url: string): string => url.replace(/(\/\/[^:@/]*:)[^@/]*@/, '$1***@');
+/** Of a password that is not encoded, as it must be, whatever may be part of it goes too. */
+const withoutPassword = (url: string): string =>
+  url.replace(/(\/\/[^:@/]*:).*@/s, '$1***@').replace(/([?&](?:ssl)?password=)[^&]*/gi, '$1***');
 
 const camelCase = (name: string): string => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 

@@ -14,6 +14,8 @@ async function composed(options: Options, mayCreate: boolean) {
 runCommand(process.argv.slice(2), [serve, ...commands], {
   async open(options, mayCreate) {
     const { config, openServices } = await composed(options, mayCreate);
+    if (config.storage === 'memory')
+      throw new Error('what is kept in memory ends with its process: no command can see it');
     return openServices(config, { mayCreate });
   },
   async restore(options, ...what) {

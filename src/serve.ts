@@ -1,4 +1,5 @@
 import cluster from 'node:cluster';
+import { lookup } from 'node:dns/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
@@ -47,12 +48,15 @@ export const serve: Command = {
     const app = await openServer(services, config, logger, packed);
     try {
       await Promise.race([services.tenants.prepareTokens(), delay(tokenWaitMs, undefined, { ref: false })]);
-      const url = await app.listen({ host: config.host, port: config.port });
+      // By a name, Fastify would open servers for its other addresses, which know nothing of our limits.
+      const { address: host } = await lookup(config.host, { order: 'ipv4first' });
+      const url = await app.listen({ host, port: config.port });
       const first = await firstStart(services, config);
       const said: Greeting = { value: { url, ...first }, text: greeting(url, config, first) };
       if (cluster.isWorker) process.send?.({ greeting: said });
       else print(said.value, said.text);
       await stopped;
+      logger.info('told to stop: what is under way is finished');
     } finally {
       await close(app, log, config.shutdownTimeoutMs);
     }

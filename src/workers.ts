@@ -43,11 +43,26 @@ export async function superviseWorkers({
   const [exec, ...args] = process.argv.slice(2);
   if (isBinary) cluster.setupPrimary({ exec: exec as string, args, execArgv: [] });
 
+  /** Those that once listened. The end of one that did not is told to whoever started it. */
+  const listened = new Set<number>();
   function start(): Promise<Greeting> {
     const worker = cluster.fork();
     return new Promise((resolve, reject) => {
-      worker.on('message', ({ greeting }: { greeting?: Greeting }) => greeting && resolve(greeting));
+      worker.on('message', ({ greeting }: { greeting?: Greeting }) => {
+        if (greeting === undefined) return;
+        listened.add(worker.id);
+        resolve(greeting);
+      });
       worker.once('exit', () => reject(new Error('a worker has ended before it listened')));
+    });
+  }
+  async function replace(): Promise<void> {
+    await delay(restartPauseMs);
+    if (isStopping) return;
+    start().catch(() => {
+      if (isStopping) return;
+      logger.error('a worker has ended before it listened; another is tried');
+      replace();
     });
   }
   async function stop(): Promise<void> {
@@ -63,18 +78,16 @@ export async function superviseWorkers({
     );
   }
 
+  cluster.on('exit', ({ id }, code, signal) => {
+    if (isStopping || !listened.delete(id)) return;
+    logger.error({ worker: id, code, signal }, 'a worker has ended; another takes its place');
+    replace();
+  });
   try {
     // The first alone: it makes what is missing. What all would say, it says.
     const greeting = await Promise.race([start(), stopped]);
     if (greeting !== undefined) {
       await Promise.race([Promise.all(Array.from({ length: count - 1 }, start)), stopped]);
-      cluster.on('exit', async ({ id }, code, signal) => {
-        if (isStopping) return;
-        logger.error({ worker: id, code, signal }, 'a worker has ended; another takes its place');
-        await delay(restartPauseMs);
-        // Where this one fails too, its end is the next to be heard of.
-        if (!isStopping) start().catch(() => undefined);
-      });
       onReady(greeting);
       await stopped;
     }

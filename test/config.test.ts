@@ -81,6 +81,13 @@ t.test('what only this machine can tell is told all at once, and nothing is made
 t.test('a password is not shown', async (t) => {
   const config = readConfig({}, { C2A_DATABASE_URL: 'postgres://user:secret@h/d' });
   t.equal(withoutSecrets(config).databaseUrl, 'postgres://user:***@h/d');
+  for (const url of [
+    'postgres://user:se@cret@h/d',
+    'postgres://h/d?user=u&password=secret&x=1',
+    'postgres://user:secret@h/d?sslpassword=secret',
+  ]) {
+    t.notMatch(withoutSecrets(readConfig({}, { C2A_DATABASE_URL: url })).databaseUrl, /cret/);
+  }
 });
 
 t.test('the program tells the version of its package', async (t) => {

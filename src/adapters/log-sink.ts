@@ -46,10 +46,11 @@ export function logSink(stream: StandardStream, onLost: (lines: number) => void)
       const batch = lines;
       lines = [];
       bytes = 0;
-      const missing = lost === 0 ? '' : lostLine(lost);
+      const told = lost;
       try {
-        await put(missing + batch.join(''));
-        if (missing !== '') lost = 0;
+        await put((told === 0 ? '' : lostLine(told)) + batch.join(''));
+        // More may have been lost meanwhile.
+        lost -= told;
       } catch {
         drop(batch.length);
         await new Promise((resolve) => setTimeout(resolve, pauseMs).unref());

@@ -1,5 +1,7 @@
 import {
+  accessSync,
   closeSync,
+  constants,
   existsSync,
   fchmodSync,
   fsyncSync,
@@ -65,6 +67,15 @@ export function makeMasterKey(path: string): Buffer {
   renameSync(draft, path);
   syncFolder(path);
   return key;
+}
+
+/** Throws `MasterKeyError` where a key file is there and could not be overwritten; see `adoptMasterKey`. */
+export function requireWritable(path: string): void {
+  try {
+    if (existsSync(path)) accessSync(path, constants.W_OK);
+  } catch {
+    throw new MasterKeyError(`${path} cannot be written to, where the new master key is to be (C2A_MASTER_KEY_FILE)`);
+  }
 }
 
 /** Puts a key file in the place of another, whose content is overwritten first. */

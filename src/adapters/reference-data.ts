@@ -24,13 +24,16 @@ export function referenceData(): ReferenceData {
   }
 
   return {
-    countryCode: (text) => member(countryCodes, text.toUpperCase()),
-    languageCode: (text) => member(languageCodes, text.toLowerCase()),
+    // Of other letters some become those of a code in another case (`ß`, `ﬁ`, the sign of Kelvin).
+    countryCode: (text) => (isAscii(text) ? member(countryCodes, text.toUpperCase()) : undefined),
+    languageCode: (text) => (isAscii(text) ? member(languageCodes, text.toLowerCase()) : undefined),
 
     phoneNumber,
     asciiDomain: (domain) => domainToASCII(domain) || undefined,
     isIpAddress: (text, version) => (version === 4 ? isIPv4(text) : isIPv6(text)),
   };
 }
+
+const isAscii = (text: string): boolean => /^[a-z]+$/i.test(text);
 
 const member = (set: ReadonlySet<string>, text: string): string | undefined => (set.has(text) ? text : undefined);

@@ -72,7 +72,8 @@ function snapshotOf(stored: Remembering, payment: PaymentSettings): Completed<Sn
   // Whoever copies the record copies this too.
   if (last?.of === customer && last.payment === payment) return last.made;
   const made = { ...completed({ ...customer, options: paymentOptions(customer, payment) }), version };
-  stored[lastSnapshot] = { of: customer, payment, made };
+  // An adapter may give records that nothing can be written on.
+  if (Object.isExtensible(stored)) stored[lastSnapshot] = { of: customer, payment, made };
   return made;
 }
 
@@ -129,8 +130,8 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
     if (problems.length > 0) {
       // All problems at once: those of the merged record can only be seen with the record.
       const found = await repository.find(tenant.id, by);
-      const applied = found && applyChange(found.customer, change, world);
-      return invalid(onePerField(applied?.ok === false ? [...problems, ...applied.problems] : problems));
+      const applied = found && !isAnonymized(found.customer) && applyChange(found.customer, change, world);
+      return invalid(onePerField(applied && !applied.ok ? [...problems, ...applied.problems] : problems));
     }
     return once(tenant.id, conditions.idempotencyKey, ['update', change, conditions.ifMatch?.text], async (key) => {
       const asked = occasion(caller, conditions);

@@ -9,7 +9,7 @@ import type { Asker, Clock, CustomerRepository, ResidueFinding, Signer } from '.
 import type { Caller } from './tenants.ts';
 
 /** What a deployment asserts of one erasure. Times are ISO 8601, UTC, with milliseconds. */
-interface ErasureReceipt {
+export interface ErasureReceipt {
   readonly receiptVersion: 1;
   readonly tenant: string;
   readonly customerUrn: CustomerUrn;
@@ -73,7 +73,7 @@ const keysPlace = 'keys: data keys';
 const groundOfAnswers = 'Art. 6(1)(b) GDPR: a repeat of a request gets its first answer; holds code and URN alone';
 const derivedValues = [
   'keyed digests (blind indexes) of the external identifier, the e-mail address and the phone number',
-  'a data key, under which the record is sealed; made when it was stored',
+  'a data key of its own, under which the record is sealed',
   'keyed digests of requests with an Idempotency-Key, for 24 hours',
 ];
 

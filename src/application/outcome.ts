@@ -19,7 +19,7 @@ const sentences = {
   UNSUPPORTED_MEDIA_TYPE: 'The body must be sent as application/json.',
   IDEMPOTENCY_KEY_REUSED: 'The Idempotency-Key was used with another request.',
   TOO_MANY_REQUESTS: 'The rate limit is exceeded; see Retry-After.',
-  SQL_DATABASE_FAILURE: 'The database did not complete the operation; nothing was stored.',
+  SQL_DATABASE_FAILURE: 'The database did not complete the operation; repeat it, a write with its Idempotency-Key.',
   INTERNAL_SERVER_ERROR: 'Something unforeseen happened.',
   SERVICE_UNAVAILABLE: 'The service is overloaded or shutting down; see Retry-After.',
 } as const satisfies Record<string, string> & Record<Conflict, string>;

@@ -328,14 +328,10 @@ export interface Maintenance {
   backup(file: string): Promise<void>;
   /** Writes a copy of the keys and the ledger of erasures, in place of the previous copy, which is overwritten. */
   backupKeys(file: string): Promise<void>;
-  /** Rewrites the file of the records, so that nothing is left in its gaps. Writers wait meanwhile. */
+  /** Rewrites the file of the records, so that nothing is left in its gaps. Writers wait meanwhile, and fail where it takes long. */
   compact(): Promise<void>;
   /** Wraps the keys by a new master key. */
   rotateMasterKey(): Promise<void>;
-  /** How many records belong to other keys. */
-  countUnreadable(): Promise<number>;
-  /** How many erasures this start has applied again. */
-  readonly erasedAgain: number;
 }
 
 /** Makes and reads secrets; nothing here is stored. */

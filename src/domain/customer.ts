@@ -22,7 +22,10 @@ import type { ReferenceData } from './reference-data.ts';
  */
 export const customerFields = {
   externalIdentifier: required(
-    format('externalId', "The tenant's own identifier of the customer: 1 to 128 characters, compared byte for byte."),
+    format(
+      'externalId',
+      "The tenant's own identifier of the customer: 1 to 128 characters, trimmed and in Unicode NFC, then compared byte for byte.",
+    ),
   ),
   email: format('email', 'RFC 5321 mailbox; unique within the tenant in its canonical form.'),
   phoneNumber: format('phoneNumber', 'Phone number, stored in E.164; unique within the tenant.'),

@@ -20,7 +20,7 @@ export function readJsonBodies(app: FastifyInstance, limit: number): void {
   });
 }
 
-/** An empty body is none, whatever it is said to be. */
+/** A body that is said to be empty is none, whatever type it is said to have. */
 export function ignoreEmptyBody(headers: IncomingHttpHeaders): void {
   const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
   // Not deleted: that makes all later look-ups slower.
@@ -78,7 +78,7 @@ function isPlainJson({
   const charset = /;\s*charset="?([^";\s]*)/i.exec(type)?.[1];
   return (
     (charset === undefined || /^(utf-?8|us-ascii)$/i.test(charset)) &&
-    (coding === undefined || coding === 'identity') &&
+    (coding === undefined || coding.toLowerCase() === 'identity') &&
     (transfer === undefined || transfer.toLowerCase() === 'chunked')
   );
 }

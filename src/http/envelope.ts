@@ -88,7 +88,8 @@ export function answer<Given extends Outcome<unknown>, Body>(
 ): Body {
   const code = outcome.status.messageCode;
   reply.messageCode = code;
-  reply.code(httpStatus[code]).header('content-type', mediaType);
+  // One URL may be of a customer of any tenant, and by nothing that a cache between knows (RFC 9111 section 3).
+  reply.code(httpStatus[code]).header('content-type', mediaType).header('cache-control', 'no-store');
   if (httpStatus[code] === 503) reply.header('retry-after', retryAfterSeconds);
   if (isCompleted(outcome) && outcome.version !== undefined) reply.header('etag', `"${outcome.version}"`);
   if (outcome.replayed) reply.header('idempotency-replayed', 'true');

@@ -196,6 +196,11 @@ const success = reference<Success>(successSchema);
 const requestIdHeader = {
   'x-request-id': Type.String({ description: "The caller's own where it sent a sane one, else ours." }),
 };
+/** On every answer in the envelope. */
+const envelopeHeaders = {
+  ...requestIdHeader,
+  'cache-control': Type.String({ enum: ['no-store'], description: 'Answers are about a person.' }),
+};
 /** On every answer after authentication, where there is a rate limit (draft-ietf-httpapi-ratelimit-headers). */
 const rateHeaders = {
   'ratelimit-limit': Type.String({ description: 'Requests a minute that the API key may make.' }),
@@ -227,7 +232,7 @@ function completedSchema<Members extends Properties>(
     {
       additionalProperties: false,
       description: about.description,
-      headers: { ...requestIdHeader, ...rateHeaders, ...about.headers },
+      headers: { ...envelopeHeaders, ...rateHeaders, ...about.headers },
       ...examples({ SUCCESS: { ...about.example, status: { messageCode: 'SUCCESS' } } }),
     },
   );
@@ -243,7 +248,9 @@ const refusalMeaning: Partial<Record<number, string>> = {
   415: 'The body is not application/json.',
   422: 'The Idempotency-Key was used with another request.',
   429: 'Over the rate limit.',
-  500: 'The database or the service failed; nothing was stored.',
+  500:
+    'The database or the service failed; nothing was stored, unless the connection to a database server broke at the very end. ' +
+    'A repeat with the same Idempotency-Key is safe.',
   503: 'Overloaded or shutting down.',
 };
 
@@ -251,7 +258,7 @@ const refusalMeaning: Partial<Record<number, string>> = {
 const replayable = new Set([404, 409, 412]);
 
 const refusalHeaders = (status: number, writes: boolean): Properties => ({
-  ...requestIdHeader,
+  ...envelopeHeaders,
   ...rateHeaders,
   ...(writes && replayable.has(status) && replayedHeader),
   ...((status === 429 || status === 503) && retryHeader),

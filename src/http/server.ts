@@ -98,9 +98,9 @@ async function assemble(
     requestIdHeader: false,
     genReqId: requestIdOf,
     routerOptions: { caseSensitive: false, ignoreTrailingSlash: true },
-    frameworkErrors: (error, request, reply: FastifyReply) => {
-      // No hook runs for a path that cannot be decoded.
-      reply.header('x-request-id', request.id).send(answer(reply, refusal(codeOf(error)), wrapped));
+    frameworkErrors: (_, request, reply: FastifyReply) => {
+      // A path that cannot be decoded is none of ours. No hook runs for it.
+      reply.header('x-request-id', request.id).send(answer(reply, refusal('NOT_FOUND'), wrapped));
       log.answered(request, reply);
     },
   }).withTypeProvider<TypeBoxTypeProvider>();

@@ -1,5 +1,5 @@
 /** The binary through its life, alone in an empty folder, with no Node on the PATH and no privileges. */
-import { readFileSync, statSync } from 'node:fs';
+import { chmodSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
@@ -55,6 +55,12 @@ t.test('from the first start to the restore of a backup', async (t) => {
   t.equal(signed.receipt.customerUrn, erased);
   await server.forget(urn);
   t.equal((await command('compact')).code, 0);
+  // The owner of the file may have protected it.
+  const masterKey = join(dataDir, 'master.key');
+  chmodSync(masterKey, 0o400);
+  t.match(await command('keys', 'rotate-master'), { code: 1, stderr: 'cannot be written to' });
+  t.equal((await command('tenant', 'list')).code, 0, 'nothing was touched');
+  chmodSync(masterKey, 0o600);
   t.equal((await command('keys', 'rotate-master')).code, 0);
   t.equal((await server.stop()).code, 0);
 

@@ -99,6 +99,8 @@ t.test('a command line that makes no sense ends with 2 and says why', async (t) 
     [[...withJwt, '--jwt-public-key-file', pem, ...at], 'holds a key that does not fit RS256'],
     [['key', 'issue', 'acme', '--role', 'admin', ...at], '--role must be full or read'],
     [['key', 'revoke', ...at], 'expected the id of a key'],
+    [['key', 'issue', 'acme', '--tenant', 'globex', ...at], 'expected one tenant'],
+    [['verify-receipt', pem, '--public-key', 'abc'], '--public-key must be 43'],
   ];
   for (const [words, message] of cases) {
     const { code, stdout, stderr } = await c2a(words);
@@ -106,6 +108,12 @@ t.test('a command line that makes no sense ends with 2 and says why', async (t) 
     t.equal(stdout, '');
     t.match(stderr, message);
   }
+});
+
+t.test('what is kept in memory is out of reach for commands', async (t) => {
+  const { code, stdout, stderr } = await c2a(['tenant', 'add', 'acme'], { C2A_STORAGE: 'memory' });
+  t.same({ code, stdout }, { code: 1, stdout: '' });
+  t.match(stderr, 'ends with its process');
 });
 
 t.test('every command explains itself', async (t) => {

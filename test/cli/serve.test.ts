@@ -83,6 +83,14 @@ t.test('all mistakes in the configuration are reported at once, by variable', as
   t.match(stderr, 'must be sandbox, live');
 });
 
+t.test('under a name it listens at one address, where all limits hold', async (t) => {
+  const server = await serving(['--storage', 'memory', '--host', 'localhost']);
+  t.match(server.url, /^http:\/\/(127\.0\.0\.1|\[::1\]):/);
+  const { code, stderr, stdout } = await server.stop();
+  t.equal(code, 0);
+  t.match(stdout + stderr, 'told to stop');
+});
+
 t.test('a port that is taken is a plain error', async (t) => {
   const server = await serving(['--storage', 'memory']);
   const { code, stderr } = await c2a(['serve', '--storage', 'memory', '--port', new URL(server.url).port]);

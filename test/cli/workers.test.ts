@@ -103,6 +103,21 @@ t.test('one that ends is replaced, and what it had acknowledged is there', async
   }
 });
 
+t.test('one that ends while another is still starting is replaced too', async (t) => {
+  const { serve } = deployment(t);
+  const starting = serve('--workers', '2', '--log-level', 'info');
+  const watcher = () => childrenOf(process.pid).find((pid) => childrenOf(pid).length === 2);
+  while (watcher() === undefined) await delay(5);
+  const pid = watcher() as number;
+  const before = childrenOf(pid);
+  process.kill(Math.min(...before), 'SIGKILL');
+  const server = await starting;
+  const isReplaced = () => childrenOf(pid).length === 2 && !childrenOf(pid).includes(Math.min(...before));
+  for (let turn = 0; turn < 200 && !isReplaced(); turn += 1) await delay(50);
+  t.ok(isReplaced());
+  t.match(await server.stop(), { code: 0, stderr: 'a worker has ended; another takes its place' });
+});
+
 t.test('where they cannot start, the whole ends and says why once', async (t) => {
   const taken = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => taken.once('listening', resolve));

@@ -74,6 +74,7 @@ export function conformance(document: OpenApi) {
     const found: string[] = alwaysThere
       .filter((name) => answer.headers[name] === undefined)
       .map((name) => `no ${name}`);
+    if (answer.body !== '' && answer.headers['cache-control'] !== 'no-store') found.push('may be cached');
     if (operation === undefined) {
       if (!['400', '404', '405'].includes(status)) found.push(`status ${status} without an operation`);
       return [...found, ...bodyFaults(ajv.compile(refusalWithoutOperation(bareRoutes.test(path))), answer.json())];

@@ -84,10 +84,10 @@ t.test('a sane request id is echoed, any other replaced', async (t) => {
   t.not(await idFor(), await idFor(), 'ours are unique');
 });
 
-t.test('a path that cannot be decoded carries the request id too', async (t) => {
+t.test('a path that cannot be decoded is not found, and carries the request id too', async (t) => {
   const { send } = await startService(t);
   const { headers, outcome } = await send({ method: 'GET', url: '/%zz', headers: { 'x-request-id': 'mine' } });
-  t.equal(outcome, '400 BAD_REQUEST');
+  t.equal(outcome, '404 NOT_FOUND');
   t.equal(headers['x-request-id'], 'mine');
 });
 

@@ -96,6 +96,8 @@ eachStorage((start, t) => {
       ['primaryBillingAddress.countryCode', 'required', {}],
       ['primaryBillingAddress.countryCode', 'invalid_value', { countryCode: 'XX' }],
       ['primaryBillingAddress.countryCode', 'invalid_value', { countryCode: 'DEU' }],
+      // In capitals this is SS.
+      ['primaryBillingAddress.countryCode', 'invalid_value', { countryCode: 'ß' }],
       ...['street', 'street2', 'city', 'postalCode', 'state'].map((name): [string, string, unknown] => [
         `primaryBillingAddress.${name}`,
         'too_long',

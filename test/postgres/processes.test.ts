@@ -26,7 +26,7 @@ const tally = (outcomes: readonly string[]) => {
 
 for (const keysApart of [false, true]) {
   t.test(keysApart ? 'with the keys in a database of their own' : 'with one database', async (t) => {
-    const { all, turn, command, url } = await cluster(t, 3, keysApart);
+    const { all, turn, command, url, words } = await cluster(t, 3, keysApart);
     const store = async (index: number, customer: object, headers = {}) => {
       const { status, body } = await turn(index).post('store', storing(customer), headers);
       return { outcome: `${status} ${body.status.messageCode}`, urn: body.result?.customerUrn as string };
@@ -88,6 +88,17 @@ for (const keysApart of [false, true]) {
         }
         t.equal((await store(round, { externalIdentifier: `gone-${round}` })).outcome, '200 SUCCESS', 'it is free');
       }
+    });
+
+    t.test('erasures of one customer by several servers at once leave nothing to be done', async (t) => {
+      for (let round = 0; round < 10; round += 1) {
+        const { urn } = await store(0, { externalIdentifier: `twice-${round}` });
+        const answers = await atOnce(6, (index) => turn(index).post('delete', { customerUrn: urn }));
+        t.same(tally(answers.map(({ status }) => String(status))), { 200: 6 });
+      }
+      t.same(await withRawPostgres(words[3] ?? url, 'select count(*)::int as count from c2a_keys.pending_erasures'), [
+        { count: 0 },
+      ]);
     });
   });
 }

@@ -239,7 +239,10 @@ function checkName(name: Options[string]): void {
 
 /** The tenant, as argument or as `--tenant`. */
 function tenantArgument(context: Context): TenantId {
-  return tenantOption(context) ?? toTenantId(exactly(1, context, 'one tenant')[0] as string);
+  const named = tenantOption(context);
+  if (named === undefined) return toTenantId(exactly(1, context, 'one tenant')[0] as string);
+  exactly(0, context, 'one tenant, as an argument or by --tenant');
+  return named;
 }
 
 const tenantOptionsGiven = (options: Options): string[] =>

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { ErasureReceipt } from '../../application/erasures.ts';
 import { type CustomerUrn, parseCustomerUrn, type TenantId } from '../../domain/identity.ts';
 import { type Command, CommandError, type Context, exactly, storageOptions, tenantOption, UsageError } from './run.ts';
 
@@ -31,7 +32,6 @@ export const erasureCommands: readonly Command[] = [
     },
     async run(context) {
       const [file] = exactly(1, context, 'the file of a receipt');
-      const { receipt, signature } = readReceipt(file as string);
       const publicKey = context.options['public-key'];
       // A receipt names its key, but anybody could have made one and signed it.
       if (typeof publicKey !== 'string') {
@@ -39,15 +39,20 @@ export const erasureCommands: readonly Command[] = [
           '--public-key is needed: the key that the deployment publishes at /.well-known/c2a-receipts',
         );
       }
+      const key = Buffer.from(publicKey, 'base64url');
+      if (key.length !== publicKeyBytes) throw new UsageError('--public-key must be 43 characters of base64url');
+      const { receipt, signature } = readReceipt(file as string);
       const { verifySignature } = await import('../vault.ts');
-      const valid = verifySignature(
-        Buffer.from(signature.value, 'base64url'),
-        JSON.stringify(receipt),
-        Buffer.from(publicKey, 'base64url'),
-      );
+      const valid = verifySignature(Buffer.from(signature.value, 'base64url'), JSON.stringify(receipt), key);
       if (!valid) throw new CommandError('the receipt is not what was signed, or another key signed it');
-      const { customerUrn, erasedAt } = receipt;
-      context.print({ valid, publicKey, customerUrn, erasedAt }, `valid: ${customerUrn} was erased at ${erasedAt}`);
+      const { customerUrn, tenant, erasedAt, residualScan } = receipt;
+      const { clean, findings } = residualScan;
+      const left = findings.filter(({ found }) => found > 0).map(({ place }) => place);
+      context.print(
+        { valid, publicKey, tenant, customerUrn, erasedAt, clean },
+        `valid: ${customerUrn} of ${tenant} was erased at ${erasedAt}` +
+          (clean ? '' : `\nnot clean: something was left when this was signed (${left.join(', ')})`),
+      );
     },
   },
   {
@@ -74,8 +79,11 @@ function customerArgument(context: Context): { readonly tenant: TenantId; readon
   return { tenant, urn };
 }
 
+/** Ed25519. */
+const publicKeyBytes = 32;
+
 interface Receipt {
-  readonly receipt: { readonly customerUrn: string; readonly erasedAt: string };
+  readonly receipt: Pick<ErasureReceipt, 'tenant' | 'customerUrn' | 'erasedAt' | 'residualScan'>;
   readonly signature: { readonly value: string };
 }
 

@@ -41,7 +41,12 @@ type Restore = (
   part: 'data' | 'keys',
   file: string,
   evenUnreadable: boolean,
-) => Promise<{ readonly erasedAgain: number; readonly unreadable: number; readonly keptKeys: boolean }>;
+) => Promise<{
+  readonly erasedAgain: number;
+  readonly unreadable: number;
+  readonly keptKeys: boolean;
+  readonly replaced?: string | undefined;
+}>;
 
 /** What a program is: its versions, and those of what it consists of. */
 export interface About {

@@ -33,7 +33,14 @@ function showProgress({ table, done, total }: { table: string; done: number; tot
 
 async function restore(part: 'data' | 'keys', context: Context) {
   const [file] = exactly(1, context, 'the file of a copy') as [string];
-  return { file, ...(await context.restore(part, file, context.options.force === true)) };
+  const restored = await context.restore(part, file, context.options.force === true);
+  const { erasedAgain, unreadable, replaced } = restored;
+  const lines = [
+    `restored; ${erasedAgain} erased again`,
+    ...(unreadable > 0 ? [`${unreadable} records cannot be read with these keys`] : []),
+    ...(replaced === undefined ? [] : [`what was there is in ${replaced}: remove it when all is well`]),
+  ];
+  return { ...restored, file, said: lines.join('\n') };
 }
 
 /** Copies of the files, and their keys. */
@@ -65,7 +72,8 @@ export const storageCommands: readonly Command[] = [
   {
     name: 'compact',
     usage: '',
-    about: 'Rewrite the file of the records, so that nothing is left in its gaps. Writers wait meanwhile.',
+    about:
+      'Rewrite the file of the records, so that nothing is left in its gaps. Writers wait meanwhile, for five seconds at most.',
     options,
     async run(context) {
       const { maintenance } = await context.open();
@@ -79,10 +87,10 @@ export const storageCommands: readonly Command[] = [
     about: 'Put a backup in place of the records, with the server stopped, and erase again who was erased since.',
     options: restoreOptions,
     async run(context) {
-      const { file, erasedAgain, unreadable, keptKeys } = await restore('data', context);
+      const { file, erasedAgain, unreadable, keptKeys, replaced, said } = await restore('data', context);
       context.print(
-        { file, erasedAgain, unreadable, keptKeys },
-        `restored; ${erasedAgain} erased again; tenants and API keys are ${
+        { file, erasedAgain, unreadable, keptKeys, replaced },
+        `${said}\ntenants and API keys are ${
           keptKeys ? 'those of now' : 'those of the backup: revoke again what was revoked since'
         }`,
       );
@@ -94,11 +102,11 @@ export const storageCommands: readonly Command[] = [
     about: 'Put a copy of the keys and the ledger of erasures in place of the present ones, with the server stopped.',
     options: restoreOptions,
     async run(context) {
-      const { file, erasedAgain, unreadable } = await restore('keys', context);
+      const { file, erasedAgain, unreadable, replaced, said } = await restore('keys', context);
       context.print(
-        { file, erasedAgain, unreadable },
-        `restored; ${erasedAgain} erased again. Who was erased after this copy was made, and whose record is older than ` +
-          'that, can be read again: erase them again',
+        { file, erasedAgain, unreadable, replaced },
+        `${said}\nwho was erased after this copy was made, and whose record is older than that, can be read again: erase ` +
+          'them again',
       );
     },
   },

@@ -15,7 +15,7 @@ import {
 } from '../../application/ports.ts';
 import { type CustomerContent, newCustomer } from '../../domain/customer.ts';
 import { isAnonymized, remainderOf, rewrittenFields, unknownRemainder } from '../../domain/deletion.ts';
-import { type Conflict, firstConflict, type Identity, type TenantId } from '../../domain/identity.ts';
+import { type Conflict, type CustomerUrn, firstConflict, type Identity, type TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
 import type { Vault } from '../vault.ts';
 import { customerStatements, forgottenAtOnce, type Holding, type Row } from './customer-statements.ts';
@@ -192,13 +192,22 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     throw contention();
   }
 
+  /** What is left to be done once the key is destroyed. */
+  function* complete(tenant: TenantId, urn: CustomerUrn): Program<StoredCustomer | undefined> {
+    const number = toNumber(urn) as number;
+    const row = yield* findRow(tenant, { urn });
+    // Of two that erase at once, the later may have noted anew what the other had completed.
+    if (row && isErased(row)) yield* run.deletePending({ tenant, number });
+    return row && (yield* load(tenant, row));
+  }
+
   /** Destroys a customer's key and enters that in the ledger. The record is rewritten afterwards. */
   function* shred(tenant: TenantId, by: CustomerReference, { keyId, requestId, now }: Occasion): Program<WriteAnswer> {
     const row = yield* findRow(tenant, by);
     if (row === undefined) return { code: 'CUSTOMER_NOT_FOUND' };
     const { number } = row;
     const erased = isErased(row)
-      ? seals.openErased(tenant, row)
+      ? openErasedIfSound(tenant, row)
       : isReadable(row)
         ? undefined
         : yield* completeErasure(tenant, number);
@@ -231,6 +240,15 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     sealed: seals.sealRemainder(tenant, row.number, remainder),
     anonymized_at: now,
   });
+
+  /** One that is damaged is erased all the same. */
+  function openErasedIfSound(tenant: TenantId, row: Row & ErasedRow): StoredCustomer {
+    try {
+      return seals.openErased(tenant, row);
+    } catch {
+      return seals.openErased(tenant, toErased(tenant, row, unknownRemainder, row.anonymized_at));
+    }
+  }
 
   /** A record that is damaged must not stand in the way of its erasure. */
   function openIfSound(tenant: TenantId, row: ReadableRow): StoredCustomer | undefined {
@@ -369,7 +387,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       await database.scrub('keys');
       // The customer is erased already. Where this is refused (a full disk), the next touch or start does it.
       const { customerUrn: urn } = answer.stored.customer;
-      const stored = await database.write(() => find(tenant, { urn })).catch(orFailure(answer.stored));
+      const stored = await database.write(() => complete(tenant, urn)).catch(orFailure(answer.stored));
       await database.scrub('data');
       return { ...answer, stored: stored as StoredCustomer };
     },

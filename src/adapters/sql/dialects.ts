@@ -21,7 +21,6 @@ import type { Compiled } from './statement.ts';
 import { type Part, partOf, type Tables } from './tables.ts';
 
 export interface Dialect {
-  readonly name: 'sqlite' | 'postgres';
   /** Builds and compiles statements; it runs none. Tables are put in their schema by it. */
   readonly builder: Kysely<Tables>;
   /** The schema of each part. A part is backed up by itself. */
@@ -41,7 +40,6 @@ export interface Dialect {
 }
 
 export const sqliteDialect: Dialect = {
-  name: 'sqlite',
   // Two files on one connection: the keys are its main one; see `sqlite.ts`.
   ...compilingFor({ keys: 'main', data: 'data' }, new SqliteAdapter(), new SqliteQueryCompiler(), SqliteIntrospector),
   bytes: 'blob',
@@ -59,7 +57,6 @@ export const sqliteDialect: Dialect = {
 };
 
 export const postgresDialect: Dialect = {
-  name: 'postgres',
   ...compilingFor(
     { keys: 'c2a_keys', data: 'c2a' },
     new PostgresAdapter(),

@@ -34,6 +34,11 @@ export function watchReplica(primary: Sessions, replica: Sessions): Replica {
   }
 
   function tick(): void {
+    if (checking !== undefined) {
+      // One that takes so long may tell what is not so any more.
+      isCurrent = false;
+      return;
+    }
     checking = check()
       .catch(() => {
         isCurrent = false;

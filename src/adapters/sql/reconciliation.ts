@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { type Remainder, unknownRemainder } from '../../domain/deletion.ts';
 import type { TenantId } from '../../domain/identity.ts';
 import type { customerStatements, Row } from './customer-statements.ts';
 import type { SqlDatabase } from './database.ts';
@@ -73,7 +74,7 @@ export function reconciliation({ database, run, seals, completeErasure }: Needs)
       const page = yield* run.listErasedAfter(last);
       for (const { tenant, number, sealed, anonymized_at } of page) {
         yield* run.destroyKey({ tenant, number });
-        const remainder = seals.openRemainder(tenant, { number, sealed });
+        const remainder = remainderIfSound(tenant, { number, sealed }) ?? unknownRemainder;
         const erasure = { urn: toUrn(number), erasedAt: anonymized_at as number, ...lostAsker };
         const hash = seals.ledgerHash(tenant, number);
         yield* run.enterErasure({ tenant, hash, sealed: seals.sealEntry(hash, { erasure, remainder }) });
@@ -96,12 +97,21 @@ export function reconciliation({ database, run, seals, completeErasure }: Needs)
     return again;
   }
 
+  /** A record that is damaged must not stand in the way of the others. */
+  function remainderIfSound(...of: Parameters<typeof seals.openRemainder>): Remainder | undefined {
+    try {
+      return seals.openRemainder(...of);
+    } catch {
+      return undefined;
+    }
+  }
+
   /** Whether a record belongs to these keys. */
   function canBeRead(tenant: TenantId, row: Row): boolean {
     if (row.anonymized_at === null && row.wrapped === null) return false;
     try {
       if (row.anonymized_at === null) seals.openRecord(tenant, row as ReadableRow);
-      else seals.openRemainder(tenant, row);
+      else return remainderIfSound(tenant, row) !== undefined;
       return true;
     } catch {
       return false;

@@ -30,6 +30,9 @@ export function recordSeals(vault: Vault, world: ReferenceData) {
   const textOf = ({ customer, origin }: StoredCustomer): string => JSON.stringify([contentOf(customer), origin]);
   const remainderOf = (owner: string): string => `${owner} remainder`;
 
+  const damaged = (owner: string) =>
+    new DatabaseFailure(new Error(`the record of ${owner} is damaged, or belongs to other keys`));
+
   return {
     /** Seals a customer's first record, under a key that is made for it. */
     sealNew(tenant: TenantId, number: number, stored: StoredCustomer): { dataKey: Buffer; sealed: Buffer } {
@@ -53,7 +56,7 @@ export function recordSeals(vault: Vault, world: ReferenceData) {
       try {
         text = vault.open(wrapped, owner, sealed, atVersion(owner, version));
       } catch {
-        throw new DatabaseFailure(new Error(`the record of ${owner} is damaged, or belongs to other keys`));
+        throw damaged(owner);
       }
       const [content, origin] = JSON.parse(text) as [CustomerContent, Origin];
       const createdAt = timestamp(created_at);
@@ -66,8 +69,15 @@ export function recordSeals(vault: Vault, world: ReferenceData) {
     sealRemainder: (tenant: string, number: number, remainder: Remainder): Buffer =>
       vault.sealLasting(JSON.stringify(remainder), remainderOf(ownerOf(tenant, number))),
 
-    openRemainder: (tenant: string, { number, sealed }: Pick<ErasedRow, 'number' | 'sealed'>): Remainder =>
-      JSON.parse(vault.openLasting(sealed, remainderOf(ownerOf(tenant, number)))) as Remainder,
+    /** What is left in the record of a customer that was erased. Throws `DatabaseFailure` where that is damaged. */
+    openRemainder(tenant: string, { number, sealed }: Pick<ErasedRow, 'number' | 'sealed'>): Remainder {
+      const owner = ownerOf(tenant, number);
+      try {
+        return JSON.parse(vault.openLasting(sealed, remainderOf(owner))) as Remainder;
+      } catch {
+        throw damaged(owner);
+      }
+    },
 
     /** The record of a customer that was erased. */
     openErased(tenant: TenantId, row: ErasedRow): StoredCustomer {

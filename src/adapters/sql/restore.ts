@@ -106,18 +106,20 @@ export function carryTenants(dataDir: string, staged: string): boolean {
 
 /**
  * Gives a staged copy, which nobody has open, the name of the file that it replaces. What was there is kept beside it under
- * a name of its own.
+ * a name of its own. @returns that name; undefined where there was nothing
  */
-export function putInPlace(part: Part, dataDir: string, staged: string): void {
+export function putInPlace(part: Part, dataDir: string, staged: string): string | undefined {
   const target = sqliteFiles(dataDir)[part];
-  if (existsSync(target)) {
-    // A second name first: at no moment is there no file of that name.
-    linkSync(target, `${target}.replaced-${new Date().toISOString().replaceAll(/[^\dT]/g, '')}`);
-  }
+  const replaced = existsSync(target)
+    ? `${target}.replaced-${new Date().toISOString().replaceAll(/[^\dT]/g, '')}`
+    : undefined;
+  // A second name first: at no moment is there no file of that name.
+  if (replaced !== undefined) linkSync(target, replaced);
   // A log that was left without its file would be taken for one of the copy's.
   for (const suffix of ['-wal', '-shm']) rmSync(target + suffix, { force: true });
   renameSync(staged, target);
   syncFolder(target);
+  return replaced;
 }
 
 /**

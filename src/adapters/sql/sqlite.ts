@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fsyncSync, openSync, readdirSync, statSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import Database from 'better-sqlite3';
@@ -81,14 +81,16 @@ export async function openSqlite(
   { files, mayCreate, isExclusive = false }: SqliteOptions,
   telemetry: Pick<Telemetry, 'commit' | 'read'>,
 ): Promise<SqliteDatabase> {
-  const has = (file: string) => existsSync(file) && statSync(file).size > 0;
-  if (!existsSync(files.data) && has(files.keys)) {
+  // Where a folder may not be looked into, that is what is wrong, and not that nothing is there.
+  const stat = (file: string) => statSync(file, { throwIfNoEntry: false });
+  const has = (file: string) => (stat(file)?.size ?? 0) > 0;
+  if (stat(files.data) === undefined && has(files.keys)) {
     throw new Error(`${files.data} is missing, though there are keys for it: put it back, or restore a backup`);
   }
   if (has(files.data) && !has(files.keys)) {
     throw new Error(`${files.keys} is missing, without which ${files.data} cannot be read: put it back`);
   }
-  if (!mayCreate && !existsSync(files.data)) throw new Error(`there is no data in ${dirname(files.data)}`);
+  if (!mayCreate && stat(files.data) === undefined) throw new Error(`there is no data in ${dirname(files.data)}`);
   // SQLite gives its own files (WAL, shared memory) the mode of the main file.
   for (const file of Object.values(files)) closeSync(openSync(file, 'a', 0o600));
   const database = new Database(files.keys, { timeout: isExclusive ? 0 : lockWaitMs });

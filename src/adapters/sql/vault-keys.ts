@@ -1,4 +1,11 @@
-import { adoptMasterKey, MasterKeyError, makeMasterKey, masterKeyPath, readMasterKey } from '../master-key.ts';
+import {
+  adoptMasterKey,
+  MasterKeyError,
+  makeMasterKey,
+  masterKeyPath,
+  readMasterKey,
+  requireWritable,
+} from '../master-key.ts';
 import { newRoots, openVault, rewrapRoots, type Vault, type WrappedRoots } from '../vault.ts';
 import type { SqlDatabase } from './database.ts';
 import type { Dialect } from './dialects.ts';
@@ -45,6 +52,7 @@ export async function rotateMasterKey({ database, masterKeyFile }: Needs): Promi
   const run = rootKeyStatements(database.dialect);
   const file = masterKeyPath(masterKeyFile);
   const next = nextFile(file);
+  requireWritable(file);
   await database.exclusive(function* () {
     const roots = toRoots(yield* run.list({}));
     if (roots === undefined) throw new Error('there are no keys yet');
