@@ -14,7 +14,15 @@ import { sqlCustomers } from './adapters/sql/customers.ts';
 import { type SqlDatabase, writeProbe } from './adapters/sql/database.ts';
 import { migrate } from './adapters/sql/migrations.ts';
 import { moveTables, type Progress } from './adapters/sql/move.ts';
-import { carryTenants, discard, isCopyOfKeys, lockOut, putInPlace, stage } from './adapters/sql/restore.ts';
+import {
+  carryTenants,
+  discard,
+  discardStaged,
+  isCopyOfKeys,
+  lockOut,
+  putInPlace,
+  stage,
+} from './adapters/sql/restore.ts';
 import { openSqlite, sqliteFiles } from './adapters/sql/sqlite.ts';
 import type { Part } from './adapters/sql/tables.ts';
 import { sqlTenants } from './adapters/sql/tenants.ts';
@@ -136,6 +144,8 @@ async function openStorage(
     return openSql(database, config, mayCreate, world, copiesByServer);
   }
   const database = await openSqlite({ files: sqliteFiles(dataDir), mayCreate }, telemetry);
+  // A restore keeps everybody out.
+  discardStaged(dataDir);
   return openSql(database, config, mayCreate, world, {
     backup: (file) => database.copy('data', file),
     backupKeys: (file) =>
@@ -163,7 +173,7 @@ async function openSql(
     const vault = await unlockVault({ database, masterKeyFile, mayCreate });
     const repository = sqlCustomers({ database, vault, world, partition: config.partition });
     const isCopy = await repository.takeUpCopy();
-    const erasedAgain = await repository.reconcile();
+    const erasedAgain = await repository.reconcile(isCopy);
     const unreadable = isCopy ? await repository.countUnreadable() : 0;
     return {
       repository,
@@ -251,7 +261,7 @@ export async function restoreFile(
       const vault = await unlockVault({ database, masterKeyFile: masterKeyFileOf(config), mayCreate: false });
       const repository = sqlCustomers({ database, vault, world: referenceData(), partition: config.partition });
       restored = {
-        erasedAgain: await repository.reconcile(),
+        erasedAgain: await repository.reconcile(true),
         unreadable: await repository.countUnreadable(),
         keptKeys,
       };
@@ -272,7 +282,7 @@ export async function restoreFile(
     return restored;
   } finally {
     release();
-    discard(staged);
+    discard(part, staged);
   }
 }
 
@@ -299,7 +309,7 @@ export async function moveDeployment(
     await unlockVault({ database: source, masterKeyFile, mayCreate: false });
     const target = await openPlace(to, config, true);
     try {
-      await migrate(target, { mayCreate: true });
+      await migrate(target, { mayCreate: true, mayBeUnfinished: true });
       const counts = await moveTables(source, target, onProgress);
       await unlockVault({ database: target, masterKeyFile, mayCreate: false });
       return counts;

@@ -1,19 +1,25 @@
+import { randomBytes } from 'node:crypto';
 import {
   closeSync,
+  constants,
   existsSync,
   fsyncSync,
   linkSync,
+  lstatSync,
   openSync,
+  readdirSync,
+  realpathSync,
   renameSync,
   statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 /** Overwrites a file with zeros, on disk. What a file system or a drive keeps of the old blocks is beyond us. */
 export function overwrite(path: string): void {
-  const file = openSync(path, 'r+');
+  // Never what a link leads to.
+  const file = openSync(path, constants.O_RDWR | (constants.O_NOFOLLOW ?? 0));
   try {
     const zeros = Buffer.alloc(64 * 1024);
     const { size } = statSync(path);
@@ -33,31 +39,60 @@ export function syncFolder(path: string): void {
 
 /**
  * Puts a new copy in place of the previous one, whose bytes are overwritten once the new one has its name. What is there
- * must be such a copy (`isCopy`): anything else is left alone, and refused.
+ * must be such a copy (`isCopy`): anything else is left alone, and refused. Of several that do so at once, one copy is the last.
  */
 export async function replaceCopy(
-  path: string,
+  name: string,
   isCopy: (path: string) => boolean,
   write: (next: string) => Promise<void>,
 ): Promise<void> {
+  const path = existsSync(name) ? realpathSync(name) : name;
   if (existsSync(path) && !isCopy(path))
     throw new Error(`${path} is there, and is no earlier copy of these keys: choose another name`);
-  const next = `${path}.next`;
-  const previous = `${path}.previous`;
-  // Left by one that was interrupted.
-  wipe(next);
-  wipe(previous);
+  wipeLeft(path);
+  // Names of this run alone: another must not take them for its own.
+  const own = `${process.pid}-${randomBytes(4).toString('hex')}`;
+  const next = `${path}.next-${own}`;
+  const previous = `${path}.previous-${own}`;
   await write(next);
   // A second name first: at no moment is there no file of that name.
   if (existsSync(path)) linkSync(path, previous);
   renameSync(next, path);
   syncFolder(path);
-  wipe(previous);
+  if (!existsSync(previous)) return;
+  // Whatever other names it has.
+  overwrite(previous);
+  unlinkSync(previous);
 }
 
-/** Overwrites and removes a file, where there is one. */
+/** Wipes what runs of `replaceCopy` have left that were interrupted. */
+function wipeLeft(path: string): void {
+  for (const name of readdirSync(dirname(path))) {
+    const rest = name.startsWith(basename(path)) ? name.slice(basename(path).length) : '';
+    const [, kind, pid] = /^\.(next|previous)-(\d+)-[\da-f]{8}$/.exec(rest) ?? [];
+    if (kind === undefined || isAlive(Number(pid))) continue;
+    const left = join(dirname(path), name);
+    // Interrupted before the new copy had its name, this is a second name of the one that counts.
+    if (kind === 'previous' && existsSync(path) && isSameFile(left, path)) unlinkSync(left);
+    else wipe(left);
+  }
+}
+
+/** Whether there is a process of that number, whosever it is. */
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
+
+/** Overwrites and removes a file, where there is one. Throws where it has other names too, or is a link to another file. */
 export function wipe(path: string): void {
-  if (!existsSync(path)) return;
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return;
+  if (!stat.isFile() || stat.nlink > 1) throw new Error(`${path} is not a file of ours: remove it`);
   overwrite(path);
   unlinkSync(path);
 }

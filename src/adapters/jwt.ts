@@ -75,7 +75,8 @@ export function joseTokens({ clock, onTrouble, fetch = globalThis.fetch }: Needs
       return fetching ?? Promise.resolve();
     }
     function currentKeys(): JWTVerifyGetKey | undefined {
-      const age = clock() - fetched.succeededAt();
+      // A clock that was set back makes it no younger.
+      const age = Math.abs(clock() - fetched.succeededAt());
       if (age >= refreshMs) fetchAnew();
       const jwks = remote.jwks();
       if (jwks === undefined || age > staleMs) return undefined;
@@ -146,7 +147,7 @@ function boundedFetch(fetch: typeof globalThis.fetch, clock: Clock): BoundedFetc
   let succeededAt = 0;
   return {
     succeededAt: () => succeededAt,
-    mayAsk: () => clock() - attemptedAt >= cooldownMs,
+    mayAsk: () => Math.abs(clock() - attemptedAt) >= cooldownMs,
     async fetch(url, options) {
       attemptedAt = clock();
       if (new URL(url).protocol !== 'https:') throw new Error('keys are fetched over https alone');

@@ -18,12 +18,7 @@ const refusalMs = 20;
  */
 export function authenticate({ recall, authenticate }: Pick<Tenants, 'recall' | 'authenticate'>) {
   return function onRequest(request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
-    const { headers } = request.raw;
-    const credentials = {
-      tenant: one(headers['x-tn']),
-      apiKey: one(headers['x-api-key']),
-      authorization: headers.authorization,
-    };
+    const credentials = credentialsOf(request);
     const known = recall(credentials);
     if (known !== undefined) {
       request.caller = known;
@@ -35,7 +30,7 @@ export function authenticate({ recall, authenticate }: Pick<Tenants, 'recall' | 
     const release = releaseAfter(refusalMs);
     authenticate(credentials).then((caller) => {
       if (caller === undefined) {
-        release.call(() => reply.code(401).header('www-authenticate', challenge).send());
+        release.call(() => refuseUnknown(reply));
         return;
       }
       release.cancel();
@@ -44,6 +39,15 @@ export function authenticate({ recall, authenticate }: Pick<Tenants, 'recall' | 
     }, done);
   };
 }
+
+export const refuseUnknown = (reply: FastifyReply): FastifyReply =>
+  reply.code(401).header('www-authenticate', challenge).send();
+
+export const credentialsOf = ({ raw: { headers } }: FastifyRequest): Parameters<Tenants['authenticate']>[0] => ({
+  tenant: one(headers['x-tn']),
+  apiKey: one(headers['x-api-key']),
+  authorization: headers.authorization,
+});
 
 /**
  * Of routes that write: 403 where the key's role does not allow it; before the body is read, and counted like any other

@@ -1,21 +1,38 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { failure } from './limits.ts';
 
-/** Reads bodies as JSON, and nothing else. @param limit bytes */
-export function readJsonBodies(app: FastifyInstance, limit: number): void {
+/** A body that took longer comes after what was known of its caller may have changed. */
+const lateMs = 500;
+
+/**
+ * Reads bodies as JSON, and nothing else.
+ * @param limit bytes
+ * @param isStillKnown asked where a body came late: a key may have been revoked meanwhile
+ */
+export function readJsonBodies(
+  app: FastifyInstance,
+  limit: number,
+  isStillKnown: (request: FastifyRequest) => Promise<boolean>,
+): void {
   app.removeAllContentTypeParsers();
   const parseJson = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser('application/json', (request, payload, done) => {
     if (Number(request.headers['content-length']) > limit) return done(tooLarge());
+    const since = performance.now();
     receive(payload, limit, (body) => {
+      const isLate = performance.now() - since > lateMs;
       if (body instanceof Error) return done(body);
       // Not before: who is still sending would not hear of it, as the connection is closed behind such an answer.
       if (!isPlainJson(request.headers)) return done(failure(415, 'the body is encoded in a way that we do not read'));
       // Decoding would replace malformed bytes silently, and what was sent would be lost.
       if (!isUtf8(body)) return done(failure(400, 'the body is not UTF-8'));
-      return parseJson(request, body.toString('utf8'), done);
+      if (!isLate) return parseJson(request, body.toString('utf8'), done);
+      return isStillKnown(request).then((isKnown) => {
+        if (isKnown) parseJson(request, body.toString('utf8'), done);
+        else done(failure(401, 'not known any more'));
+      }, done);
     });
   });
 }

@@ -13,6 +13,7 @@ import type { Erasures } from '../application/erasures.ts';
 import { type MessageCode, type RefusalCode, refusal } from '../application/outcome.ts';
 import { DatabaseFailure, type Telemetry } from '../application/ports.ts';
 import type { Caller, Tenants } from '../application/tenants.ts';
+import { credentialsOf, refuseUnknown } from './authenticate.ts';
 import { ignoreEmptyBody, readJsonBodies } from './body.ts';
 import { customerRoutes } from './customer-routes.ts';
 import { type Documents, describeRoutes, documentsOf, serveDocuments } from './docs.ts';
@@ -110,7 +111,10 @@ async function assemble(
 
   for (const schema of sharedSchemas) app.addSchema(schema);
 
-  readJsonBodies(app, options.bodyLimit);
+  readJsonBodies(app, options.bodyLimit, async (request) => {
+    const caller = await services.tenants.authenticate(credentialsOf(request));
+    return caller?.keyId === request.caller.keyId;
+  });
 
   const routes = new Map<string, { readonly methods: readonly string[]; readonly shape: RefusalShape }>();
   app.addHook('onRoute', ({ method, url, config }) => {
@@ -143,6 +147,7 @@ async function assemble(
   workInStages(app);
 
   app.setErrorHandler((error: FastifyError, request, reply) => {
+    if (error.statusCode === 401) return refuseUnknown(reply);
     const code = codeOf(error);
     if (code === 'SQL_DATABASE_FAILURE' || code === 'INTERNAL_SERVER_ERROR') {
       // Of a cause, `err` shows the message alone: "disk I/O error" has many codes.

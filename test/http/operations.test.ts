@@ -1,4 +1,5 @@
 /** What an orchestrator, Prometheus and an operator see. */
+import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -45,6 +46,16 @@ t.test('not ready while the storage cannot write, ready again by itself; alive a
     'cu.00.1',
     'asking cost none',
   );
+});
+
+t.test('not ready where a file is gone, which takes with it all that is written', async (t) => {
+  const dataDir = t.testdir({});
+  const { app } = await startService(t, { storage: 'sqlite', dataDir });
+  renameSync(join(dataDir, 'customers.db'), join(dataDir, 'elsewhere.db'));
+  t.equal((await app.inject({ url: '/readyz' })).statusCode, 503);
+  renameSync(join(dataDir, 'elsewhere.db'), join(dataDir, 'customers.db'));
+  await delay(1_100);
+  t.equal((await app.inject({ url: '/readyz' })).statusCode, 200);
 });
 
 t.test('however many ask, the storage is asked once a second', async (t) => {

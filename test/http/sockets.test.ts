@@ -173,6 +173,25 @@ survived('Expect: 100-continue is answered before the body is sent, and then the
   line.drop();
 });
 
+survived('a key that is revoked while the body is on its way writes nothing', async (t) => {
+  for (const isRevoked of [false, true]) {
+    const one = await service.key('acme', 'full');
+    const raw = rawRequests(one);
+    const text = JSON.stringify(storing({ externalIdentifier: `slow-${isRevoked}` }));
+    const line = await dial(port);
+    line.send(raw.post(`Content-Length: ${text.length}\r\n`, text.slice(0, 1), 'store'));
+    await delay(100);
+    if (isRevoked) await service.services.tenants.revokeKey(one.id);
+    service.clock.now += 1_000;
+    await delay(600);
+    line.send(text.slice(1));
+    const [answer] = await line.answers();
+    t.equal(answer?.outcome, isRevoked ? '401' : '200 SUCCESS');
+    line.drop();
+    t.equal((await service.info({ exId: `slow-${isRevoked}` })).status, isRevoked ? 404 : 200);
+  }
+});
+
 survived('requests that are sent at once are answered in their order, and none is lost', async (t) => {
   const requests = Array.from({ length: 100 }, (_, index): [bytes: string, outcome: string] => {
     const own = JSON.stringify(storing({ externalIdentifier: `pipelined-${index}` }));

@@ -110,15 +110,31 @@ t.test('a move that was interrupted goes on where it was', async (t) => {
   );
 });
 
-t.test('what differs is mended, and another deployment is refused', async (t) => {
+t.test('what an interrupted move has left is mended, and serves nobody before', async (t) => {
   const { from, to, url } = await sides(t, 30);
   await moveTables(from, to, () => {});
+  for (const part of ['c2a.data_version', 'c2a_keys.keys_version']) {
+    await withRawPostgres(url, `update ${part} set deployment = deployment || ', to which a move is not finished'`);
+  }
   await withRawPostgres(url, 'delete from c2a.customers where number in (3, 30)');
   await withRawPostgres(url, `update c2a.customers set version = 99 where number = 7`);
+  await t.rejects(migrate(to, { mayCreate: false }), { message: /not finished: run it again/ });
   await moveTables(from, to, () => {});
   t.same(await withRawPostgres(url, 'select count(*)::int as all, max(version) as version from c2a.customers'), [
     { all: 30, version: 1 },
   ]);
+  await migrate(to, { mayCreate: false });
+});
+
+t.test('a place that has gone on by itself is not written over, nor is another deployment', async (t) => {
+  const { from, to, url } = await sides(t, 30);
+  await moveTables(from, to, () => {});
+  await withRawPostgres(url, 'delete from c2a.customers where number = 3');
+  await t.rejects(
+    moveTables(from, to, () => {}),
+    { message: /holds all of this deployment, and differs/ },
+  );
+  t.same(await withRawPostgres(url, 'select count(*)::int as all from c2a.customers'), [{ all: 29 }]);
   const theirs = await sides(t, 1);
   await t.rejects(
     moveTables(theirs.from, to, () => {}),

@@ -5,6 +5,7 @@ import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync } from 'node:fs
 import { createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { noTelemetry } from '../../src/adapters/no-telemetry.ts';
 import { openPostgres } from '../../src/adapters/sql/postgres.ts';
@@ -96,6 +97,26 @@ t.test('a transaction that cannot be committed, or not even begun, is not left t
   t.same(await withRawPostgres(url, 'select count(*)::int as count from c2a.customers'), [{ count: 2 }]);
   t.equal(await repository.find(tenantId('acme'), byExternalId('crm-1')), undefined, 'what failed was not stored');
   await acme.has('crm-1', {}, failing);
+
+  // A key whose record was refused would open what the database's log has of it.
+  await withRawPostgres(
+    url,
+    `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$;
+     create constraint trigger refusing after insert on c2a.customers deferrable initially deferred
+       for each row execute function refuse()`,
+  );
+  const keys = 'select count(*)::int as count from c2a_keys.data_keys';
+  const before = await withRawPostgres(keysUrl, keys);
+  for (const more of [{}, { key: requestKey('l', 'a request', noon + 1_000) }]) {
+    await t.rejects(acme.add('crm-3', {}, more), { cause: { message: 'refused' } });
+  }
+  for (let turn = 0; turn < 50; turn += 1) {
+    const now = await withRawPostgres(keysUrl, keys);
+    if (now[0]?.count === before[0]?.count) break;
+    await delay(20);
+  }
+  t.same(await withRawPostgres(keysUrl, keys), before);
+  await withRawPostgres(url, 'drop trigger refusing on c2a.customers');
 
   // One that waits for the lock of `exclusive` is cut off there.
   const { database, ask } = open(t, url, { poolSize: 1 });

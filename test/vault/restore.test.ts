@@ -7,6 +7,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -279,11 +280,48 @@ t.test('a copy of the keys overwrites the previous one, and is for its owner alo
 
   // A second name shows what becomes of the old file's bytes.
   linkSync(copy, `${copy}.beside`);
-  writeFileSync(`${copy}.next`, 'left by a copy that was interrupted');
+  const nobody = 2 ** 22 + 1; // beyond the highest number of a process
+  const left = `${copy}.next-${nobody}-00000000`;
+  writeFileSync(left, 'left by a copy that was interrupted');
   await copyKeys();
+  t.notOk(existsSync(left));
   t.equal(held(copy), 3);
   const previous = readFileSync(`${copy}.beside`);
   t.ok(previous.length > 0 && previous.every((byte) => byte === 0));
+});
+
+t.test('copies of the keys that are made at once to one place are whole, and marked as copies', async (t) => {
+  const { dataDir } = await backedUp(t);
+  const copy = `${dataDir}.keys`;
+  await opened(dataDir, async ({ maintenance: one }) =>
+    opened(dataDir, async ({ maintenance: other }) => {
+      for (let round = 0; round < 20; round += 1) {
+        await Promise.all([one.backupKeys(copy), other.backupKeys(copy), one.backupKeys(copy)]);
+        withRawSqlite(copy, (raw) => {
+          t.equal(raw.pragma('integrity_check', { simple: true }), 'ok');
+          t.equal(raw.prepare("SELECT count(*) FROM sequences WHERE name = 'copy'").pluck().get(), 1);
+        });
+      }
+    }),
+  );
+  const beside = readdirSync(dirname(copy)).filter((name) => name.startsWith(`${basename(copy)}.`));
+  t.same(beside, [], 'nothing is left beside it');
+});
+
+t.test('what a link beside a copy of the keys leads to is left alone', async (t) => {
+  const { dataDir } = await backedUp(t);
+  const copy = `${dataDir}.keys`;
+  const masterKey = join(dataDir, 'master.key');
+  const before = readFileSync(masterKey);
+  symlinkSync(masterKey, `${copy}.next`);
+  symlinkSync(masterKey, `${copy}.previous`);
+  await maintain(dataDir, ({ backupKeys }) => backupKeys(copy));
+  symlinkSync(masterKey, `${copy}.next-${2 ** 22 + 1}-00000000`);
+  await t.rejects(
+    maintain(dataDir, ({ backupKeys }) => backupKeys(copy)),
+    { message: /not a file of ours/ },
+  );
+  t.same(readFileSync(masterKey), before);
 });
 
 t.test('a copy of the keys never takes the place of anything else', async (t) => {
@@ -335,6 +373,83 @@ t.test('keys that are put back with the server stopped, after a crash too, open 
   await again.stop();
   t.match(await command('restore-keys', copy), { code: 1, stderr: /1 records could not be read/ }, 'too old a copy');
 });
+
+t.test('of copies that were mixed, both sides learn from each other who was erased', async (t) => {
+  const { dataDir, backup } = await backedUp(t);
+  const copy = `${dataDir}.keys`;
+  const newer = `${backup}.newer`;
+  const forget = async (urn: string) => {
+    const { repository, close } = await connectSqlite(t, dataDir);
+    await tenantOf(repository).forget(byUrn(urn));
+    await close();
+  };
+  await maintain(dataDir, ({ backupKeys }) => backupKeys(copy));
+  await forget('cu.00.1');
+  await maintain(dataDir, ({ backup: write }) => write(newer));
+  // As after a disaster: both from before that erasure.
+  const { data, keys } = sqliteFiles(dataDir);
+  for (const [from, to] of [
+    [backup, data],
+    [copy, keys],
+  ] as const)
+    copyFileSync(from, to);
+  await forget('cu.00.2');
+  // Each side now has one erasure, and not the same.
+  await restoreFile(configOf(dataDir), 'data', newer, true);
+  const { repository, close } = await connectSqlite(t, dataDir);
+  for (const urn of ['cu.00.1', 'cu.00.2']) {
+    t.match(await repository.find(tenantId('acme'), byUrn(urn)), { customer: { status: 'Anonymized' } });
+    t.ok(await repository.findErasure(tenantId('acme'), urnOf(urn)), 'the ledger knows it');
+  }
+  t.equal(await repository.holds(tenantId('acme'), 'crm-1' as never), false);
+  t.equal(wrappedKeys(dataDir).length, 1);
+  await close();
+  t.same(await erasedAgain(dataDir), []);
+});
+
+t.test('to erase again whom only the record knows to be erased destroys the key, and enters it', async (t) => {
+  const { dataDir, backup } = await backedUp(t);
+  const copy = `${dataDir}.keys`;
+  await maintain(dataDir, ({ backupKeys }) => backupKeys(copy));
+  const first = await connectSqlite(t, dataDir);
+  await tenantOf(first.repository).forget(byUrn('cu.00.1'));
+  await first.close();
+  copyFileSync(copy, sqliteFiles(dataDir).keys);
+  // The counts are made the same, as mixed copies may have them.
+  withRawSqlite(sqliteFiles(dataDir).keys, (raw) => {
+    raw.exec("UPDATE sequences SET last = 1 WHERE name = 'erasure'; DELETE FROM sequences WHERE name = 'copy'");
+  });
+  const { repository, close } = await connectSqlite(t, dataDir);
+  t.equal(await repository.findErasure(tenantId('acme'), urnOf('cu.00.1')), undefined);
+  t.match(await tenantOf(repository).forget(byUrn('cu.00.1')), { code: 'SUCCESS' });
+  t.match(await repository.findErasure(tenantId('acme'), urnOf('cu.00.1')), { keyId: 'key' });
+  t.equal(wrappedKeys(dataDir).length, 2);
+  await close();
+  await restoreFile(configOf(dataDir), 'data', backup, false);
+  const again = await connectSqlite(t, dataDir);
+  t.match(await again.repository.find(tenantId('acme'), byUrn('cu.00.1')), { customer: { status: 'Anonymized' } });
+});
+
+t.test(
+  'what an interrupted restore has left is gone after a start, and copies that cannot be read are named',
+  async (t) => {
+    const { dataDir } = await backedUp(t);
+    const { data, keys } = sqliteFiles(dataDir);
+    for (const file of [data, keys]) copyFileSync(file, `${file}.restoring`);
+    writeFileSync(`${data}.replaced-1`, 'damaged');
+    await opened(dataDir, async ({ erasures }) => {
+      const { repository, close } = await connectSqlite(t, dataDir);
+      await tenantOf(repository).forget(byUrn('cu.00.1'));
+      await close();
+      const signed = await erasures.receipt(tenantId('acme'), urnOf('cu.00.1'));
+      t.ok(signed?.receipt.residualScan.unseen.some((place) => /^customers\.db\.replaced-1, which cannot/.test(place)));
+    });
+    t.same(
+      leftIn(dataDir).filter((name) => name.includes('restoring')),
+      [],
+    );
+  },
+);
 
 t.test('a record that was erased and is damaged stands in nobody’s way', async (t) => {
   const { dataDir } = await backedUp(t);

@@ -14,7 +14,7 @@ import {
   whenKnown,
 } from '../../application/ports.ts';
 import { type CustomerContent, newCustomer } from '../../domain/customer.ts';
-import { isAnonymized, remainderOf, rewrittenFields, unknownRemainder } from '../../domain/deletion.ts';
+import { isAnonymized, type Remainder, remainderOf, rewrittenFields, unknownRemainder } from '../../domain/deletion.ts';
 import { type Conflict, type CustomerUrn, firstConflict, type Identity, type TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
 import type { Vault } from '../vault.ts';
@@ -201,33 +201,47 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     return row && (yield* load(tenant, row));
   }
 
+  /** Enters an erasure in the ledger, where it is not there, and destroys the key. */
+  function* destroy(
+    erasure: Erasure,
+    remainder: Remainder,
+    { tenant, number, hash }: { tenant: TenantId; number: number; hash: Buffer },
+  ): Program<void> {
+    const entered = yield* run.enterErasure({ tenant, hash, sealed: seals.sealEntry(hash, { erasure, remainder }) });
+    if (entered > 0) yield* run.takeSequence({ name: 'erasure', count: 1 });
+    yield* run.destroyKey({ tenant, number });
+  }
+
   /** Destroys a customer's key and enters that in the ledger. The record is rewritten afterwards. */
   function* shred(tenant: TenantId, by: CustomerReference, { keyId, requestId, now }: Occasion): Program<WriteAnswer> {
     const row = yield* findRow(tenant, by);
     if (row === undefined) return { code: 'CUSTOMER_NOT_FOUND' };
     const { number } = row;
-    const erased = isErased(row)
-      ? openErasedIfSound(tenant, row)
-      : isReadable(row)
-        ? undefined
-        : yield* completeErasure(tenant, number);
+    const hash = seals.ledgerHash(tenant, number);
+    const asker = { urn: toUrn(number), keyId, requestId };
+    let erased: StoredCustomer | undefined;
+    if (isErased(row)) {
+      erased = openErasedIfSound(tenant, row);
+      // Copies that were put back may have brought records that know more than the ledger.
+      if (row.wrapped !== null || (yield* findEntry(tenant, number)) === undefined) {
+        const remainder = seals.remainderIfSound(tenant, row) ?? unknownRemainder;
+        yield* destroy({ ...asker, erasedAt: row.anonymized_at }, remainder, { tenant, number, hash });
+      }
+    } else if (!isReadable(row)) {
+      erased = yield* completeErasure(tenant, number);
+    }
     if (erased !== undefined) {
       return 'externalId' in by ? { code: 'CUSTOMER_NOT_FOUND' } : { code: 'SUCCESS', stored: erased };
     }
     const stored = isReadable(row) ? openIfSound(tenant, row) : undefined;
     const erasure: Erasure = {
-      urn: toUrn(number),
+      ...asker,
       erasedAt: now,
-      keyId,
-      requestId,
       ...(stored && { rewritten: rewrittenFields(stored.customer) }),
     };
     const remainder = stored ? remainderOf(stored.customer) : unknownRemainder;
-    const hash = seals.ledgerHash(tenant, number);
     yield* run.addPending({ tenant, number });
-    const entered = yield* run.enterErasure({ tenant, hash, sealed: seals.sealEntry(hash, { erasure, remainder }) });
-    if (entered > 0) yield* run.takeSequence({ name: 'erasure', count: 1 });
-    yield* run.destroyKey({ tenant, number });
+    yield* destroy(erasure, remainder, { tenant, number, hash });
     // Here too, so that requests which come before the record is rewritten find it as they will afterwards.
     yield* run.blankAnswers({ tenant, number });
     // What the caller is answered is read when the record has been rewritten.
@@ -394,6 +408,8 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
 
     async forgetExpired(now) {
       opened.age();
+      // A process that has erased may have ended before the log of the keys could be emptied.
+      await database.scrub('keys');
       const any = await database.read(() => run.anyExpired({ now }));
       if (any.length === 0) return;
       // Some at a time, so that others are not held up.
@@ -436,7 +452,13 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
         ...(logs.customers !== undefined && { 'customers: log that is not emptied yet': Number(!logs.customers) }),
         ...database.findInCopies(tenant, number),
       });
-      return { findings: findings.map(([place, found]) => ({ place, found })), unseen: database.unseen };
+      return {
+        findings: findings.flatMap(([place, found]) => (found === undefined ? [] : [{ place, found }])),
+        unseen: [
+          ...database.unseen,
+          ...findings.filter(([, found]) => found === undefined).map(([copy]) => `${copy}, which cannot be read`),
+        ],
+      };
     },
 
     ...reconciliation({ database, run, seals, completeErasure }),

@@ -35,9 +35,9 @@ export interface SqlDatabase {
    * be told.
    */
   epoch(): number | undefined;
-  /** How many values lead to a person in copies that were put aside, by the name of the copy. */
-  findInCopies(tenant: string, number: number): Readonly<Record<string, number>>;
-  /** Whether damage was seen: what is found in memory may not be there any more. */
+  /** How many values lead to a person in copies that were put aside, by the name of the copy; undefined for one that cannot be read. */
+  findInCopies(tenant: string, number: number): Readonly<Record<string, number | undefined>>;
+  /** Whether damage was seen, or a file is gone: what is found in memory may not be there any more. */
   isDamaged(): boolean;
   /** Places where deleted values may lie that are out of our sight, in words. */
   readonly unseen: readonly string[];

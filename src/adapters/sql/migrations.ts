@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { SqlDatabase } from './database.ts';
 import type { Dialect } from './dialects.ts';
 import { bind, type Compiled, type Program } from './statement.ts';
-import { type Part, parts, type SchemaVersion } from './tables.ts';
+import { type Part, parts, type SchemaVersion, unfinishedMove } from './tables.ts';
 
 interface Migration {
   /** The statements of the step, in their order. */
@@ -134,6 +134,8 @@ export type Migrations = typeof migrations;
 export interface MigrateOptions {
   /** Whether tables are made where there are none; else that is an error. */
   readonly mayCreate: boolean;
+  /** Whether it may be where a move was interrupted; else that is an error. */
+  readonly mayBeUnfinished?: boolean;
   /** In place of all there are. */
   readonly all?: Migrations;
 }
@@ -143,7 +145,10 @@ export interface MigrateOptions {
  * done. Throws, and touches nothing, where there are no tables and none may be made, where they have moved on too far for
  * this program, and where the keys are not those of the records.
  */
-export async function migrate(database: SqlDatabase, { mayCreate, all = migrations }: MigrateOptions): Promise<void> {
+export async function migrate(
+  database: SqlDatabase,
+  { mayCreate, mayBeUnfinished = false, all = migrations }: MigrateOptions,
+): Promise<void> {
   const { dialect } = database;
   function* presentVersions(): Program<Record<Part, SchemaVersion>> {
     return { keys: yield* presentVersion(dialect, 'keys'), data: yield* presentVersion(dialect, 'data') };
@@ -165,7 +170,12 @@ export async function migrate(database: SqlDatabase, { mayCreate, all = migratio
   const isCurrent = ({ keys, data }: Record<Part, SchemaVersion>) =>
     keys.version === all.keys.length && data.version === all.data.length && keys.deployment === data.deployment;
 
-  if (isCurrent(await database.read(presentVersions))) return;
+  const present = await database.read(presentVersions);
+  // A newer version may have put it elsewhere; what it is, is judged below.
+  if (!mayBeUnfinished && parts.some((part) => present[part].deployment?.endsWith(unfinishedMove))) {
+    throw new Error('a move to this place was not finished: run it again');
+  }
+  if (isCurrent(present)) return;
   // Judged in here alone: of another process's work one part may be seen before the other.
   await database.exclusive(function* () {
     const versions = yield* presentVersions();

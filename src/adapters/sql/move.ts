@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { type Expression, type SqlBool, sql } from 'kysely';
 import type { SqlDatabase } from './database.ts';
 import { bind, type Program, type SqlRow } from './statement.ts';
-import { type Part, parts, type Tables } from './tables.ts';
+import { type Part, parts, type Tables, unfinishedMove } from './tables.ts';
 
 /** Every table with its primary key, keys before records: a record without its key would be an erasure to be completed. */
 const tables = {
@@ -35,7 +35,8 @@ export interface Progress {
  * are, sealed. What is the same already is left alone, so that a move which was interrupted goes on where it was. At the end
  * everything is compared once more. Nobody else may write to either side meanwhile.
  *
- * Throws, before anything is written, where the target holds another deployment.
+ * Throws, before anything is written, where the target holds another deployment, or the whole of this one and differs: it
+ * has gone on by itself, with erasures and customers that the source does not know.
  *
  * @returns how many rows each table has, on both sides
  */
@@ -44,13 +45,18 @@ export async function moveTables(
   to: SqlDatabase,
   onProgress: (progress: Progress) => void,
 ): Promise<Readonly<Record<string, number>>> {
-  await takeName(from, to);
+  const deployment = await from.read(() => deploymentOf(from));
+  const isWhole = await takeName(deployment, to);
   let total = 0;
   for (const table of names) total += await count(from, table);
   let done = 0;
   for (const table of names) {
     await eachPage(from, table, async (page) => {
-      if (!(await isSame(to, table, page))) await to.write(() => replacePage(to, table, page));
+      if (!(await isSame(to, table, page))) {
+        if (isWhole)
+          throw new Error('the target holds all of this deployment, and differs: empty it, if it is the older one');
+        await to.write(() => replacePage(to, table, page));
+      }
       done += page.rows.length;
       onProgress({ table, done, total });
     });
@@ -64,23 +70,29 @@ export async function moveTables(
     });
     counts[table] = await count(from, table);
   }
+  await setName(deployment, to);
   return counts;
 }
 
-/** The target becomes the same deployment, where it is none yet. */
-async function takeName(from: SqlDatabase, to: SqlDatabase): Promise<void> {
-  const ours = await from.read(() => deploymentOf(from));
+/** The target gets a name that says what it is becoming, where it is none yet. @returns whether it is a whole deployment */
+async function takeName(deployment: string, to: SqlDatabase): Promise<boolean> {
   const theirs = await to.read(() => deploymentOf(to));
-  if (ours === theirs) return;
+  if (theirs === deployment) return true;
+  const unfinished = deployment + unfinishedMove;
+  if (theirs === unfinished) return false;
   for (const table of ['tenants', 'customers', 'data_keys'] as const) {
     if ((await count(to, table)) > 0) throw new Error('the target holds another deployment: it must be empty');
   }
-  await to.write(function* () {
+  await setName(unfinished, to);
+  return false;
+}
+
+const setName = (deployment: string, to: SqlDatabase): Promise<void> =>
+  to.write(function* () {
     for (const part of parts) {
-      yield* bind(to.dialect.builder.updateTable(`${part}_version`).set({ deployment: ours }).compile());
+      yield* bind(to.dialect.builder.updateTable(`${part}_version`).set({ deployment }).compile());
     }
   });
-}
 
 function* deploymentOf({ dialect }: SqlDatabase): Program<string> {
   const [row] = yield* bind(dialect.builder.selectFrom('keys_version').select('deployment').compile());

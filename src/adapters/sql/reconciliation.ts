@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Remainder, unknownRemainder } from '../../domain/deletion.ts';
+import { unknownRemainder } from '../../domain/deletion.ts';
 import type { TenantId } from '../../domain/identity.ts';
 import type { customerStatements, Row } from './customer-statements.ts';
 import type { SqlDatabase } from './database.ts';
@@ -74,7 +74,7 @@ export function reconciliation({ database, run, seals, completeErasure }: Needs)
       const page = yield* run.listErasedAfter(last);
       for (const { tenant, number, sealed, anonymized_at } of page) {
         yield* run.destroyKey({ tenant, number });
-        const remainder = remainderIfSound(tenant, { number, sealed }) ?? unknownRemainder;
+        const remainder = seals.remainderIfSound(tenant, { number, sealed }) ?? unknownRemainder;
         const erasure = { urn: toUrn(number), erasedAt: anonymized_at as number, ...lostAsker };
         const hash = seals.ledgerHash(tenant, number);
         yield* run.enterErasure({ tenant, hash, sealed: seals.sealEntry(hash, { erasure, remainder }) });
@@ -87,7 +87,7 @@ export function reconciliation({ database, run, seals, completeErasure }: Needs)
 
   /** Brings both sides to the same, and their counts with them. @returns how many records were erased again */
   function* applyBoth(): Program<number> {
-    if ((yield* difference()) < 0) yield* renewLedger();
+    yield* renewLedger();
     const again = yield* applyLedger();
     const pending = yield* run.listPending({});
     for (const { tenant, number } of pending) yield* run.deletePending({ tenant, number });
@@ -97,21 +97,12 @@ export function reconciliation({ database, run, seals, completeErasure }: Needs)
     return again;
   }
 
-  /** A record that is damaged must not stand in the way of the others. */
-  function remainderIfSound(...of: Parameters<typeof seals.openRemainder>): Remainder | undefined {
-    try {
-      return seals.openRemainder(...of);
-    } catch {
-      return undefined;
-    }
-  }
-
   /** Whether a record belongs to these keys. */
   function canBeRead(tenant: TenantId, row: Row): boolean {
     if (row.anonymized_at === null && row.wrapped === null) return false;
     try {
       if (row.anonymized_at === null) seals.openRecord(tenant, row as ReadableRow);
-      else return remainderIfSound(tenant, row) !== undefined;
+      else return seals.remainderIfSound(tenant, row) !== undefined;
       return true;
     } catch {
       return false;
@@ -136,9 +127,11 @@ export function reconciliation({ database, run, seals, completeErasure }: Needs)
     /**
      * Completes what a crash has left half done, and erases again what a restored copy has brought back. To be awaited before
      * the first request. @returns how many records were erased again
+     * @param isRestored whether a copy was just put in place: then both sides may count the same and mean others
      */
-    async reconcile(): Promise<number> {
-      const again = (await lastingDifference()) === 0 ? 0 : await database.exclusive(applyBoth);
+    async reconcile(isRestored = false): Promise<number> {
+      const isDue = isRestored || (await lastingDifference()) !== 0;
+      const again = isDue ? await database.exclusive(applyBoth) : 0;
       for (const { tenant, number } of await database.read(() => run.listPending({}))) {
         await database.write(() => completeErasure(tenant as TenantId, number));
       }

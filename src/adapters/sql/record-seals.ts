@@ -79,6 +79,15 @@ export function recordSeals(vault: Vault, world: ReferenceData) {
       }
     },
 
+    /** The same; undefined where it is damaged. */
+    remainderIfSound(tenant: string, of: Pick<ErasedRow, 'number' | 'sealed'>): Remainder | undefined {
+      try {
+        return this.openRemainder(tenant, of);
+      } catch {
+        return undefined;
+      }
+    },
+
     /** The record of a customer that was erased. */
     openErased(tenant: TenantId, row: ErasedRow): StoredCustomer {
       const { number, version, created_at, anonymized_at } = row;

@@ -46,7 +46,7 @@ interface Stock {
  * nothing is stored. No key outlives a store that failed: what was sealed under it may lie in a log.
  */
 export function reservations({ database, seals, run, partition }: Needs) {
-  const { keysAhead } = database.dialect;
+  const { keysAhead, keysApart } = database.dialect;
   const base = Number(partition) * sequencesPerPartition;
   const stocks = new Map<string, Stock>();
   let discarded: { readonly tenant: TenantId; readonly number: number }[] = [];
@@ -158,7 +158,8 @@ export function reservations({ database, seals, run, partition }: Needs) {
      * of a failure has waited long enough. Where it fails too, the next reservation does it first, or fails with it.
      */
     discard(tenant: TenantId, { number }: Reservation): void {
-      if (!keysAhead) return;
+      // Where a key is stored with its customer, neither is there.
+      if (!keysAhead && !keysApart) return;
       const place = { tenant, number };
       database.write(() => destroyKeys([place])).catch(() => discarded.push(place));
     },

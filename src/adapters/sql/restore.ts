@@ -12,10 +12,10 @@ import {
   statSync,
 } from 'node:fs';
 import Database from 'better-sqlite3';
-import { isSameFile, syncFolder } from '../files.ts';
+import { isSameFile, syncFolder, wipe } from '../files.ts';
 import { checkVersion, migrations } from './migrations.ts';
 import { inUse, sqliteFiles } from './sqlite.ts';
-import type { Part, SchemaVersion } from './tables.ts';
+import { type Part, parts, type SchemaVersion } from './tables.ts';
 
 const what: Record<Part, string> = { data: 'backup', keys: 'copy of the keys' };
 
@@ -25,8 +25,8 @@ const what: Record<Part, string> = { data: 'backup', keys: 'copy of the keys' };
  */
 export function stage(part: Part, dataDir: string, file: string): string {
   const target = sqliteFiles(dataDir)[part];
-  const staged = `${target}.restoring`;
-  discard(staged);
+  const staged = stagedName(target);
+  discard(part, staged);
   if (existsSync(`${file}-wal`) && statSync(`${file}-wal`).size > 0) {
     throw new Error(
       `${file} has a log beside it: it is not a ${what[part]} made by this program, and not whole without it`,
@@ -41,15 +41,23 @@ export function stage(part: Part, dataDir: string, file: string): string {
     checkCopy(part, file, staged, dataDir);
     return staged;
   } catch (error) {
-    discard(staged);
+    discard(part, staged);
     throw error;
   }
 }
 
-/** Removes a staged copy, and what was left beside it. */
-export function discard(staged: string): void {
-  for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(staged + suffix, { force: true });
+/** Removes a staged copy, and what was left beside it. Keys are overwritten; records open under none. */
+export function discard(part: Part, staged: string): void {
+  const remove = part === 'keys' ? wipe : (path: string) => rmSync(path, { force: true });
+  for (const suffix of ['', '-wal', '-shm', '-journal']) remove(staged + suffix);
 }
+
+/** Removes what a restore that was interrupted has left. To be called where none can be under way. */
+export function discardStaged(dataDir: string): void {
+  for (const part of parts) discard(part, stagedName(sqliteFiles(dataDir)[part]));
+}
+
+const stagedName = (file: string): string => `${file}.restoring`;
 
 function checkCopy(part: Part, file: string, staged: string, dataDir: string): void {
   const copy = readHeader(part, staged);

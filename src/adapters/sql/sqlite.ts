@@ -1,5 +1,5 @@
 import { closeSync, fsyncSync, openSync, readdirSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { DatabaseFailure, type Telemetry } from '../../application/ports.ts';
@@ -41,7 +41,10 @@ export const sqliteFiles = (dataDir: string): Record<Part, string> => ({
 /** Copies that a restore has put aside, in the folder of a file. */
 const putAside = (file: string): string[] =>
   readdirSync(dirname(file))
-    .filter((name) => name.startsWith(`${basename(file)}.replaced-`) && !/-(wal|shm|journal)$/.test(name))
+    .filter(
+      (name) => /^\.(replaced-|restoring$)/.test(name.slice(basename(file).length)) && name.startsWith(basename(file)),
+    )
+    .filter((name) => !/-(wal|shm|journal)$/.test(name))
     .map((name) => join(dirname(file), name));
 
 /** How many writes share a transaction at most: beyond this, waiting costs more than the sync that is saved. */
@@ -114,6 +117,10 @@ export async function openSqlite(
     }
     throw error;
   }
+
+  // What is written to a file that was removed, or has another in its place, is lost with this process.
+  const inodes = Object.values(files).map((file) => [file, statSync(file).ino] as const);
+  const areInPlace = () => inodes.every(([file, inode]) => stat(file)?.ino === inode);
 
   // Damage is not seen by those who find their pages in memory: it is remembered.
   let damagedAt = Number.NEGATIVE_INFINITY;
@@ -338,14 +345,14 @@ export async function openSqlite(
       'copies that were made of the files: backups, snapshots, replicas',
     ],
 
-    isDamaged: () => performance.now() - damagedAt < damageRememberedMs,
+    isDamaged: () => performance.now() - damagedAt < damageRememberedMs || !areInPlace(),
 
     async copy(part, file) {
       // An empty file is one that SQLite may write to, and it keeps its mode.
       closeSync(openSync(file, 'wx', 0o600));
       try {
         leaveSnapshot();
-        database.prepare(`VACUUM ${part === 'keys' ? 'main' : 'data'} INTO ?`).run(file);
+        database.prepare(`VACUUM ${part === 'keys' ? 'main' : 'data'} INTO ?`).run(resolve(file));
         if (part === 'keys') markAsCopy(file);
         const written = openSync(file, 'r+');
         fsyncSync(written);
@@ -360,7 +367,11 @@ export async function openSqlite(
       leaveSnapshot();
       try {
         await untilFree(() => database.exec('VACUUM data'), false);
-        database.pragma('data.wal_checkpoint(TRUNCATE)');
+        await untilFree(() => {
+          const [{ busy }] = database.pragma('data.wal_checkpoint(TRUNCATE)') as [{ busy: number }];
+          if (busy !== 0)
+            throw new Database.SqliteError('another process reads from the log: run it again', 'SQLITE_BUSY');
+        }, false);
       } catch (error) {
         throw failure(error);
       }
@@ -399,16 +410,20 @@ function markAsCopy(file: string): void {
   }
 }
 
-/** How often a customer is found in each of these copies. @param where what of a query follows FROM */
+/** How often a customer is found in each of these copies, which may be damaged. @param where what of a query follows FROM */
 const findIn = (copies: readonly string[], where: string, tenant: string, number: number) =>
   Object.fromEntries(
-    copies.map((copy) => {
-      const database = new Database(copy, { readonly: true });
+    copies.map((copy): [string, number | undefined] => {
+      let database: Database.Database | undefined;
       try {
+        database = new Database(copy, { readonly: true });
         const count = database.prepare(`SELECT count(*) FROM ${where} tenant = ? AND number = ?`).pluck();
         return [basename(copy), count.get(tenant, number) as number];
+      } catch (error) {
+        if (!(error instanceof Database.SqliteError)) throw error;
+        return [basename(copy), undefined];
       } finally {
-        database.close();
+        database?.close();
       }
     }),
   );

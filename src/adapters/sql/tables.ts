@@ -107,5 +107,8 @@ export interface SchemaVersion {
   deployment: string;
 }
 
+/** What follows the name of a deployment in a place to which it is being moved. */
+export const unfinishedMove = ', to which a move is not finished';
+
 /** The name of a sequence that is there in a copy of the keys alone, until it is taken into use. */
 export const copyMark = 'copy';
