@@ -1,8 +1,8 @@
 /** The only file that knows everybody: configuration → adapters → use cases → server. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
-import { replaceCopy } from './adapters/files.ts';
+import { makeFolder, replaceCopy } from './adapters/files.ts';
 import { joseTokens } from './adapters/jwt.ts';
 import { isReadableByOthers } from './adapters/master-key.ts';
 import { memoryCustomers, memoryTenants } from './adapters/memory.ts';
@@ -131,7 +131,7 @@ async function openStorage(
       close: async () => {},
     };
   }
-  if (mayCreate) mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  if (mayCreate) makeFolder(dataDir);
   if (databaseUrl !== '') {
     // Loaded where it is needed alone.
     const { openPostgres } = await import('./adapters/sql/postgres.ts');
@@ -324,7 +324,7 @@ export async function moveDeployment(
 async function openPlace({ url, keysUrl }: Place, config: Config, mayCreate: boolean): Promise<SqlDatabase> {
   const [, folder] = /^sqlite:(?:\/\/)?(.+)$/.exec(url) ?? [];
   if (folder !== undefined) {
-    if (mayCreate) mkdirSync(folder, { recursive: true, mode: 0o700 });
+    if (mayCreate) makeFolder(folder);
     return openSqlite({ files: sqliteFiles(folder), mayCreate, isExclusive: true }, noTelemetry);
   }
   const { openPostgres } = await import('./adapters/sql/postgres.ts');

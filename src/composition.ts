@@ -1,5 +1,5 @@
-import { mkdirSync } from 'node:fs';
 import { unpackAlsoIn } from './adapters/addons.ts';
+import { makeFolder } from './adapters/files.ts';
 import type { Config } from './config.ts';
 
 /**
@@ -9,7 +9,7 @@ import type { Config } from './config.ts';
  */
 export function composition({ storage, dataDir }: Config, mayCreate: boolean): Promise<typeof import('./compose.ts')> {
   if (storage !== 'memory') {
-    if (mayCreate) mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    if (mayCreate) makeFolder(dataDir);
     unpackAlsoIn(dataDir);
   }
   return import('./compose.ts');

@@ -33,7 +33,7 @@ export async function createService({
   partition = '00',
   repository,
 }: ServiceOptions = {}): Promise<Service> {
-  const config: Config = { ...readConfig({}, {}), ...unlimited, partition, storage: 'memory' };
+  const config: Config = { ...readConfig({}, { C2A_PARTITION: partition }), ...unlimited, storage: 'memory' };
   const services = await openServices(config, { mayCreate: true, repository });
   const credentials = await createDemoTenant(services.tenants, tenant);
   const app = await openServer(services, config, pino({ level: 'silent' }));

@@ -51,6 +51,11 @@ export function prometheusMetrics(): Metrics {
     help: 'Authentications whose key was known (hit) or looked up (miss).',
     labels: ['result'],
   });
+  const refused = counters(registry, {
+    name: 'c2a_not_authenticated_total',
+    help: 'Answers 401 by what was wrong, which the caller is not told.',
+    labels: ['reason'],
+  });
 
   const none = lost.of();
   const noLines = linesLost.of();
@@ -73,6 +78,7 @@ export function prometheusMetrics(): Metrics {
     connectionLost: () => none.add(1),
     logLost: (lines) => noLines.add(lines),
     keyLookup: (cached) => (cached ? hit : miss).add(1),
+    notAuthenticated: (reason) => refused.of(reason).add(1),
     contentType: registry.contentType,
     render: cluster.isWorker ? metricsOfAll(registry) : () => registry.metrics(),
   };

@@ -8,4 +8,5 @@ export const noTelemetry: Telemetry = {
   connectionLost() {},
   logLost() {},
   keyLookup() {},
+  notAuthenticated() {},
 };

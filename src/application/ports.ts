@@ -320,7 +320,18 @@ export interface Telemetry {
   logLost(lines: number): void;
   /** Whether a key was known without a look-up. */
   keyLookup(cached: boolean): void;
+  /** Why somebody was not let in, which the caller is not told. */
+  notAuthenticated(reason: AuthenticationFailure): void;
 }
+
+/** What may be wrong with a credential. `unreadable_key`: mistyped, or of the other environment. */
+export type AuthenticationFailure =
+  | 'no_credentials'
+  | 'unreadable_key'
+  | 'not_a_key_of_the_tenant'
+  | 'revoked_key'
+  | 'expired_key'
+  | 'bearer_token';
 
 /** What can be done with the files of a deployment while it runs. All throw where the storage has no files. */
 export interface Maintenance {

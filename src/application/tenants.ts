@@ -2,6 +2,7 @@ import { parseTenantId, type TenantId } from '../domain/identity.ts';
 import type { PaymentSettings } from '../domain/snapshot.ts';
 import type {
   ApiKey,
+  AuthenticationFailure,
   Clock,
   Environment,
   JwtSettings,
@@ -32,7 +33,7 @@ interface Needs {
   readonly directory: TenantDirectory;
   readonly secrets: Secrets;
   readonly tokens: TokenVerifier;
-  readonly telemetry: Pick<Telemetry, 'keyLookup'>;
+  readonly telemetry: Pick<Telemetry, 'keyLookup' | 'notAuthenticated'>;
   readonly clock: Clock;
   readonly environment: Environment;
 }
@@ -71,19 +72,27 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
    * Who is calling, or undefined. Why not is not told apart: unknown tenant, wrong key, another tenant's key, a
    * revoked or expired key, a key of the other environment and a bad token are one answer to the outside.
    */
-  async function authenticate({ tenant, apiKey, authorization }: Credentials): Promise<Caller | undefined> {
-    if (tenant === undefined || apiKey === undefined) return undefined;
+  async function authenticate(credentials: Credentials): Promise<Caller | undefined> {
+    const found = await identify(credentials);
+    if (typeof found !== 'string') return found;
+    telemetry.notAuthenticated(found);
+    return undefined;
+  }
+
+  async function identify({ tenant, apiKey, authorization }: Credentials): Promise<Caller | AuthenticationFailure> {
+    if (tenant === undefined || apiKey === undefined) return 'no_credentials';
     const now = clock();
     const known = remembered(tenant, apiKey, now);
     telemetry.keyLookup(known !== undefined);
     const found = known ?? (await lookUp(tenant, apiKey, now));
-    if (found === undefined || found.expiresAt <= now) return undefined;
+    if (typeof found === 'string') return found;
+    if (found.expiresAt <= now) return 'expired_key';
     const { caller } = found;
     const token = bearerToken(authorization);
     const { jwt } = caller.tenant;
     // A tenant without an issuer needs no bearer token; a credential that is sent all the same is not ignored.
-    if (jwt === undefined ? authorization !== undefined : token === undefined) return undefined;
-    if (jwt !== undefined && !(await tokens.proves(token as string, caller.tenant.id, jwt))) return undefined;
+    if (jwt === undefined ? authorization !== undefined : token === undefined) return 'bearer_token';
+    if (jwt !== undefined && !(await tokens.proves(token as string, caller.tenant.id, jwt))) return 'bearer_token';
     count(found.use, now);
     return caller;
   }
@@ -94,16 +103,16 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
     return found?.caller.tenant.id === tenant && isFresh(found, now) ? found : undefined;
   }
 
-  async function lookUp(tenant: string, apiKey: string, now: number): Promise<Trusted | undefined> {
+  async function lookUp(tenant: string, apiKey: string, now: number): Promise<Trusted | AuthenticationFailure> {
     const before = trusted.get(apiKey)?.caller.tenant;
     trusted.delete(apiKey);
     const id = parseTenantId(tenant);
     const digest = secrets.apiKeyDigest(apiKey, environment);
-    if (id === undefined || digest === undefined) return undefined;
+    if (digest === undefined) return 'unreadable_key';
+    if (id === undefined) return 'not_a_key_of_the_tenant';
     const found = await directory.findKey(id, digest);
-    if (found === undefined || found.key.revokedAt !== undefined || found.key.environment !== environment) {
-      return undefined;
-    }
+    if (found === undefined || found.key.environment !== environment) return 'not_a_key_of_the_tenant';
+    if (found.key.revokedAt !== undefined) return 'revoked_key';
     const { id: keyId, role, expiresAt = Number.POSITIVE_INFINITY } = found.key;
     const use = uses.get(keyId) ?? { tenant: id, id: keyId, requests: 0, lastUsedAt: 0 };
     uses.set(keyId, use);

@@ -12,7 +12,8 @@ export function canonicalPath(url: string): string {
 
 function decoded(text: string): string {
   try {
-    return decodeURIComponent(text);
+    // Not an encoded slash, which is none between parts of a path.
+    return decodeURI(text);
   } catch {
     return text;
   }

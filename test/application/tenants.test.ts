@@ -30,11 +30,12 @@ async function start() {
     },
   };
   const now = () => clock.now;
+  const reasons: string[] = [];
   const needs = {
     directory: counted,
     secrets,
     tokens: joseTokens({ clock: now, onTrouble() {} }),
-    telemetry: noTelemetry,
+    telemetry: { ...noTelemetry, notAuthenticated: (reason: string) => reasons.push(reason) },
     clock: now,
   };
   const process = (environment: Environment = 'sandbox') => tenantUseCases({ ...needs, environment });
@@ -45,6 +46,7 @@ async function start() {
   return {
     clock,
     lookups,
+    reasons,
     directory: counted as Changeable,
     here,
     there: process(),
@@ -70,6 +72,33 @@ t.test('a key that was not found is looked up each time, and one that cannot be 
   t.equal(lookups.count, 2);
   t.equal(await here.authenticate({ ...credentials, apiKey: 'sk_dev_x' }), undefined);
   t.equal(lookups.count, 2);
+});
+
+t.test('why somebody was not let in is told to operators alone', async (t) => {
+  const { here, live, credentials, reasons, clock } = await start();
+  const issued = async (lifetimeMs?: number) => {
+    const made = await here.issueKey(acme, { name: '', role: 'full', lifetimeMs });
+    return { id: made?.key.id as string, apiKey: made?.secret as string };
+  };
+  const revoked = await issued();
+  await here.revokeKey(revoked.id);
+  const expired = await issued(1_000);
+  clock.now += 1_000;
+  const asked: [string, typeof here, object][] = [
+    ['no_credentials', here, { apiKey: undefined }],
+    ['unreadable_key', here, { apiKey: 'sk_dev_x' }],
+    ['unreadable_key', live, {}],
+    ['not_a_key_of_the_tenant', here, { tenant: 'globex' }],
+    ['not_a_key_of_the_tenant', here, { tenant: 'No Tenant' }],
+    ['revoked_key', here, { apiKey: revoked.apiKey }],
+    ['expired_key', here, { apiKey: expired.apiKey }],
+    ['bearer_token', here, { authorization: 'Bearer x' }],
+  ];
+  for (const [, process, wrong] of asked) t.equal(await process.authenticate({ ...credentials, ...wrong }), undefined);
+  t.same(
+    reasons,
+    asked.map(([reason]) => reason),
+  );
 });
 
 t.test('a revocation holds here at once, and in another process within a second', async (t) => {

@@ -130,7 +130,12 @@ t.test('every command explains itself', async (t) => {
 });
 
 t.test('a data folder that cannot be one is a plain error', async (t) => {
-  const { code, stderr } = await c2a(['tenant', 'list', '--data-dir', '/dev/null/data']);
-  t.equal(code, 1);
-  t.match(stderr, /c2a: .*\/dev\/null/);
+  for (const words of [
+    ['tenant', 'list', '--data-dir', '/dev/null/data'],
+    ['tenant', 'add', 'acme', '--data-dir', '/proc/nowhere'],
+  ]) {
+    const { code, stderr } = await c2a(words);
+    t.equal(code, 1);
+    t.match(stderr, /c2a: .*\/(dev\/null|proc\/nowhere)/);
+  }
 });

@@ -95,6 +95,7 @@ t.test('metrics tell requests by route and code, times, batches, the database an
     [`c2a_requests_total{route="${base}/validate",code="BAD_REQUEST"}`]: 1,
     'c2a_requests_total{route="/api/v1/c2a/customer/info",code="SUCCESS"}': 1,
     'c2a_requests_total{route="none",code="NOT_FOUND"}': 1,
+    'c2a_not_authenticated_total{reason="no_credentials"}': 1,
     'c2a_requests_total{route="/healthz",code="200"}': 1,
     [`c2a_request_seconds_count{route="${base}/store"}`]: 5,
     [`c2a_request_seconds_bucket{le="+Inf",route="${base}/store"}`]: 5,

@@ -121,6 +121,7 @@ t.test('what is no route is not found', async (t) => {
     '/api/v2/c2a/customer/store',
     '//',
     '/%00',
+    `${base}%2fstore`,
   ]) {
     const { outcome, body, headers } = await send({ method: 'POST', url, payload: {} });
     t.equal(outcome, '404 NOT_FOUND', url);
