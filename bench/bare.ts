@@ -12,7 +12,12 @@ import type { Program } from '../src/adapters/sql/statement.ts';
 import { mediaType } from '../src/http/envelope.ts';
 
 const [answers, databaseUrl] = process.argv.slice(2) as [string, string?];
-const headers = { 'content-type': mediaType, 'x-request-id': '00000000-0000-4000-8000-000000000000', etag: '"1"' };
+const headers = {
+  'content-type': mediaType,
+  'cache-control': 'no-store',
+  'x-request-id': '00000000-0000-4000-8000-000000000000',
+  etag: '"1"',
+};
 const database = databaseUrl === undefined ? undefined : new pg.Pool({ connectionString: databaseUrl, max: 10 });
 
 const tenant = 'acme';
