@@ -64,7 +64,7 @@ t.test('tables are for people', async (t) => {
   t.match(await c2a(['tenant', 'list', ...at]), { code: 1, stderr: /there is no data in/ });
   await c2a(['tenant', 'add', 'acme', '--channel', 'CARD', ...at]);
   const { stdout } = await c2a(['key', 'issue', 'acme', ...at]);
-  t.match(stdout, /^sk_dev_\w{38}\n\(key \w{12}, shown once\)\n$/);
+  t.match(stdout, /^sk_dev_\w{38}\n\(key \w{12} of the sandbox environment, shown once\)\n$/);
   t.match((await c2a(['tenant', 'list', ...at])).stdout, /^acme +CARD/);
   t.match((await c2a(['key', 'list', ...at])).stdout, /acme +sk_dev_\w{4}… +full +sandbox/);
 });

@@ -127,7 +127,7 @@ const tenantCommands: readonly Command[] = [
       if (issued === undefined) throw new CommandError(`there is no tenant ${tenant}`);
       context.print(
         { ...keyView(issued.key), key: issued.secret },
-        `${issued.secret}\n(key ${issued.key.id}, shown once)`,
+        `${issued.secret}\n(key ${issued.key.id} of the ${issued.key.environment} environment, shown once)`,
       );
     },
   },
@@ -180,7 +180,10 @@ const tenantCommands: readonly Command[] = [
       const { key, secret, replaced } = rotated;
       const view = { ...keyView(key), key: secret, replaced: keyView(replaced) };
       const until = view.replaced.expiresAt;
-      context.print(view, `${secret}\n(key ${key.id}, shown once; ${replaced.id} works until ${until})`);
+      context.print(
+        view,
+        `${secret}\n(key ${key.id} of the ${key.environment} environment, shown once; ${replaced.id} works until ${until})`,
+      );
     },
   },
   {
