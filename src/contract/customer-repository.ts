@@ -598,6 +598,19 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
     t.strictSame([await kept('acme', first), await kept('globex', theirs), await kept('acme', later)], [0, 0, 1]);
   });
 
+  holds('who is erased in the same turn is not found by an ExternalId any more', async (t, acme) => {
+    await acme.has('crm-1');
+    const seen: Parameters<Decide>[0][] = [];
+    const look: Decide = (current) => {
+      seen.push(current);
+      return { leave: 'CUSTOMER_NOT_FOUND' };
+    };
+    await Promise.all([acme.forget(byExternalId('crm-1')), acme.change(byExternalId('crm-1'), look)]);
+    // As it was, where the other comes later.
+    const last = seen.at(-1);
+    t.ok(last === undefined || last.customer.status === 'Active');
+  });
+
   holds('neither a failure nor a refusal touches the writes that are made in the same turn', async (t, acme) => {
     const { by } = await acme.has('crm-0', { email, firstName: 'Jane' });
     const results = await Promise.allSettled([

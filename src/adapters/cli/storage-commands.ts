@@ -73,7 +73,7 @@ export const storageCommands: readonly Command[] = [
     name: 'compact',
     usage: '',
     about:
-      'Rewrite the file of the records, so that nothing is left in its gaps. Writers wait meanwhile, for five seconds at most.',
+      'Rewrite the file of the records, so that nothing is left in its gaps. Writers wait meanwhile, and fail after five seconds.',
     options,
     async run(context) {
       const { maintenance } = await context.open();

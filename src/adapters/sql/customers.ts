@@ -157,7 +157,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
   ): Program<WriteAnswer> {
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       const row = yield* findRow(tenant, by);
-      const current = row && (yield* load(tenant, row));
+      const current = row && (yield* visible(tenant, by, row));
       const decision = decide(current);
       if ('refuse' in decision) return { code: 'INVALID_REQUEST', problems: decision.refuse };
       if ('leave' in decision && decision.leave !== 'SUCCESS') return { code: decision.leave };
