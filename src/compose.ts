@@ -144,8 +144,8 @@ async function openStorage(
     return openSql(database, config, mayCreate, world, copiesByServer);
   }
   const database = await openSqlite({ files: sqliteFiles(dataDir), mayCreate }, telemetry);
-  // A restore keeps everybody out.
-  discardStaged(dataDir);
+  // No server is started while a restore is under way.
+  if (mayCreate) discardStaged(dataDir);
   return openSql(database, config, mayCreate, world, {
     backup: (file) => database.copy('data', file),
     backupKeys: (file) =>

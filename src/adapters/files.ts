@@ -64,41 +64,40 @@ export async function replaceCopy(
     throw new Error(`${path} is there, and is no earlier copy of these keys: choose another name`);
   wipeLeft(path);
   // Names of this run alone: another must not take them for its own.
-  const own = `${process.pid}-${randomBytes(4).toString('hex')}`;
+  const own = randomBytes(8).toString('hex');
   const next = `${path}.next-${own}`;
   const previous = `${path}.previous-${own}`;
   await write(next);
-  // A second name first: at no moment is there no file of that name.
+  // A second name first: at no moment is there no file of that name. (Where another run gives its copy the name in this very
+  // moment, that copy is removed without being overwritten.)
   if (existsSync(path)) linkSync(path, previous);
   renameSync(next, path);
   syncFolder(path);
-  if (!existsSync(previous)) return;
-  // Whatever other names it has.
-  overwrite(previous);
-  unlinkSync(previous);
+  if (existsSync(previous)) wipeAllNames(previous);
 }
+
+/** A file that nobody has written to for so long is not being written any more. */
+const abandonedMs = 10 * 60_000;
 
 /** Wipes what runs of `replaceCopy` have left that were interrupted. */
 function wipeLeft(path: string): void {
   for (const name of readdirSync(dirname(path))) {
     const rest = name.startsWith(basename(path)) ? name.slice(basename(path).length) : '';
-    const [, kind, pid] = /^\.(next|previous)-(\d+)-[\da-f]{8}$/.exec(rest) ?? [];
-    if (kind === undefined || isAlive(Number(pid))) continue;
+    const [, kind] = /^\.(next|previous)-[\da-f]{16}(?:-journal)?$/.exec(rest) ?? [];
     const left = join(dirname(path), name);
+    const stat = kind === undefined ? undefined : lstatSync(left, { throwIfNoEntry: false });
+    if (stat === undefined || Date.now() - Math.max(stat.mtimeMs, stat.ctimeMs) < abandonedMs) continue;
+    if (kind === 'next') wipe(left);
     // Interrupted before the new copy had its name, this is a second name of the one that counts.
-    if (kind === 'previous' && existsSync(path) && isSameFile(left, path)) unlinkSync(left);
-    else wipe(left);
+    else if (existsSync(path) && isSameFile(left, path)) unlinkSync(left);
+    else wipeAllNames(left);
   }
 }
 
-/** Whether there is a process of that number, whosever it is. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
-  }
+/** Overwrites a file, whatever other names it has, and removes this one. */
+function wipeAllNames(path: string): void {
+  overwrite(path);
+  unlinkSync(path);
 }
 
 /** Overwrites and removes a file, where there is one. Throws where it has other names too, or is a link to another file. */
@@ -106,8 +105,7 @@ export function wipe(path: string): void {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return;
   if (!stat.isFile() || stat.nlink > 1) throw new Error(`${path} is not a file of ours: remove it`);
-  overwrite(path);
-  unlinkSync(path);
+  wipeAllNames(path);
 }
 
 /** Whether two paths lead to the same bytes, under whatever names. */

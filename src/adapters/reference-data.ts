@@ -25,8 +25,8 @@ export function referenceData(): ReferenceData {
 
   return {
     // Of other letters some become those of a code in another case (`ß`, `ﬁ`, the sign of Kelvin).
-    countryCode: (text) => (isAscii(text) ? member(countryCodes, text.toUpperCase()) : undefined),
-    languageCode: (text) => (isAscii(text) ? member(languageCodes, text.toLowerCase()) : undefined),
+    countryCode: (text) => (isLetters(text) ? member(countryCodes, text.toUpperCase()) : undefined),
+    languageCode: (text) => (isLetters(text) ? member(languageCodes, text.toLowerCase()) : undefined),
 
     phoneNumber,
     asciiDomain: (domain) => domainToASCII(domain) || undefined,
@@ -34,6 +34,6 @@ export function referenceData(): ReferenceData {
   };
 }
 
-const isAscii = (text: string): boolean => /^[a-z]+$/i.test(text);
+const isLetters = (text: string): boolean => /^[a-z]+$/i.test(text);
 
 const member = (set: ReadonlySet<string>, text: string): string | undefined => (set.has(text) ? text : undefined);

@@ -7,11 +7,17 @@ import type { Conflict, CustomerUrn, ExternalId, TenantId } from '../domain/iden
 import type { Problem } from '../domain/problems.ts';
 import type { PaymentSettings } from '../domain/snapshot.ts';
 
-/** The storage refused or lost an operation. Nothing of it was stored. The cause is for the log alone. */
+/**
+ * The storage refused or lost an operation. Nothing of it was stored, unless it `mayBeStored`: nobody heard how it ended. The
+ * cause is for the log alone.
+ */
 export class DatabaseFailure extends Error {
-  constructor(cause: unknown) {
+  readonly mayBeStored: boolean;
+
+  constructor(cause: unknown, mayBeStored = false) {
     super('database failure', { cause });
     this.name = 'DatabaseFailure';
+    this.mayBeStored = mayBeStored;
   }
 }
 

@@ -74,12 +74,21 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
    */
   async function authenticate(credentials: Credentials): Promise<Caller | undefined> {
     const found = await identify(credentials);
-    if (typeof found !== 'string') return found;
-    telemetry.notAuthenticated(found);
-    return undefined;
+    if (typeof found === 'string') {
+      telemetry.notAuthenticated(found);
+      return undefined;
+    }
+    count(found.use, clock());
+    return found.caller;
   }
 
-  async function identify({ tenant, apiKey, authorization }: Credentials): Promise<Caller | AuthenticationFailure> {
+  /** Whether a caller who was authenticated a while ago, with these credentials, would still be. */
+  async function isStillKnown({ keyId }: Caller, credentials: Credentials): Promise<boolean> {
+    const found = await identify(credentials);
+    return typeof found !== 'string' && found.caller.keyId === keyId;
+  }
+
+  async function identify({ tenant, apiKey, authorization }: Credentials): Promise<Trusted | AuthenticationFailure> {
     if (tenant === undefined || apiKey === undefined) return 'no_credentials';
     const now = clock();
     const known = remembered(tenant, apiKey, now);
@@ -87,14 +96,12 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
     const found = known ?? (await lookUp(tenant, apiKey, now));
     if (typeof found === 'string') return found;
     if (found.expiresAt <= now) return 'expired_key';
-    const { caller } = found;
+    const { id, jwt } = found.caller.tenant;
     const token = bearerToken(authorization);
-    const { jwt } = caller.tenant;
     // A tenant without an issuer needs no bearer token; a credential that is sent all the same is not ignored.
     if (jwt === undefined ? authorization !== undefined : token === undefined) return 'bearer_token';
-    if (jwt !== undefined && !(await tokens.proves(token as string, caller.tenant.id, jwt))) return 'bearer_token';
-    count(found.use, now);
-    return caller;
+    if (jwt !== undefined && !(await tokens.proves(token as string, id, jwt))) return 'bearer_token';
+    return found;
   }
 
   /** What was found out of a tenant's key, where that was a moment ago. */
@@ -226,6 +233,7 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
   return {
     recall,
     authenticate,
+    isStillKnown,
     addTenant,
     setTenant,
     issueKey,

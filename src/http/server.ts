@@ -46,7 +46,7 @@ declare module 'fastify' {
 export interface Services extends OperationsNeeds {
   readonly customers: Customers;
   readonly erasures: Pick<Erasures, 'show' | 'publicKey'>;
-  readonly tenants: Pick<Tenants, 'recall' | 'authenticate'>;
+  readonly tenants: Pick<Tenants, 'recall' | 'authenticate' | 'isStillKnown'>;
   readonly telemetry: Pick<Telemetry, 'request'>;
 }
 
@@ -111,10 +111,9 @@ async function assemble(
 
   for (const schema of sharedSchemas) app.addSchema(schema);
 
-  readJsonBodies(app, options.bodyLimit, async (request) => {
-    const caller = await services.tenants.authenticate(credentialsOf(request));
-    return caller?.keyId === request.caller.keyId;
-  });
+  readJsonBodies(app, options.bodyLimit, (request) =>
+    services.tenants.isStillKnown(request.caller, credentialsOf(request)),
+  );
 
   const routes = new Map<string, { readonly methods: readonly string[]; readonly shape: RefusalShape }>();
   app.addHook('onRoute', ({ method, url, config }) => {

@@ -116,6 +116,15 @@ t.test('a transaction that cannot be committed, or not even begun, is not left t
     await delay(20);
   }
   t.same(await withRawPostgres(keysUrl, keys), before);
+  // Where nobody hears how it ended, the record may be there, or come yet: without its key it would be lost.
+  await withRawPostgres(
+    url,
+    `create or replace function refuse() returns trigger language plpgsql as $$
+       begin perform pg_terminate_backend(pg_backend_pid()); return null; end $$`,
+  );
+  await t.rejects(acme.add('crm-3'), { name: 'DatabaseFailure', mayBeStored: true });
+  await delay(200);
+  t.same(await withRawPostgres(keysUrl, keys), [{ count: Number(before[0]?.count) + 1 }]);
   await withRawPostgres(url, 'drop trigger refusing on c2a.customers');
 
   // One that waits for the lock of `exclusive` is cut off there.

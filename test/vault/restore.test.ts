@@ -14,6 +14,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
+import type { SignedReceipt } from '../../src/application/erasures.ts';
 import { DatabaseFailure, type Maintenance } from '../../src/application/ports.ts';
 import { openServices, restoreFile } from '../../src/compose.ts';
 import { readConfig } from '../../src/config.ts';
@@ -29,8 +30,9 @@ const configOf = (dataDir: string) => readConfig({}, { C2A_DATA_DIR: dataDir });
 async function opened<Result>(
   dataDir: string,
   use: (services: Awaited<ReturnType<typeof openServices>>) => Promise<Result> | Result,
+  mayCreate = false,
 ): Promise<Result> {
-  const services = await openServices(configOf(dataDir), { mayCreate: false });
+  const services = await openServices(configOf(dataDir), { mayCreate });
   try {
     return await use(services);
   } finally {
@@ -280,11 +282,21 @@ t.test('a copy of the keys overwrites the previous one, and is for its owner alo
 
   // A second name shows what becomes of the old file's bytes.
   linkSync(copy, `${copy}.beside`);
-  const nobody = 2 ** 22 + 1; // beyond the highest number of a process
-  const left = `${copy}.next-${nobody}-00000000`;
-  writeFileSync(left, 'left by a copy that was interrupted');
+  const left = ['next', 'previous', 'next-journal'].map((kind) => {
+    const [name, more = ''] = kind.split(/(?=-)/);
+    const file = `${copy}.${name}-0123456789abcdef${more}`;
+    writeFileSync(file, 'left by a copy that was interrupted');
+    return file;
+  });
   await copyKeys();
-  t.notOk(existsSync(left));
+  t.same(left.map(existsSync), [true, true, true], 'they may be under way');
+  // The time of the last change of a name cannot be set: the clock goes on instead.
+  const { now } = Date;
+  Date.now = () => now() + 11 * 60_000;
+  await copyKeys().finally(() => {
+    Date.now = now;
+  });
+  t.same(left.map(existsSync), [false, false, false]);
   t.equal(held(copy), 3);
   const previous = readFileSync(`${copy}.beside`);
   t.ok(previous.length > 0 && previous.every((byte) => byte === 0));
@@ -316,11 +328,14 @@ t.test('what a link beside a copy of the keys leads to is left alone', async (t)
   symlinkSync(masterKey, `${copy}.next`);
   symlinkSync(masterKey, `${copy}.previous`);
   await maintain(dataDir, ({ backupKeys }) => backupKeys(copy));
-  symlinkSync(masterKey, `${copy}.next-${2 ** 22 + 1}-00000000`);
+  symlinkSync(masterKey, `${copy}.next-0123456789abcdef`);
+  const { now } = Date;
+  Date.now = () => now() + 11 * 60_000;
   await t.rejects(
     maintain(dataDir, ({ backupKeys }) => backupKeys(copy)),
     { message: /not a file of ours/ },
   );
+  Date.now = now;
   t.same(readFileSync(masterKey), before);
 });
 
@@ -441,9 +456,14 @@ t.test(
       const { repository, close } = await connectSqlite(t, dataDir);
       await tenantOf(repository).forget(byUrn('cu.00.1'));
       await close();
-      const signed = await erasures.receipt(tenantId('acme'), urnOf('cu.00.1'));
-      t.ok(signed?.receipt.residualScan.unseen.some((place) => /^customers\.db\.replaced-1, which cannot/.test(place)));
+      const signed = (await erasures.receipt(tenantId('acme'), urnOf('cu.00.1'))) as SignedReceipt;
+      const { unseen, findings } = signed.receipt.residualScan;
+      t.ok(unseen.some((place) => /^customers\.db\.replaced-1, which cannot/.test(place)));
+      const places = findings.filter(({ found }) => found > 0).map(({ place }) => place);
+      t.same(places, ['customers.db.restoring', 'keys.db.restoring'], 'until then a receipt names it');
     });
+    // As `serve` does.
+    await opened(dataDir, () => undefined, true);
     t.same(
       leftIn(dataDir).filter((name) => name.includes('restoring')),
       [],

@@ -347,7 +347,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
           if (!isUsed) reserved.giveBack(tenant, reservation);
           return answer;
         } catch (error) {
-          reserved.discard(tenant, reservation);
+          reserved.discard(tenant, reservation, error instanceof DatabaseFailure && error.mayBeStored);
           if (!(error instanceof NumberTaken)) throw error;
           reserved.passOver(tenant);
           return addAs(await reserved.take(tenant, now));
@@ -408,8 +408,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
 
     async forgetExpired(now) {
       opened.age();
-      // A process that has erased may have ended before the log of the keys could be emptied.
-      await database.scrub('keys');
+      await database.scrubAgain();
       const any = await database.read(() => run.anyExpired({ now }));
       if (any.length === 0) return;
       // Some at a time, so that others are not held up.

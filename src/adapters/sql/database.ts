@@ -30,6 +30,8 @@ export interface SqlDatabase {
    * process reads from it: it is overwritten as soon as that has ended. Undefined where the log is not ours to see.
    */
   scrub(part: Part): Promise<boolean | undefined>;
+  /** Tries once to overwrite what a process that has ended may have left in the log of the keys. */
+  scrubAgain(): Promise<void>;
   /**
    * Changes with what other processes commit: while it is the same, only this one has written. Undefined where that cannot
    * be told.

@@ -162,7 +162,7 @@ export async function migrate(
       const sequences = dialect.builder.selectFrom('sequences').select('last').where('last', '>', 0);
       const used = yield* bind(sequences.compile());
       if (used.length > 0) throw new Error('there are keys, but the records for them are missing');
-    } else if (keys.deployment !== data.deployment) {
+    } else if (keys.deployment !== data.deployment && !mayBeUnfinished) {
       throw new Error('the keys belong to other records: each deployment has its own');
     }
     if (data.version === 0 && !mayCreate) throw new Error('there is no data here: `serve` and `tenant add` make some');

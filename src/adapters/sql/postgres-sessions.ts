@@ -22,6 +22,8 @@ export interface Session {
    * nothing can be left: no setting, no prepared statement.
    */
   readonly isPooled: boolean;
+  /** Whether it is of no use any more: it is closed when it is given back. */
+  readonly isBroken: boolean;
 }
 
 export interface SessionOptions {
@@ -209,6 +211,10 @@ class LentSession implements Session {
     this.isPooled = isPooled;
   }
 
+  get isBroken(): boolean {
+    return this.broken !== undefined;
+  }
+
   breakOff(error: Error): void {
     this.broken ??= error;
   }
@@ -220,7 +226,7 @@ class LentSession implements Session {
       return counts ? [{ count: rowCount }] : rows;
     } catch (error) {
       if (isBroken(error)) this.breakOff(error as Error);
-      throw new DatabaseFailure(error);
+      throw new DatabaseFailure(error, this.isBroken);
     }
   }
 }

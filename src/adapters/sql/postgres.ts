@@ -141,9 +141,9 @@ export function openPostgres(
         return result;
       } catch (error) {
         // Whoever gets these sessions next must not be in a transaction: not in one that could not be begun or committed
-        // either. After a commit this does nothing; where it fails, the connection is gone, and the transaction with it.
+        // either. After a commit this does nothing. A broken one is closed, and its transaction ends with it.
         for (const session of begun.values()) {
-          await session.query({ text: 'rollback' }, within).catch(() => undefined);
+          if (!session.isBroken) await session.query({ text: 'rollback' }, within).catch(() => undefined);
         }
         throw error;
       }
@@ -177,7 +177,11 @@ export function openPostgres(
   }
 
   const within = timeoutMs + graceMs;
-  const each = <Result>(program: () => Program<Result>) => lending((lend) => run(by(lend), program(), within));
+  /** Without a transaction. Of two databases each statement gets a session anew, so that none is held while one is waited for. */
+  const each = <Result>(program: () => Program<Result>) =>
+    isApart
+      ? run((part, use) => (part === 'keys' ? keys : records).borrow(use), program(), within)
+      : records.borrow((session) => run((_, use) => use(session), program(), within));
   /** For what only reads and is quick: each statement by a session that others use too. */
   const quick = <Result>(program: () => Program<Result>, from: Sessions) =>
     run((part, use) => (part === 'keys' ? keys : from).share(use), program(), within);
@@ -209,6 +213,7 @@ export function openPostgres(
 
     // What the server keeps of deleted rows is not ours to see or to wipe.
     scrub: async () => undefined,
+    scrubAgain: async () => undefined,
     findInCopies: () => ({}),
     // To ask would be a trip of its own.
     epoch: () => undefined,

@@ -154,12 +154,14 @@ export function reservations({ database, seals, run, partition }: Needs) {
       stockOf(tenant).ready.unshift(reservation);
     },
     /**
-     * Destroys the key of what may have been used in vain. Nobody waits for that: where the database is held up, whoever hears
-     * of a failure has waited long enough. Where it fails too, the next reservation does it first, or fails with it.
+     * Destroys the key of what was used in vain. Nobody waits for that: where the database is held up, whoever hears of a failure
+     * has waited long enough. Where it fails too, the next reservation does it first, or fails with it.
+     *
+     * @param mayBeStored whether a server may still store it, out of our sight: then the key must stay
      */
-    discard(tenant: TenantId, { number }: Reservation): void {
+    discard(tenant: TenantId, { number }: Reservation, mayBeStored: boolean): void {
       // Where a key is stored with its customer, neither is there.
-      if (!keysAhead && !keysApart) return;
+      if (mayBeStored || (!keysAhead && !keysApart)) return;
       const place = { tenant, number };
       database.write(() => destroyKeys([place])).catch(() => discarded.push(place));
     },

@@ -52,7 +52,7 @@ export function discard(part: Part, staged: string): void {
   for (const suffix of ['', '-wal', '-shm', '-journal']) remove(staged + suffix);
 }
 
-/** Removes what a restore that was interrupted has left. To be called where none can be under way. */
+/** Removes what a restore that was interrupted has left, and fails one that is under way. */
 export function discardStaged(dataDir: string): void {
   for (const part of parts) discard(part, stagedName(sqliteFiles(dataDir)[part]));
 }

@@ -271,11 +271,11 @@ export async function openSqlite(
         return false;
       }
     }
-    function empty(): boolean {
-      clearTimeout(again);
+    function empty(untilDone: boolean): boolean {
       leaveSnapshot();
       const isEmpty = isEmptied();
-      if (!isEmpty) again = setTimeout(empty, scrubRetryMs).unref();
+      if (isEmpty || untilDone) clearTimeout(again);
+      if (!isEmpty && untilDone) again = setTimeout(empty, scrubRetryMs, true).unref();
       return isEmpty;
     }
     return {
@@ -285,11 +285,12 @@ export async function openSqlite(
           // What arrives in one turn shares one look at the log.
           setImmediate(() => {
             asked = undefined;
-            resolve(empty());
+            resolve(empty(true));
           });
         });
         return asked;
       },
+      askOnce: () => empty(false),
     };
   }
   const logs = { keys: logEmptier('main'), data: logEmptier('data') };
@@ -334,6 +335,9 @@ export async function openSqlite(
     },
 
     scrub: (part) => logs[part].ask(),
+    async scrubAgain() {
+      logs.keys.askOnce();
+    },
 
     findInCopies: (tenant, number) => ({
       ...findIn(putAside(files.data), 'customers WHERE anonymized_at IS NULL AND', tenant, number),
