@@ -268,6 +268,17 @@ t.test('a restore that was killed leaves nothing that the next one would take fo
   t.ok(await tenantOf((await connectSqlite(t, dataDir)).repository).find(byUrn('cu.00.3')));
 });
 
+/** The time of the last change of a file's names cannot be set: the clock goes on instead. */
+async function afterMinutes<Result>(minutes: number, run: () => Promise<Result>): Promise<Result> {
+  const { now } = Date;
+  Date.now = () => now() + minutes * 60_000;
+  try {
+    return await run();
+  } finally {
+    Date.now = now;
+  }
+}
+
 t.test('a copy of the keys overwrites the previous one, and is for its owner alone', async (t) => {
   const { dataDir } = await backedUp(t);
   const copy = `${dataDir}.keys`;
@@ -290,12 +301,7 @@ t.test('a copy of the keys overwrites the previous one, and is for its owner alo
   });
   await copyKeys();
   t.same(left.map(existsSync), [true, true, true], 'they may be under way');
-  // The time of the last change of a name cannot be set: the clock goes on instead.
-  const { now } = Date;
-  Date.now = () => now() + 11 * 60_000;
-  await copyKeys().finally(() => {
-    Date.now = now;
-  });
+  await afterMinutes(11, copyKeys);
   t.same(left.map(existsSync), [false, false, false]);
   t.equal(held(copy), 3);
   const previous = readFileSync(`${copy}.beside`);
@@ -329,13 +335,8 @@ t.test('what a link beside a copy of the keys leads to is left alone', async (t)
   symlinkSync(masterKey, `${copy}.previous`);
   await maintain(dataDir, ({ backupKeys }) => backupKeys(copy));
   symlinkSync(masterKey, `${copy}.next-0123456789abcdef`);
-  const { now } = Date;
-  Date.now = () => now() + 11 * 60_000;
-  await t.rejects(
-    maintain(dataDir, ({ backupKeys }) => backupKeys(copy)),
-    { message: /not a file of ours/ },
-  );
-  Date.now = now;
+  const copyKeys = () => maintain(dataDir, ({ backupKeys }) => backupKeys(copy));
+  await t.rejects(afterMinutes(11, copyKeys), { message: /not a file of ours/ });
   t.same(readFileSync(masterKey), before);
 });
 

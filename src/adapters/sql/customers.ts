@@ -107,8 +107,8 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     const { number } = row;
     const entry = yield* findEntry(tenant, number);
     if (entry === undefined) throw keyIsMissing(row);
-    const erased = toErased(tenant, { ...row, version: row.version + 1 }, entry.remainder, entry.erasure.erasedAt);
-    return { half: seals.openErased(tenant, erased), number };
+    const { remainder, erasure } = entry;
+    return { half: seals.erased({ ...row, version: row.version + 1 }, remainder, erasure.erasedAt), number };
   }
 
   /** The conflict with other customers; undefined where those that stood in the way were erased, and are now out of it. */
@@ -221,10 +221,10 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     const asker = { urn: toUrn(number), keyId, requestId };
     let erased: StoredCustomer | undefined;
     if (isErased(row)) {
-      erased = openErasedIfSound(tenant, row);
+      const remainder = seals.remainderIfSound(tenant, row) ?? unknownRemainder;
+      erased = seals.erased(row, remainder, row.anonymized_at);
       // Copies that were put back may have brought records that know more than the ledger.
-      if (row.wrapped !== null || (yield* findEntry(tenant, number)) === undefined) {
-        const remainder = seals.remainderIfSound(tenant, row) ?? unknownRemainder;
+      if (row.wrapped !== null || (yield* run.findErasure({ tenant, hash })).length === 0) {
         yield* destroy({ ...asker, erasedAt: row.anonymized_at }, remainder, { tenant, number, hash });
       }
     } else if (!isReadable(row)) {
@@ -233,7 +233,8 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     if (erased !== undefined) {
       return 'externalId' in by ? { code: 'CUSTOMER_NOT_FOUND' } : { code: 'SUCCESS', stored: erased };
     }
-    const stored = isReadable(row) ? openIfSound(tenant, row) : undefined;
+    // A record that is damaged must not stand in the way of its erasure.
+    const stored = isReadable(row) ? seals.recordIfSound(tenant, row) : undefined;
     const erasure: Erasure = {
       ...asker,
       erasedAt: now,
@@ -245,32 +246,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     // Here too, so that requests which come before the record is rewritten find it as they will afterwards.
     yield* run.blankAnswers({ tenant, number });
     // What the caller is answered is read when the record has been rewritten.
-    const half = toErased(tenant, { ...row, version: row.version + 1 }, remainder, now);
-    return { code: 'SUCCESS', stored: seals.openErased(tenant, half) };
-  }
-
-  const toErased = (tenant: TenantId, row: Row, remainder: Parameters<typeof seals.sealRemainder>[2], now: number) => ({
-    ...row,
-    sealed: seals.sealRemainder(tenant, row.number, remainder),
-    anonymized_at: now,
-  });
-
-  /** One that is damaged is erased all the same. */
-  function openErasedIfSound(tenant: TenantId, row: Row & ErasedRow): StoredCustomer {
-    try {
-      return seals.openErased(tenant, row);
-    } catch {
-      return seals.openErased(tenant, toErased(tenant, row, unknownRemainder, row.anonymized_at));
-    }
-  }
-
-  /** A record that is damaged must not stand in the way of its erasure. */
-  function openIfSound(tenant: TenantId, row: ReadableRow): StoredCustomer | undefined {
-    try {
-      return seals.openRecord(tenant, row);
-    } catch {
-      return undefined;
-    }
+    return { code: 'SUCCESS', stored: seals.erased({ ...row, version: row.version + 1 }, remainder, now) };
   }
 
   /** Whether a customer is named that is there, and is another than the one with that number. */

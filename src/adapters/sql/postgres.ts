@@ -76,11 +76,6 @@ export function openPostgres(
 
   /** How a statement comes to a part: `use` gets a session of it. */
   type Way = <Result>(part: Part, use: (session: Session) => Promise<Result>) => Promise<Result>;
-  type Lend = (part: Part) => Promise<Session>;
-  const by =
-    (lend: Lend): Way =>
-    async (part, use) =>
-      use(await lend(part));
 
   function execute(session: Session, { statement, values }: Bound, timeoutMs?: number): Promise<readonly SqlRow[]> {
     const { sql: text, once, gives } = statement;
@@ -98,56 +93,44 @@ export function openPostgres(
     return step.value;
   }
 
-  /** Lends sessions as they are needed, and takes them back when `use` has ended. */
-  async function lending<Result>(use: (lend: Lend) => Promise<Result>): Promise<Result> {
-    if (!isApart) return records.borrow((session) => use(async () => session));
-    const lent: Partial<Record<Part, Promise<Loan>>> = {};
-    try {
-      return await use(async (part) => {
-        // Whoever has a session with the keys has one with the records: else each could wait for the other's.
-        lent.data ??= records.lend();
-        const data = await lent.data;
-        if (part === 'data') return data.session;
-        lent.keys ??= keys.lend();
-        return (await lent.keys).session;
-      });
-    } finally {
-      for (const loan of await Promise.allSettled(Object.values(lent))) {
-        if (loan.status === 'fulfilled') loan.value.giveBack();
-      }
-    }
-  }
-
   async function transaction<Result>(
     program: () => Program<Result>,
     begin: (session: Session) => string,
     timeoutMs?: number,
   ): Promise<Result> {
-    return lending(async (lend) => {
-      const begun = new Map<Part, Session>();
-      const to = async (part: Part): Promise<Session> => {
-        const session = await lend(part);
-        if (!begun.has(part)) {
-          begun.set(part, session);
-          await session.query({ text: begin(session) });
-        }
-        return session;
-      };
-      try {
-        // The records first: the lock of `exclusive` is there.
-        if (begin === beginExclusive) await to('data');
-        const result = await run(by(to), program(), timeoutMs);
-        for (const part of parts) await begun.get(part)?.query({ text: 'commit' }, timeoutMs);
-        return result;
-      } catch (error) {
-        // Whoever gets these sessions next must not be in a transaction: not in one that could not be begun or committed
-        // either. After a commit this does nothing. A broken one is closed, and its transaction ends with it.
-        for (const session of begun.values()) {
-          if (!session.isBroken) await session.query({ text: 'rollback' }, within).catch(() => undefined);
-        }
-        throw error;
+    const lent = new Map<Part, Loan>();
+    const begun = new Map<Part, Session>();
+    async function borrow(part: Part, from: Sessions): Promise<Session> {
+      const loan = lent.get(part) ?? (await from.lend());
+      lent.set(part, loan);
+      return loan.session;
+    }
+    async function to(part: Part): Promise<Session> {
+      // Whoever has a session with the keys has one with the records: else each could wait for the other's.
+      const data = await borrow('data', records);
+      const session = part === 'data' ? data : await borrow('keys', keys);
+      if (!begun.has(part)) {
+        begun.set(part, session);
+        await session.query({ text: begin(session) });
       }
-    });
+      return session;
+    }
+    try {
+      // The records first: the lock of `exclusive` is there.
+      if (begin === beginExclusive) await to('data');
+      const result = await run(async (part, use) => use(await to(part)), program(), timeoutMs);
+      for (const part of parts) await begun.get(part)?.query({ text: 'commit' }, timeoutMs);
+      return result;
+    } catch (error) {
+      // Whoever gets these sessions next must not be in a transaction: not in one that could not be begun or committed
+      // either. After a commit this does nothing. A broken one is closed, and its transaction ends with it.
+      for (const session of begun.values()) {
+        if (!session.isBroken) await session.query({ text: 'rollback' }, within).catch(() => undefined);
+      }
+      throw error;
+    } finally {
+      for (const loan of lent.values()) loan.giveBack();
+    }
   }
 
   let running = 0;

@@ -66,6 +66,15 @@ export function recordSeals(vault: Vault, world: ReferenceData) {
       return { customer, version, origin };
     },
 
+    /** The same; undefined where it is damaged. */
+    recordIfSound(tenant: TenantId, row: ReadableRow): StoredCustomer | undefined {
+      try {
+        return this.openRecord(tenant, row);
+      } catch {
+        return undefined;
+      }
+    },
+
     sealRemainder: (tenant: string, number: number, remainder: Remainder): Buffer =>
       vault.sealLasting(JSON.stringify(remainder), remainderOf(ownerOf(tenant, number))),
 
@@ -90,10 +99,17 @@ export function recordSeals(vault: Vault, world: ReferenceData) {
 
     /** The record of a customer that was erased. */
     openErased(tenant: TenantId, row: ErasedRow): StoredCustomer {
-      const { number, version, created_at, anonymized_at } = row;
+      return this.erased(row, this.openRemainder(tenant, row), row.anonymized_at);
+    },
+
+    /** The record of a customer of whom this remains. @param at when it was erased, in milliseconds since 1970 */
+    erased(
+      { number, version, created_at }: Pick<Row, 'number' | 'version' | 'created_at'>,
+      remainder: Remainder,
+      at: number,
+    ): StoredCustomer {
       const identity = { customerUrn: toUrn(number), createdAt: timestamp(created_at) };
-      const customer = anonymized(identity, this.openRemainder(tenant, row), timestamp(anonymized_at));
-      return { customer, version };
+      return { customer: anonymized(identity, remainder, timestamp(at)), version };
     },
 
     /** By which the ledger knows a customer: it tells nothing without the key. */

@@ -38,12 +38,10 @@ export const sqliteFiles = (dataDir: string): Record<Part, string> => ({
   data: join(dataDir, 'customers.db'),
 });
 
-/** Copies that a restore has put aside, in the folder of a file. */
+/** Copies of a file that a restore has put aside, or left where it was interrupted. */
 const putAside = (file: string): string[] =>
   readdirSync(dirname(file))
-    .filter(
-      (name) => /^\.(replaced-|restoring$)/.test(name.slice(basename(file).length)) && name.startsWith(basename(file)),
-    )
+    .filter((name) => name.startsWith(`${basename(file)}.`) && /\.(replaced-.+|restoring)$/.test(name))
     .filter((name) => !/-(wal|shm|journal)$/.test(name))
     .map((name) => join(dirname(file), name));
 
