@@ -76,13 +76,17 @@ function receive(payload: IncomingMessage, limit: number, done: (body: Buffer | 
     const onEnd = () => stop(finish);
     function stop(then: () => void): void {
       payload.off('readable', onReadable).off('end', onEnd).off('error', onError);
+      payload.socket.off('end', onError);
       then();
     }
     payload.on('readable', onReadable).on('end', onEnd).on('error', onError);
+    if (breaksSilently()) payload.socket.on('end', onError);
   }
+  /** Node's parser says nothing of a body that is malformed, or ends too early, where an upgrade is offered. */
+  const breaksSilently = () => payload.headers.upgrade !== undefined;
 
   if (take()) finish();
-  else if (payload.destroyed) done(hungUp());
+  else if (payload.destroyed || (breaksSilently() && payload.socket.readableEnded)) done(hungUp());
   else wait();
 }
 

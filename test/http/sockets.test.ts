@@ -134,6 +134,30 @@ survived('what is unusual and allowed is served', async (t) => {
   }
 });
 
+survived('a body that breaks under an offer of an upgrade is answered when nothing more comes', async (t) => {
+  const offer = 'Connection: Upgrade\r\nUpgrade: h2c\r\n';
+  const broken: Record<string, string> = {
+    'no body': post(offer + length, ''),
+    'half a body': post(offer + length, body.slice(0, 9)),
+    'a malformed chunk': post(offer + chunked, chunks.replace('\r\n0', 'x\r\n0')),
+    'a malformed chunk, and another request': post(offer + chunked, `zz\r\n${smuggled}`),
+    'no last chunk': post(offer + chunked, chunks.slice(0, -5)),
+  };
+  for (const [name, bytes] of Object.entries(broken)) {
+    const outcomes = (await exchangeAll(port, bytes)).map(({ outcome }) => outcome);
+    t.same(outcomes, ['400 BAD_REQUEST'], name);
+    const late = await dial(port);
+    late.send(bytes);
+    await delay(20);
+    late.end();
+    t.same(
+      (await late.toEnd()).map(({ outcome }) => outcome),
+      ['400 BAD_REQUEST'],
+      `${name}, and the end later`,
+    );
+  }
+});
+
 survived('what is no route is told before its body is read or judged', async (t) => {
   const bodies: Record<string, string> = {
     'no JSON': 'Content-Type: application/json\r\nContent-Length: 1\r\n\r\n{',
