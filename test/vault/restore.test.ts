@@ -390,36 +390,68 @@ t.test('keys that are put back with the server stopped, after a crash too, open 
   t.match(await command('restore-keys', copy), { code: 1, stderr: /1 records could not be read/ }, 'too old a copy');
 });
 
-t.test('of copies that were mixed, both sides learn from each other who was erased', async (t) => {
-  const { dataDir, backup } = await backedUp(t);
-  const copy = `${dataDir}.keys`;
-  const newer = `${backup}.newer`;
-  const forget = async (urn: string) => {
+for (const [name, putBack] of Object.entries(ways)) {
+  t.test(`of copies that were mixed by ${name}, both sides learn from each other who was erased`, async (t) => {
+    const { dataDir, backup } = await backedUp(t);
+    const copy = `${dataDir}.keys`;
+    const newer = `${backup}.newer`;
+    const forget = async (urn: string) => {
+      const { repository, close } = await connectSqlite(t, dataDir);
+      await tenantOf(repository).forget(byUrn(urn));
+      await close();
+    };
+    await maintain(dataDir, ({ backupKeys }) => backupKeys(copy));
+    await forget('cu.00.1');
+    await maintain(dataDir, ({ backup: write }) => write(newer));
+    // As after a disaster: both from before that erasure.
+    const { data, keys } = sqliteFiles(dataDir);
+    for (const [from, to] of [
+      [backup, data],
+      [copy, keys],
+    ] as const)
+      copyFileSync(from, to);
+    await forget('cu.00.2');
+    // Each side now has one erasure, and not the same.
+    await putBack(dataDir, newer);
     const { repository, close } = await connectSqlite(t, dataDir);
-    await tenantOf(repository).forget(byUrn(urn));
+    for (const urn of ['cu.00.1', 'cu.00.2']) {
+      t.match(await repository.find(tenantId('acme'), byUrn(urn)), { customer: { status: 'Anonymized' } });
+      t.ok(await repository.findErasure(tenantId('acme'), urnOf(urn)), 'the ledger knows it');
+    }
+    t.equal(await repository.holds(tenantId('acme'), 'crm-1' as never), false);
+    t.equal(wrappedKeys(dataDir).length, 1);
     await close();
-  };
-  await maintain(dataDir, ({ backupKeys }) => backupKeys(copy));
-  await forget('cu.00.1');
-  await maintain(dataDir, ({ backup: write }) => write(newer));
-  // As after a disaster: both from before that erasure.
+    t.same(await erasedAgain(dataDir), []);
+  });
+}
+
+/** What each side says that its erasures add up to. */
+const sumsOf = (dataDir: string): number[] => {
   const { data, keys } = sqliteFiles(dataDir);
-  for (const [from, to] of [
-    [backup, data],
-    [copy, keys],
-  ] as const)
-    copyFileSync(from, to);
-  await forget('cu.00.2');
-  // Each side now has one erasure, and not the same.
-  await restoreFile(configOf(dataDir), 'data', newer, true);
+  const of = (file: string, statement: string) =>
+    withRawSqlite(file, (raw) => raw.prepare(statement).pluck().get() as number);
+  return [
+    of(keys, "SELECT last FROM sequences WHERE name = 'erasure'"),
+    of(data, 'SELECT count FROM erasures_applied'),
+  ];
+};
+
+t.test('sums that do not agree are brought to agree, once', async (t) => {
+  const { dataDir, backup } = await backedUp(t);
   const { repository, close } = await connectSqlite(t, dataDir);
-  for (const urn of ['cu.00.1', 'cu.00.2']) {
-    t.match(await repository.find(tenantId('acme'), byUrn(urn)), { customer: { status: 'Anonymized' } });
-    t.ok(await repository.findErasure(tenantId('acme'), urnOf(urn)), 'the ledger knows it');
-  }
-  t.equal(await repository.holds(tenantId('acme'), 'crm-1' as never), false);
-  t.equal(wrappedKeys(dataDir).length, 1);
+  await tenantOf(repository).forget(byUrn('cu.00.1'));
   await close();
+  const [weight] = sumsOf(dataDir);
+  t.same(sumsOf(dataDir), [weight, weight]);
+  // As they were when each erasure counted as one.
+  const { data, keys } = sqliteFiles(dataDir);
+  withRawSqlite(keys, (raw) => raw.exec("UPDATE sequences SET last = 1 WHERE name = 'erasure'"));
+  withRawSqlite(data, (raw) => raw.exec('UPDATE erasures_applied SET count = 1'));
+  t.same(await erasedAgain(dataDir), []);
+  t.same(sumsOf(dataDir), [1, 1], 'they agree');
+  copyFileSync(backup, data);
+  t.match(await erasedAgain(dataDir), [/^1 customers were erased again/]);
+  t.same(sumsOf(dataDir), [weight, weight]);
   t.same(await erasedAgain(dataDir), []);
 });
 
@@ -431,9 +463,12 @@ t.test('to erase again whom only the record knows to be erased destroys the key,
   await tenantOf(first.repository).forget(byUrn('cu.00.1'));
   await first.close();
   copyFileSync(copy, sqliteFiles(dataDir).keys);
-  // The counts are made the same, as mixed copies may have them.
+  // The sums are made the same, so that the start sees nothing.
+  const [, applied] = sumsOf(dataDir);
   withRawSqlite(sqliteFiles(dataDir).keys, (raw) => {
-    raw.exec("UPDATE sequences SET last = 1 WHERE name = 'erasure'; DELETE FROM sequences WHERE name = 'copy'");
+    raw.exec(
+      `UPDATE sequences SET last = ${applied} WHERE name = 'erasure'; DELETE FROM sequences WHERE name = 'copy'`,
+    );
   });
   const { repository, close } = await connectSqlite(t, dataDir);
   t.equal(await repository.findErasure(tenantId('acme'), urnOf('cu.00.1')), undefined);

@@ -14,12 +14,13 @@ import {
   whenKnown,
 } from '../../application/ports.ts';
 import { type CustomerContent, newCustomer } from '../../domain/customer.ts';
-import { isAnonymized, type Remainder, remainderOf, rewrittenFields, unknownRemainder } from '../../domain/deletion.ts';
+import { isAnonymized, remainderOf, rewrittenFields, unknownRemainder } from '../../domain/deletion.ts';
 import { type Conflict, type CustomerUrn, firstConflict, type Identity, type TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
 import type { Vault } from '../vault.ts';
 import { customerStatements, forgottenAtOnce, type Holding, type Row } from './customer-statements.ts';
 import type { SqlDatabase } from './database.ts';
+import { erasureLedger } from './erasure-ledger.ts';
 import { openedRecords } from './opened-records.ts';
 import { reconciliation } from './reconciliation.ts';
 import { type ErasedRow, type ReadableRow, recordSeals } from './record-seals.ts';
@@ -50,6 +51,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
   const opened = openedRecords(database);
   const run = announcing(customerStatements(database.dialect), opened.drop);
   const seals = recordSeals(vault, world);
+  const ledger = erasureLedger({ run, seals });
   const reserved = reservations({ database, seals, run, partition });
 
   /** A record as it is. */
@@ -80,23 +82,14 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     return 'externalId' in by && isAnonymized(stored.customer) ? undefined : stored;
   }
 
-  function* findEntry(tenant: TenantId, number: number) {
-    const hash = seals.ledgerHash(tenant, number);
-    const [entry] = yield* run.findErasure({ tenant, hash });
-    return entry && seals.openEntry(hash, entry.sealed);
-  }
-
   /**
    * Puts the anonymised record in place of one whose key was destroyed, whatever is in it by now. Undefined where the ledger
    * knows of no erasure, or there is no such record.
    */
   function* completeErasure(tenant: TenantId, number: number): Program<StoredCustomer | undefined> {
-    const entry = yield* findEntry(tenant, number);
-    if (entry === undefined) return undefined;
-    const sealed = seals.sealRemainder(tenant, number, entry.remainder);
-    const rewritten = yield* run.rewrite({ tenant, number, sealed, at: entry.erasure.erasedAt });
-    if (rewritten > 0) yield* run.countApplied({ count: 1 });
-    yield* run.blankAnswers({ tenant, number });
+    const known = yield* ledger.find(tenant, number);
+    if (known === undefined) return undefined;
+    yield* ledger.apply(known);
     yield* run.deletePending({ tenant, number });
     const [erased] = yield* run.findByNumber({ tenant, number });
     return erased && seals.openErased(tenant, erased as Row & ErasedRow);
@@ -105,9 +98,9 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
   /** What a record whose key was destroyed will be, once it is rewritten. */
   function* asErased(tenant: TenantId, row: Row): Program<{ half: StoredCustomer; number: number }> {
     const { number } = row;
-    const entry = yield* findEntry(tenant, number);
-    if (entry === undefined) throw keyIsMissing(row);
-    const { remainder, erasure } = entry;
+    const known = yield* ledger.find(tenant, number);
+    if (known === undefined) throw keyIsMissing(row);
+    const { remainder, erasure } = known;
     return { half: seals.erased({ ...row, version: row.version + 1 }, remainder, erasure.erasedAt), number };
   }
 
@@ -201,31 +194,19 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     return row && (yield* load(tenant, row));
   }
 
-  /** Enters an erasure in the ledger, where it is not there, and destroys the key. */
-  function* destroy(
-    erasure: Erasure,
-    remainder: Remainder,
-    { tenant, number, hash }: { tenant: TenantId; number: number; hash: Buffer },
-  ): Program<void> {
-    const entered = yield* run.enterErasure({ tenant, hash, sealed: seals.sealEntry(hash, { erasure, remainder }) });
-    if (entered > 0) yield* run.takeSequence({ name: 'erasure', count: 1 });
-    yield* run.destroyKey({ tenant, number });
-  }
-
   /** Destroys a customer's key and enters that in the ledger. The record is rewritten afterwards. */
   function* shred(tenant: TenantId, by: CustomerReference, { keyId, requestId, now }: Occasion): Program<WriteAnswer> {
     const row = yield* findRow(tenant, by);
     if (row === undefined) return { code: 'CUSTOMER_NOT_FOUND' };
     const { number } = row;
-    const hash = seals.ledgerHash(tenant, number);
     const asker = { urn: toUrn(number), keyId, requestId };
     let erased: StoredCustomer | undefined;
     if (isErased(row)) {
       const remainder = seals.remainderIfSound(tenant, row) ?? unknownRemainder;
       erased = seals.erased(row, remainder, row.anonymized_at);
       // Copies that were put back may have brought records that know more than the ledger.
-      if (row.wrapped !== null || (yield* run.findErasure({ tenant, hash })).length === 0) {
-        yield* destroy({ ...asker, erasedAt: row.anonymized_at }, remainder, { tenant, number, hash });
+      if (row.wrapped !== null || !(yield* ledger.has(tenant, number))) {
+        yield* ledger.enter(tenant, number, { ...asker, erasedAt: row.anonymized_at }, remainder);
       }
     } else if (!isReadable(row)) {
       erased = yield* completeErasure(tenant, number);
@@ -242,7 +223,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     };
     const remainder = stored ? remainderOf(stored.customer) : unknownRemainder;
     yield* run.addPending({ tenant, number });
-    yield* destroy(erasure, remainder, { tenant, number, hash });
+    yield* ledger.enter(tenant, number, erasure, remainder);
     // Here too, so that requests which come before the record is rewritten find it as they will afterwards.
     yield* run.blankAnswers({ tenant, number });
     // What the caller is answered is read when the record has been rewritten.
@@ -394,7 +375,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     findErasure: (tenant, urn) =>
       database.read(function* () {
         const number = toNumber(urn);
-        return number === undefined ? undefined : (yield* findEntry(tenant, number))?.erasure;
+        return number === undefined ? undefined : (yield* ledger.find(tenant, number))?.erasure;
       }),
 
     findKeptAnswers: (tenant, urn) =>
@@ -436,7 +417,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       };
     },
 
-    ...reconciliation({ database, run, seals, completeErasure }),
+    ...reconciliation({ database, run, seals, ledger, completeErasure }),
   };
 
   /** Whether the log of a part is empty; readers of other processes are given a moment to end. */

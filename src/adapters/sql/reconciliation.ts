@@ -3,6 +3,7 @@ import { unknownRemainder } from '../../domain/deletion.ts';
 import type { TenantId } from '../../domain/identity.ts';
 import type { customerStatements, Row } from './customer-statements.ts';
 import type { SqlDatabase } from './database.ts';
+import type { ErasureLedger } from './erasure-ledger.ts';
 import type { ReadableRow, RecordSeals } from './record-seals.ts';
 import type { Program } from './statement.ts';
 import { copyMark } from './tables.ts';
@@ -12,6 +13,7 @@ interface Needs {
   readonly database: SqlDatabase;
   readonly run: ReturnType<typeof customerStatements>;
   readonly seals: RecordSeals;
+  readonly ledger: ErasureLedger;
   /** Rewrites the record of a customer whose key was destroyed. */
   completeErasure(tenant: TenantId, number: number): Program<unknown>;
 }
@@ -25,23 +27,12 @@ const lostAsker = { keyId: 'unknown', requestId: 'unknown' } as const;
 /**
  * Holds the ledger of erasures, which lives with the keys, against the records. Each has a backup of its own, so either may
  * come back older than the other.
- *
- * Both sides count: the ledger what was entered, the records what was applied to them, and an erasure in between is on a
- * list. So a start sees from three numbers whether there is anything to do.
  */
-export function reconciliation({ database, run, seals, completeErasure }: Needs) {
-  /** How many erasures the ledger knows and the records do not; below zero: the other way round. */
-  function* difference(): Program<number> {
-    const [entered] = yield* run.sequence({ name: 'erasure' });
-    const [applied] = yield* run.applied({});
-    const pending = yield* run.listPending({});
-    return (entered?.last ?? 0) - (applied?.count ?? 0) - pending.length;
-  }
-
-  /** The same, where it lasts: of another process's transaction over both files one may be seen before the other. */
+export function reconciliation({ database, run, seals, ledger, completeErasure }: Needs) {
+  /** The difference between both, where it lasts: of another process's transaction over both files one may be seen before the other. */
   async function lastingDifference(): Promise<number> {
     for (let look = 1; ; look += 1) {
-      const found = await database.read(difference);
+      const found = await database.read(ledger.difference);
       if (found === 0 || look === 5) return found;
       await delay(20);
     }
@@ -57,9 +48,7 @@ export function reconciliation({ database, run, seals, completeErasure }: Needs)
         const { erasure, remainder } = seals.openEntry(hash, sealed);
         const number = toNumber(erasure.urn) as number;
         yield* run.destroyKey({ tenant, number });
-        yield* run.blankAnswers({ tenant, number });
-        const rest = seals.sealRemainder(tenant, number, remainder);
-        again += yield* run.rewrite({ tenant, number, sealed: rest, at: erasure.erasedAt });
+        again += yield* ledger.apply({ tenant, number, hash, erasure, remainder });
       }
       const end = page.at(-1);
       if (end === undefined) return again;
@@ -73,11 +62,9 @@ export function reconciliation({ database, run, seals, completeErasure }: Needs)
     for (;;) {
       const page = yield* run.listErasedAfter(last);
       for (const { tenant, number, sealed, anonymized_at } of page) {
-        yield* run.destroyKey({ tenant, number });
         const remainder = seals.remainderIfSound(tenant, { number, sealed }) ?? unknownRemainder;
         const erasure = { urn: toUrn(number), erasedAt: anonymized_at as number, ...lostAsker };
-        const hash = seals.ledgerHash(tenant, number);
-        yield* run.enterErasure({ tenant, hash, sealed: seals.sealEntry(hash, { erasure, remainder }) });
+        yield* ledger.enter(tenant, number, erasure, remainder);
       }
       const end = page.at(-1);
       if (end === undefined) return;
@@ -85,13 +72,14 @@ export function reconciliation({ database, run, seals, completeErasure }: Needs)
     }
   }
 
-  /** Brings both sides to the same, and their counts with them. @returns how many records were erased again */
+  /** Brings both sides to the same, and their sums with them. @returns how many records were erased again */
   function* applyBoth(): Program<number> {
     yield* renewLedger();
     const again = yield* applyLedger();
     const pending = yield* run.listPending({});
     for (const { tenant, number } of pending) yield* run.deletePending({ tenant, number });
-    const left = yield* difference();
+    // The ledger may know of records that are not there at all.
+    const left = yield* ledger.difference();
     if (left > 0) yield* run.countApplied({ count: left });
     else yield* run.takeSequence({ name: 'erasure', count: -left });
     return again;
@@ -121,7 +109,7 @@ export function reconciliation({ database, run, seals, completeErasure }: Needs)
     /**
      * Completes what a crash has left half done, and erases again what a restored copy has brought back. To be awaited before
      * the first request. @returns how many records were erased again
-     * @param isRestored whether a copy was just put in place: then both sides may count the same and mean others
+     * @param isRestored whether a copy was just put in place: then everything is held against everything, whatever the sums say
      */
     async reconcile(isRestored = false): Promise<number> {
       const isDue = isRestored || (await lastingDifference()) !== 0;

@@ -79,7 +79,7 @@ interface DataTables {
     number: number | null;
     expires_at: number;
   };
-  /** How many erasures of the ledger were applied to these tables. One row. */
+  /** What erasures were applied to these tables, as the sum of their weights (`erasure-ledger.ts`). One row. */
   erasures_applied: { name: string; count: number };
   data_version: SchemaVersion;
 }
@@ -92,7 +92,7 @@ interface KeyTables {
   pending_erasures: { tenant: string; number: number };
   /** The ledger: who was erased, as a keyed hash; `sealed` is `[Erasure, Remainder]` as JSON, sealed. */
   erasures: { tenant: string; hash: Buffer; sealed: Buffer };
-  /** `copy`: see `copyMark`. `customer`: the last sequence taken. `erasure`: how many were entered in the ledger. */
+  /** `copy`: see `copyMark`. `customer`: the last sequence taken. `erasure`: the sum of the weights of those in the ledger. */
   sequences: { name: string; last: number };
   keys_version: SchemaVersion;
 }

@@ -1,0 +1,77 @@
+import type { Erasure } from '../../application/ports.ts';
+import type { Remainder } from '../../domain/deletion.ts';
+import type { customerStatements } from './customer-statements.ts';
+import type { RecordSeals } from './record-seals.ts';
+import type { Program } from './statement.ts';
+
+interface Needs {
+  readonly run: ReturnType<typeof customerStatements>;
+  readonly seals: RecordSeals;
+}
+
+/** What the ledger knows of a customer that was erased. */
+export interface KnownErasure {
+  readonly tenant: string;
+  readonly number: number;
+  readonly hash: Buffer;
+  readonly erasure: Erasure;
+  readonly remainder: Remainder;
+}
+
+export type ErasureLedger = ReturnType<typeof erasureLedger>;
+
+/**
+ * Who was erased, kept with the keys, and what of that was applied to the records. Each side adds up the weights of its
+ * erasures, in the transaction in which it gets one, so that two sums tell whether both know the same.
+ */
+export function erasureLedger({ run, seals }: Needs) {
+  return {
+    *has(tenant: string, number: number): Program<boolean> {
+      return (yield* run.findErasure({ tenant, hash: seals.ledgerHash(tenant, number) })).length > 0;
+    },
+
+    *find(tenant: string, number: number): Program<KnownErasure | undefined> {
+      const hash = seals.ledgerHash(tenant, number);
+      const [entry] = yield* run.findErasure({ tenant, hash });
+      return entry && { tenant, number, hash, ...seals.openEntry(hash, entry.sealed) };
+    },
+
+    /** Destroys the key of a customer, and enters the erasure where it is not there. */
+    *enter(tenant: string, number: number, erasure: Erasure, remainder: Remainder): Program<void> {
+      const hash = seals.ledgerHash(tenant, number);
+      const entered = yield* run.enterErasure({ tenant, hash, sealed: seals.sealEntry(hash, { erasure, remainder }) });
+      if (entered > 0) yield* run.takeSequence({ name: 'erasure', count: weightOf(hash) });
+      yield* run.destroyKey({ tenant, number });
+    },
+
+    /** Removes what is personal from the record, where that was not done, and from what is kept for its requests. @returns how many records that were */
+    *apply({ tenant, number, hash, erasure, remainder }: KnownErasure): Program<number> {
+      const sealed = seals.sealRemainder(tenant, number, remainder);
+      const rewritten = yield* run.rewrite({ tenant, number, sealed, at: erasure.erasedAt });
+      if (rewritten > 0) yield* run.countApplied({ count: weightOf(hash) });
+      yield* run.blankAnswers({ tenant, number });
+      return rewritten;
+    },
+
+    /**
+     * The weight of the erasures that were entered and neither applied nor are on the list of those to be, less that of those
+     * that only the records know. 0: both know the same.
+     */
+    *difference(): Program<number> {
+      const [entered] = yield* run.sequence({ name: 'erasure' });
+      const [applied] = yield* run.applied({});
+      let difference = (entered?.last ?? 0) - (applied?.count ?? 0);
+      for (const { tenant, number } of yield* run.listPending({}))
+        difference -= weightOf(seals.ledgerHash(tenant, number));
+      return difference;
+    },
+  };
+}
+
+/**
+ * By what an erasure is counted: 24 bits of its own, so that sides with as many erasures, but of others, have other sums. What
+ * half a billion add up to is exact in JavaScript. (At first each counted as one. Both sides have those alike, or are held
+ * against each other and agree anew.)
+ * @param hash by which the ledger knows it: it tells nothing without the key, and neither does this
+ */
+const weightOf = (hash: Buffer): number => 1 + hash.readUIntBE(0, 3);
