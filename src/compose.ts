@@ -30,7 +30,14 @@ import { rotateMasterKey, unlockVault } from './adapters/sql/vault-keys.ts';
 import { ephemeralVault, type Vault } from './adapters/vault.ts';
 import { type Customers, customerUseCases } from './application/customers.ts';
 import { type Erasures, erasureUseCases } from './application/erasures.ts';
-import type { Clock, CustomerRepository, Maintenance, Telemetry, TenantDirectory } from './application/ports.ts';
+import type {
+  Clock,
+  CustomerRepository,
+  Maintenance,
+  Restored,
+  Telemetry,
+  TenantDirectory,
+} from './application/ports.ts';
 import { type Tenants, tenantUseCases } from './application/tenants.ts';
 import type { Config } from './config.ts';
 import type { ReferenceData } from './domain/reference-data.ts';
@@ -217,17 +224,6 @@ const noMaintenance: Maintenance = {
 };
 
 const masterKeyFileOf = ({ masterKeyFile, dataDir }: Config): string => masterKeyFile || join(dataDir, 'master.key');
-
-export interface Restored {
-  /** How many were erased again, because the ledger knows of it. */
-  readonly erasedAgain: number;
-  /** How many records cannot be read with the keys that there are now. */
-  readonly unreadable: number;
-  /** Whether tenants and API keys are those of now; else they are the backup's. */
-  readonly keptKeys: boolean;
-  /** The file under which is kept what was there before; absent where nothing was. */
-  readonly replaced?: string | undefined;
-}
 
 /**
  * Puts a backup in place of the records, or a copy of the keys in place of the keys, with all servers stopped. It is tried

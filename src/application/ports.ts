@@ -351,6 +351,18 @@ export interface Maintenance {
   rotateMasterKey(): Promise<void>;
 }
 
+/** What putting a copy back has come to. */
+export interface Restored {
+  /** How many were erased again, because the ledger knows of it. */
+  readonly erasedAgain: number;
+  /** How many records cannot be read with the keys that there are now. */
+  readonly unreadable: number;
+  /** Whether tenants and API keys are those of now; else they are the backup's. */
+  readonly keptKeys: boolean;
+  /** The file under which is kept what was there before; absent where nothing was. */
+  readonly replaced?: string | undefined;
+}
+
 /** Makes and reads secrets; nothing here is stored. */
 export interface Secrets {
   /** A new API key: prefix of the environment, at least 190 bits of chance, checksum. */

@@ -1,6 +1,6 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { Erasures } from '../../application/erasures.ts';
-import type { Maintenance } from '../../application/ports.ts';
+import type { Maintenance, Restored } from '../../application/ports.ts';
 import type { Tenants } from '../../application/tenants.ts';
 import { ConfigError, optionOf, settings } from '../../config.ts';
 import { parseTenantId, type TenantId } from '../../domain/identity.ts';
@@ -37,16 +37,7 @@ interface OpenServices {
   readonly maintenance: Maintenance;
   close(): Promise<void>;
 }
-type Restore = (
-  part: 'data' | 'keys',
-  file: string,
-  evenUnreadable: boolean,
-) => Promise<{
-  readonly erasedAgain: number;
-  readonly unreadable: number;
-  readonly keptKeys: boolean;
-  readonly replaced?: string | undefined;
-}>;
+type Restore = (part: 'data' | 'keys', file: string, evenUnreadable: boolean) => Promise<Restored>;
 
 /** What a program is: its versions, and those of what it consists of. */
 export interface About {
