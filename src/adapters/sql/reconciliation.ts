@@ -21,6 +21,9 @@ interface Needs {
 /** More than any deployment stores between two copies of its keys. */
 const numbersPassedOver = 10_000_000;
 
+/** How often the difference is looked at, as long as it is another each time. */
+const maxLooks = 50;
+
 /** Who asked for an erasure is not known any more where its entry was lost with the keys that were in use then. */
 const lostAsker = { keyId: 'unknown', requestId: 'unknown' } as const;
 
@@ -29,11 +32,16 @@ const lostAsker = { keyId: 'unknown', requestId: 'unknown' } as const;
  * come back older than the other.
  */
 export function reconciliation({ database, run, seals, ledger, completeErasure }: Needs) {
-  /** The difference between both, where it lasts: of another process's transaction over both files one may be seen before the other. */
+  /**
+   * The difference between both, where it lasts. Of what another process is erasing one side may be seen before the other; as
+   * each erasure has a weight of its own, what is seen twice is there.
+   */
   async function lastingDifference(): Promise<number> {
+    let before: number | undefined;
     for (let look = 1; ; look += 1) {
       const found = await database.read(ledger.difference);
-      if (found === 0 || look === 5) return found;
+      if (found === 0 || found === before || look === maxLooks) return found;
+      before = found;
       await delay(20);
     }
   }
@@ -72,17 +80,18 @@ export function reconciliation({ database, run, seals, ledger, completeErasure }
     }
   }
 
-  /** Brings both sides to the same, and their sums with them. @returns how many records were erased again */
+  /** Brings both sides to the same. @returns how many records were erased again */
   function* applyBoth(): Program<number> {
     yield* renewLedger();
-    const again = yield* applyLedger();
-    const pending = yield* run.listPending({});
-    for (const { tenant, number } of pending) yield* run.deletePending({ tenant, number });
-    // The ledger may know of records that are not there at all.
-    const left = yield* ledger.difference();
+    return yield* applyLedger();
+  }
+
+  /** Brings the sums to the same, where both sides are: the ledger may know of records that an older copy does not have at all. */
+  function* settle(left: number): Program<void> {
+    // Another process may have done it.
+    if ((yield* ledger.difference()) !== left) return;
     if (left > 0) yield* run.countApplied({ count: left });
     else yield* run.takeSequence({ name: 'erasure', count: -left });
-    return again;
   }
 
   /** Whether a record belongs to these keys. */
@@ -117,6 +126,8 @@ export function reconciliation({ database, run, seals, ledger, completeErasure }
       for (const { tenant, number } of await database.read(() => run.listPending({}))) {
         await database.write(() => completeErasure(tenant as TenantId, number));
       }
+      const left = isDue ? await lastingDifference() : 0;
+      if (left !== 0) await database.exclusive(() => settle(left));
       // A crash may have left what was destroyed in the logs.
       await database.scrub('keys');
       await database.scrub('data');
