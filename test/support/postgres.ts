@@ -27,3 +27,9 @@ export async function newDatabase(t: Test): Promise<string> {
   t.teardown(() => withRawPostgres(server, `drop database ${name} with (force)`));
   return server.replace(/\/postgres$/, `/${name}`);
 }
+
+/** Where a deployment may be on PostgreSQL. */
+export const newPlaces = {
+  'one database': async (t: Test) => ({ url: await newDatabase(t) }),
+  'two databases': async (t: Test) => ({ url: await newDatabase(t), keysUrl: await newDatabase(t) }),
+};
