@@ -179,7 +179,8 @@ async function openSql(
     const masterKeyFile = masterKeyFileOf(config);
     const vault = await unlockVault({ database, masterKeyFile, mayCreate });
     const repository = sqlCustomers({ database, vault, world, partition: config.partition });
-    const isCopy = await repository.takeUpCopy();
+    const passedOver = await repository.takeUpCopy(Date.now());
+    const isCopy = passedOver > 0;
     const erasedAgain = await repository.reconcile(isCopy);
     const unreadable = isCopy ? await repository.countUnreadable() : 0;
     return {
@@ -192,7 +193,12 @@ async function openSql(
       },
       warnings: [
         ...(erasedAgain > 0 ? [`${erasedAgain} customers were erased again, whom a copy had brought back`] : []),
-        ...(isCopy ? ['the keys are a copy: URNs go on ten million later, so that none is handed out twice'] : []),
+        ...(isCopy
+          ? [
+              `the keys are a copy: ${passedOver} URNs are passed over, so that none is handed out twice`,
+              'where the records are a copy too, API keys are those of then: revoke again what was revoked since',
+            ]
+          : []),
         ...(unreadable > 0
           ? [`${unreadable} records cannot be read with these keys: they are younger than the copy, or another's`]
           : []),

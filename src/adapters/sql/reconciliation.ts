@@ -18,8 +18,11 @@ interface Needs {
   completeErasure(tenant: TenantId, number: number): Program<unknown>;
 }
 
-/** More than any deployment stores between two copies of its keys. */
-const numbersPassedOver = 10_000_000;
+/** Where a copy of the keys is taken into use, so many numbers are passed over at least, and at most. */
+const leastPassedOver = 10_000_000;
+const mostPassedOver = 10 ** 12;
+/** And for each millisecond of the copy's age more than any deployment stores in one. */
+const passedOverAMillisecond = 10;
 
 /** How often the difference is looked at, as long as it is another each time. */
 const maxLooks = 50;
@@ -103,15 +106,19 @@ export function reconciliation({ database, run, seals, ledger, completeErasure }
   return {
     /**
      * Where the keys are a copy that is taken into use, passes over numbers for URNs: after the copy was made others may
-     * have been handed out, of which nobody here knows where the records are a copy as well. @returns whether they are one
+     * have been handed out, of which nobody here knows where the records are a copy as well. The older it is the more, so
+     * that a copy which is taken into use a second time does not come to the numbers of the first.
+     * @param now milliseconds since 1970 @returns how many; 0: they are none
      */
-    async takeUpCopy(): Promise<boolean> {
+    async takeUpCopy(now: number): Promise<number> {
       const [mark] = await database.read(() => run.sequence({ name: copyMark }));
-      if (mark === undefined) return false;
+      if (mark === undefined) return 0;
+      const age = Math.max(0, now - mark.last);
+      const count = Math.min(leastPassedOver + passedOverAMillisecond * age, mostPassedOver);
       return database.exclusive(function* () {
-        if ((yield* run.forgetSequence({ name: copyMark })) === 0) return false;
-        yield* run.takeSequence({ name: 'customer', count: numbersPassedOver });
-        return true;
+        if ((yield* run.forgetSequence({ name: copyMark })) === 0) return 0;
+        yield* run.takeSequence({ name: 'customer', count });
+        return count;
       });
     },
 

@@ -402,11 +402,11 @@ export async function openSqlite(
   return opened;
 }
 
-/** Whoever begins to work with a copy of the keys has to know that it is one; see `takeUpCopy`. */
+/** Whoever begins to work with a copy of the keys has to know that it is one, and how old it is; see `takeUpCopy`. */
 function markAsCopy(file: string): void {
   const copy = new Database(file);
   try {
-    copy.prepare('INSERT OR REPLACE INTO sequences (name, last) VALUES (?, 1)').run(copyMark);
+    copy.prepare('INSERT OR REPLACE INTO sequences (name, last) VALUES (?, ?)').run(copyMark, Date.now());
   } finally {
     copy.close();
   }

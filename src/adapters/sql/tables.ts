@@ -110,5 +110,5 @@ export interface SchemaVersion {
 /** What follows the name of a deployment in a place to which it is being moved. */
 export const unfinishedMove = ', to which a move is not finished';
 
-/** The name of a sequence that is there in a copy of the keys alone, until it is taken into use. */
+/** The name of a sequence that is there in a copy of the keys alone, until it is taken into use: when the copy was made. */
 export const copyMark = 'copy';
