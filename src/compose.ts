@@ -262,16 +262,14 @@ export async function restoreFile(
       const keptKeys = part === 'keys' || carryTenants(dataDir, staged);
       const vault = await unlockVault({ database, masterKeyFile: masterKeyFileOf(config), mayCreate: false });
       const repository = sqlCustomers({ database, vault, world: referenceData(), partition: config.partition });
-      restored = {
-        erasedAgain: await repository.reconcile(true),
-        unreadable: await repository.countUnreadable(),
-        keptKeys,
-      };
-      if (restored.unreadable > 0 && !evenUnreadable) {
+      // Before anything is erased again: one side is what is in use, and a copy that does not belong to it must not touch it.
+      const unreadable = await repository.countUnreadable();
+      if (unreadable > 0 && !evenUnreadable) {
         throw new Error(
-          `${restored.unreadable} records could not be read with these keys: nothing was replaced (--force replaces all the same)`,
+          `${unreadable} records could not be read with these keys: nothing was replaced (--force replaces all the same)`,
         );
       }
+      restored = { erasedAgain: await repository.reconcile(true), unreadable, keptKeys };
       if (part === 'data') {
         database.detachRecords();
         release = lockOut(files.data);

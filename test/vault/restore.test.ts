@@ -1,6 +1,7 @@
 /** Copies: what they hold, what may be put back, and that nobody who was erased comes back with them. */
 import {
   copyFileSync,
+  cpSync,
   existsSync,
   linkSync,
   readdirSync,
@@ -227,6 +228,28 @@ t.test('what the keys of now could not read is refused, unless it is forced', as
   const acme = tenantOf((await connectSqlite(t, dataDir)).repository);
   await t.rejects(acme.find(byUrn('cu.00.2')), DatabaseFailure, 'it is a failure');
   t.equal((await acme.forget(byUrn('cu.00.2'))).code, 'SUCCESS', 'which can be erased all the same');
+});
+
+t.test('a copy that is refused erases nobody in what is in use', async (t) => {
+  const { dataDir } = await backedUp(t);
+  const twin = `${dataDir}.twin`;
+  cpSync(dataDir, twin, { recursive: true });
+  const [backup, copy] = [`${twin}.backup`, `${twin}.keys`];
+  const elsewhere = await connectSqlite(t, twin);
+  await tenantOf(elsewhere.repository).has('of the twin');
+  await tenantOf(elsewhere.repository).forget(byUrn('cu.00.1'));
+  await elsewhere.close();
+  await maintain(twin, ({ backup: write }) => write(backup));
+  await maintain(twin, ({ backupKeys }) => backupKeys(copy));
+  const here = await connectSqlite(t, dataDir);
+  await tenantOf(here.repository).has('of ours');
+  await here.close();
+  const before = wrappedKeys(dataDir);
+  await t.rejects(restore(dataDir, backup), { message: /nothing was replaced/ });
+  await t.rejects(restoreKeys(dataDir, copy), { message: /nothing was replaced/ });
+  t.same(wrappedKeys(dataDir), before);
+  const again = await connectSqlite(t, dataDir);
+  t.match(await tenantOf(again.repository).find(byUrn('cu.00.1')), { customer: { firstName: 'Jane' } });
 });
 
 t.test('with a wrong master key nothing is replaced, so that a second try finds all that there was', async (t) => {

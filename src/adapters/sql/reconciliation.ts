@@ -97,10 +97,11 @@ export function reconciliation({ database, run, seals, ledger, completeErasure }
     else yield* run.takeSequence({ name: 'erasure', count: -left });
   }
 
-  /** Whether a record belongs to these keys. */
-  function canBeRead(tenant: TenantId, row: Row): boolean {
+  /** Whether a record belongs to these keys: it can be read, or was erased. */
+  function* isOurs(tenant: TenantId, row: Row): Program<boolean> {
     if (row.anonymized_at !== null) return seals.remainderIfSound(tenant, row) !== undefined;
-    return row.wrapped !== null && seals.recordIfSound(tenant, row as ReadableRow) !== undefined;
+    if (row.wrapped === null) return yield* ledger.has(tenant, row.number);
+    return seals.recordIfSound(tenant, row as ReadableRow) !== undefined;
   }
 
   return {
@@ -148,7 +149,7 @@ export function reconciliation({ database, run, seals, ledger, completeErasure }
         let last = { tenant: '', number: 0 };
         for (;;) {
           const page = yield* run.listAfter(last);
-          for (const row of page) if (!canBeRead(row.tenant as TenantId, row)) unreadable += 1;
+          for (const row of page) if (!(yield* isOurs(row.tenant as TenantId, row))) unreadable += 1;
           const end = page.at(-1);
           if (end === undefined) return unreadable;
           last = end;
