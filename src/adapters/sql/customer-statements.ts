@@ -186,6 +186,18 @@ export function customerStatements({ builder, keysAhead, keysApart }: Dialect) {
         .orderBy('number')
         .limit(1),
     ),
+    /** The highest number of a range, its ends included, that a record of each tenant has. */
+    highestNumbers: prepare((range: { first: number; last: number }) =>
+      builder.selectFrom('tenants').select((tenants) =>
+        tenants
+          .selectFrom('customers')
+          .select((customers) => customers.fn.max('number').as('highest'))
+          .whereRef('customers.tenant', '=', 'tenants.tenant')
+          .where('number', '>=', range.first)
+          .where('number', '<=', range.last)
+          .as('highest'),
+      ),
+    ),
     /** A page of all tenants' customers, in the order of their primary key. */
     listAfter: withKeys(listAfter),
     findHolding: prepare((at: Place) =>

@@ -36,7 +36,7 @@ interface Needs {
   readonly partition: string;
 }
 
-export interface SqlCustomers extends CustomerRepository, ReturnType<typeof reconciliation> {}
+export interface SqlCustomers extends CustomerRepository, Omit<ReturnType<typeof reconciliation>, 'finishBegun'> {}
 
 /**
  * Customers in SQL, their personal data sealed under a key each (`record-seals.ts`). There must be one for all that is
@@ -90,7 +90,6 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     const known = yield* ledger.find(tenant, number);
     if (known === undefined) return undefined;
     yield* ledger.apply(known);
-    yield* run.deletePending({ tenant, number });
     const [erased] = yield* run.findByNumber({ tenant, number });
     return erased && seals.openErased(tenant, erased as Row & ErasedRow);
   }
@@ -185,12 +184,15 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     throw contention();
   }
 
+  /** What a record will be whose erasure is begun and not completed; undefined for any other. */
+  function* findBegun(tenant: TenantId, by: CustomerReference): Program<StoredCustomer | undefined> {
+    const row = yield* findRow(tenant, by);
+    return row && !isErased(row) && !isReadable(row) ? (yield* asErased(tenant, row)).half : undefined;
+  }
+
   /** What is left to be done once the key is destroyed. */
   function* complete(tenant: TenantId, urn: CustomerUrn): Program<StoredCustomer | undefined> {
-    const number = toNumber(urn) as number;
     const row = yield* findRow(tenant, { urn });
-    // Of two that erase at once, the later may have noted anew what the other had completed.
-    if (row && isErased(row)) yield* run.deletePending({ tenant, number });
     return row && (yield* load(tenant, row));
   }
 
@@ -210,6 +212,8 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       }
     } else if (!isReadable(row)) {
       erased = yield* completeErasure(tenant, number);
+      // Whoever asked for it may not have been answered, and asks again.
+      if (erased !== undefined) return { code: 'SUCCESS', stored: erased };
     }
     if (erased !== undefined) {
       return 'externalId' in by ? { code: 'CUSTOMER_NOT_FOUND' } : { code: 'SUCCESS', stored: erased };
@@ -279,6 +283,8 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     return answer;
   }
 
+  const { finishBegun, ...reconciled } = reconciliation({ database, run, seals, ledger, partition, completeErasure });
+
   /** Runs a write that needs no transaction by itself, but one together with what is kept for its key. */
   const write = (
     tenant: TenantId,
@@ -347,11 +353,18 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       write(tenant, occasion, key, by, () => change(tenant, by, decide, occasion)),
 
     async erase(tenant, by, occasion, key) {
-      const answer = await database.write(() =>
-        key === undefined
-          ? shred(tenant, by, occasion)
-          : once(tenant, occasion.now, key, by, () => shred(tenant, by, occasion)),
-      );
+      const answer = await database
+        .write(() =>
+          key === undefined
+            ? shred(tenant, by, occasion)
+            : once(tenant, occasion.now, key, by, () => shred(tenant, by, occasion)),
+        )
+        .catch(async (error): Promise<WriteAnswer> => {
+          // The keys are stored before the records: it may have failed between the two, with the key destroyed.
+          const begun = await database.read(() => findBegun(tenant, by)).catch(() => undefined);
+          if (begun === undefined) throw error;
+          return { code: 'SUCCESS', stored: begun };
+        });
       // A key of another request gets that one's answer.
       if (answer.code !== 'SUCCESS' || !isAnonymized(answer.stored.customer)) return answer;
       // A repeat too: who comes back after a crash may find the work half done.
@@ -367,9 +380,9 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       opened.age();
       await database.scrubAgain();
       const any = await database.read(() => run.anyExpired({ now }));
-      if (any.length === 0) return;
       // Some at a time, so that others are not held up.
-      while ((await database.write(() => run.forgetAnswers({ now }))) === forgottenAtOnce);
+      while (any.length > 0 && (await database.write(() => run.forgetAnswers({ now }))) === forgottenAtOnce);
+      await finishBegun();
     },
 
     findErasure: (tenant, urn) =>
@@ -417,7 +430,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       };
     },
 
-    ...reconciliation({ database, run, seals, ledger, completeErasure }),
+    ...reconciled,
   };
 
   /** Whether the log of a part is empty; readers of other processes are given a moment to end. */

@@ -61,8 +61,11 @@ export function erasureLedger({ run, seals }: Needs) {
       const [entered] = yield* run.sequence({ name: 'erasure' });
       const [applied] = yield* run.applied({});
       let difference = (entered?.last ?? 0) - (applied?.count ?? 0);
-      for (const { tenant, number } of yield* run.listPending({}))
-        difference -= weightOf(seals.ledgerHash(tenant, number));
+      for (const { tenant, number } of yield* run.listPending({})) {
+        const [row] = yield* run.findByNumber({ tenant, number });
+        // Those stay on the list until the logs are empty.
+        if (row === undefined || row.anonymized_at === null) difference -= weightOf(seals.ledgerHash(tenant, number));
+      }
       return difference;
     },
   };

@@ -57,10 +57,10 @@ export function openPostgres(
   /** For sessions that keep no settings. */
   const local = Object.entries(settings).map(([name, value]) => `set local ${name} = '${value}'`);
   const begin = ({ isPooled }: Session) => (isPooled ? ['begin', ...local].join('; ') : 'begin');
-  // Whatever it takes: migrations rewrite tables, and others wait until they are done.
-  const beginExclusive = () =>
-    'begin; set local statement_timeout = 0; set local lock_timeout = 0; ' +
-    `set local idle_in_transaction_session_timeout = 0; select pg_advisory_xact_lock(${exclusiveLock})`;
+  // Whatever it takes: migrations rewrite tables, and others wait until they are done. Only silence is limited, so that nobody
+  // waits for a process that was stopped.
+  const beginExclusive = (session: Session) =>
+    `${begin(session)}; set local statement_timeout = 0; set local lock_timeout = 0; select pg_advisory_xact_lock(${exclusiveLock})`;
 
   const names = new WeakMap<Statement, string>();
   let named = 0;

@@ -1,21 +1,33 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { DatabaseFailure } from '../../application/ports.ts';
 import { unknownRemainder } from '../../domain/deletion.ts';
 import type { TenantId } from '../../domain/identity.ts';
 import type { customerStatements, Row } from './customer-statements.ts';
 import type { SqlDatabase } from './database.ts';
-import type { ErasureLedger } from './erasure-ledger.ts';
+import type { ErasureLedger, KnownErasure } from './erasure-ledger.ts';
 import type { ReadableRow, RecordSeals } from './record-seals.ts';
 import type { Program } from './statement.ts';
-import { copyMark } from './tables.ts';
-import { toNumber, toUrn } from './urn-numbers.ts';
+import { copyMark, type Tables } from './tables.ts';
+import { sequencesPerPartition, toNumber, toUrn } from './urn-numbers.ts';
 
 interface Needs {
   readonly database: SqlDatabase;
   readonly run: ReturnType<typeof customerStatements>;
   readonly seals: RecordSeals;
   readonly ledger: ErasureLedger;
+  /** Two digits. */
+  readonly partition: string;
   /** Rewrites the record of a customer whose key was destroyed. */
   completeErasure(tenant: TenantId, number: number): Program<unknown>;
+}
+
+type Place = Pick<Tables['customers'], 'tenant' | 'number'>;
+type EntryPlace = Pick<Tables['erasures'], 'tenant' | 'hash'>;
+type ErasedCustomer = Pick<Tables['customers'], 'tenant' | 'number' | 'sealed' | 'anonymized_at'>;
+/** What of a page is to be mended, and where the next one begins. */
+interface Page<Due, Place> {
+  readonly due: readonly Due[];
+  readonly end: Place | undefined;
 }
 
 /** Where a copy of the keys is taken into use, so many numbers are passed over at least, and at most. */
@@ -32,9 +44,12 @@ const lostAsker = { keyId: 'unknown', requestId: 'unknown' } as const;
 
 /**
  * Holds the ledger of erasures, which lives with the keys, against the records. Each has a backup of its own, so either may
- * come back older than the other.
+ * come back older than the other. Other processes may erase meanwhile: whatever is found is done by itself, in a short
+ * transaction, and does nothing where it was done.
  */
-export function reconciliation({ database, run, seals, ledger, completeErasure }: Needs) {
+export function reconciliation({ database, run, seals, ledger, partition, completeErasure }: Needs) {
+  const base = Number(partition) * sequencesPerPartition;
+
   /**
    * The difference between both, where it lasts. Of what another process is erasing one side may be seen before the other; as
    * each erasure has a weight of its own, what is seen twice is there.
@@ -49,45 +64,63 @@ export function reconciliation({ database, run, seals, ledger, completeErasure }
     }
   }
 
-  /** Erases again what an older copy of the records has brought back. @returns how many */
-  function* applyLedger(): Program<number> {
-    let again = 0;
-    let last: { tenant: string; hash: Buffer } = { tenant: '', hash: Buffer.alloc(0) };
-    for (;;) {
-      const page = yield* run.listErasuresAfter(last);
-      for (const { tenant, hash, sealed } of page) {
-        const { erasure, remainder } = seals.openEntry(hash, sealed);
-        const number = toNumber(erasure.urn) as number;
-        yield* run.destroyKey({ tenant, number });
-        again += yield* ledger.apply({ tenant, number, hash, erasure, remainder });
-      }
-      const end = page.at(-1);
-      if (end === undefined) return again;
-      last = end;
+  /** Reads page by page what is to be done, and does it. @returns the sum of what `mend` gives */
+  async function throughAll<Due, Place>(
+    first: Place,
+    read: (after: Place) => Program<Page<Due, Place>>,
+    mend: (due: Due) => Promise<number>,
+  ): Promise<number> {
+    let sum = 0;
+    let after: Place | undefined = first;
+    while (after !== undefined) {
+      const from: Place = after;
+      const { due, end }: Page<Due, Place> = await database.read(() => read(from));
+      for (const count of await Promise.all(due.map(mend))) sum += count;
+      after = end;
     }
+    return sum;
+  }
+
+  function* recordsToEnter(after: Place): Program<Page<ErasedCustomer, Place>> {
+    const page = yield* run.listErasedAfter(after);
+    const due: ErasedCustomer[] = [];
+    for (const row of page) {
+      const isEntered = yield* ledger.has(row.tenant, row.number);
+      if (!isEntered || (yield* run.findKey(row)).length > 0) due.push(row);
+    }
+    return { due, end: page.at(-1) };
   }
 
   /** Enters again, from the records, what an older copy of the keys does not know, and destroys what it has brought back. */
-  function* renewLedger(): Program<void> {
-    let last = { tenant: '', number: 0 };
-    for (;;) {
-      const page = yield* run.listErasedAfter(last);
-      for (const { tenant, number, sealed, anonymized_at } of page) {
-        const remainder = seals.remainderIfSound(tenant, { number, sealed }) ?? unknownRemainder;
-        const erasure = { urn: toUrn(number), erasedAt: anonymized_at as number, ...lostAsker };
-        yield* ledger.enter(tenant, number, erasure, remainder);
-      }
-      const end = page.at(-1);
-      if (end === undefined) return;
-      last = end;
+  const renewLedger = () =>
+    throughAll({ tenant: '', number: 0 }, recordsToEnter, async ({ tenant, number, sealed, anonymized_at }) => {
+      const remainder = seals.remainderIfSound(tenant, { number, sealed }) ?? unknownRemainder;
+      const erasure = { urn: toUrn(number), erasedAt: anonymized_at as number, ...lostAsker };
+      await database.write(() => ledger.enter(tenant, number, erasure, remainder));
+      return 1;
+    });
+
+  function* entriesToApply(after: EntryPlace): Program<Page<KnownErasure, EntryPlace>> {
+    const page = yield* run.listErasuresAfter(after);
+    const due: KnownErasure[] = [];
+    for (const { tenant, hash, sealed } of page) {
+      const { erasure, remainder } = seals.openEntry(hash, sealed);
+      const place = { tenant, number: toNumber(erasure.urn) as number };
+      const [row] = yield* run.findByNumber(place);
+      const isApplied = row === undefined || row.anonymized_at !== null;
+      if (!isApplied || (yield* run.findKey(place)).length > 0) due.push({ ...place, hash, erasure, remainder });
     }
+    return { due, end: page.at(-1) };
   }
 
-  /** Brings both sides to the same. @returns how many records were erased again */
-  function* applyBoth(): Program<number> {
-    yield* renewLedger();
-    return yield* applyLedger();
-  }
+  /** Erases again what an older copy of the records has brought back. @returns how many */
+  const applyLedger = () =>
+    throughAll({ tenant: '', hash: Buffer.alloc(0) }, entriesToApply, (known) =>
+      database.write(function* () {
+        yield* run.destroyKey(known);
+        return yield* ledger.apply(known);
+      }),
+    );
 
   /** Brings the sums to the same, where both sides are: the ledger may know of records that an older copy does not have at all. */
   function* settle(left: number): Program<void> {
@@ -95,6 +128,49 @@ export function reconciliation({ database, run, seals, ledger, completeErasure }
     if ((yield* ledger.difference()) !== left) return;
     if (left > 0) yield* run.countApplied({ count: left });
     else yield* run.takeSequence({ name: 'erasure', count: -left });
+  }
+
+  /** Brings erasures that were begun, by whichever process, to their end. */
+  async function finishBegun(): Promise<void> {
+    const { begun, undone } = await database.read(function* () {
+      const begun = yield* run.listPending({});
+      const undone: Place[] = [];
+      for (const place of begun) {
+        const [row] = yield* run.findByNumber(place);
+        if (row !== undefined && row.anonymized_at === null) undone.push(place);
+      }
+      return { begun, undone };
+    });
+    if (begun.length === 0) return;
+    await Promise.all(
+      undone.map(({ tenant, number }) => database.write(() => completeErasure(tenant as TenantId, number))),
+    );
+    // They are on the list until nothing of them is left in a log.
+    const areEmptied = [await database.scrub('keys'), await database.scrub('data')];
+    if (areEmptied.includes(false)) return;
+    await database.write(function* () {
+      for (const place of begun) {
+        // A request that raced the erasure may have been kept after it.
+        yield* run.blankAnswers(place);
+        yield* run.deletePending(place);
+      }
+    });
+  }
+
+  /** Sees to it that no number is handed out again which a record has: keys may be older than the records. */
+  async function raiseSequence(): Promise<void> {
+    const range = { first: base, last: base + sequencesPerPartition - 1 };
+    const found = await database.read(() => run.highestNumbers(range));
+    const highest = found.reduce((most, { highest }) => Math.max(most, highest ?? 0), 0);
+    function* missing(): Program<number> {
+      const [row] = yield* run.sequence({ name: 'customer' });
+      return highest - base - (row?.last ?? 0);
+    }
+    if ((await database.read(missing)) <= 0) return;
+    await database.exclusive(function* () {
+      const count = yield* missing();
+      if (count > 0) yield* run.takeSequence({ name: 'customer', count });
+    });
   }
 
   /** Whether a record belongs to these keys: it can be read, or was erased. */
@@ -129,18 +205,24 @@ export function reconciliation({ database, run, seals, ledger, completeErasure }
      * @param isRestored whether a copy was just put in place: then everything is held against everything, whatever the sums say
      */
     async reconcile(isRestored = false): Promise<number> {
-      const isDue = isRestored || (await lastingDifference()) !== 0;
-      const again = isDue ? await database.exclusive(applyBoth) : 0;
-      for (const { tenant, number } of await database.read(() => run.listPending({}))) {
-        await database.write(() => completeErasure(tenant as TenantId, number));
+      let again = 0;
+      // One that is under way elsewhere, or cannot be completed now, is no reason not to start: its key is gone.
+      if (!isRestored) await finishBegun().catch(unlessRefused);
+      if (isRestored || (await lastingDifference()) !== 0) {
+        await renewLedger();
+        again = await applyLedger();
+        const left = await lastingDifference();
+        if (left !== 0) await database.exclusive(() => settle(left));
       }
-      const left = isDue ? await lastingDifference() : 0;
-      if (left !== 0) await database.exclusive(() => settle(left));
+      if (isRestored) await finishBegun().catch(unlessRefused);
+      await raiseSequence();
       // A crash may have left what was destroyed in the logs.
       await database.scrub('keys');
       await database.scrub('data');
       return again;
     },
+
+    finishBegun,
 
     /** How many records cannot be opened, though nobody erased them: those of a copy that does not belong to these keys. */
     countUnreadable: (): Promise<number> =>
@@ -156,4 +238,9 @@ export function reconciliation({ database, run, seals, ledger, completeErasure }
         }
       }),
   };
+}
+
+/** What the database refuses now is tried again later. */
+function unlessRefused(error: unknown): void {
+  if (!(error instanceof DatabaseFailure)) throw error;
 }
