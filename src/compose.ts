@@ -53,7 +53,9 @@ export interface Services {
   readonly metrics: Pick<Metrics, 'contentType' | 'render'>;
   /** Whether the storage takes writes right now. */
   readonly canWrite: () => Promise<boolean>;
-  /** What an operator should hear at start. */
+  /** What was found and mended when the storage was opened; nobody who opens it later hears of it. */
+  readonly recovered: readonly string[];
+  /** What an operator should hear at every start. */
   readonly warnings: readonly string[];
   /** Writes down how often keys were used, and removes what has expired. To be called every few seconds, and at the end. */
   tidy(): Promise<void>;
@@ -67,6 +69,7 @@ interface Storage {
   readonly canWrite: () => Promise<boolean>;
   readonly vault: Vault;
   readonly maintenance: Maintenance;
+  readonly recovered: readonly string[];
   readonly warnings: readonly string[];
   close(): Promise<void>;
 }
@@ -103,6 +106,7 @@ export async function openServices(
     maintenance: storage.maintenance,
     telemetry: metrics,
     metrics,
+    recovered: storage.recovered,
     warnings: storage.warnings,
     canWrite: storage.canWrite,
     async tidy() {
@@ -133,6 +137,7 @@ async function openStorage(
       // Plain objects need no sealing; the vault signs and digests, with keys that end with the process.
       vault: ephemeralVault(),
       maintenance: noMaintenance,
+      recovered: [],
       warnings: [],
       canWrite: async () => true,
       close: async () => {},
@@ -179,9 +184,10 @@ async function openSql(
     const masterKeyFile = masterKeyFileOf(config);
     const vault = await unlockVault({ database, masterKeyFile, mayCreate });
     const repository = sqlCustomers({ database, vault, world, partition: config.partition });
-    const passedOver = await repository.takeUpCopy(Date.now());
-    const isCopy = passedOver > 0;
+    const isCopy = await repository.isCopy();
     const erasedAgain = await repository.reconcile(isCopy);
+    // Not before: where this process ends meanwhile, the next one has to know as well.
+    const passedOver = isCopy ? await repository.takeUpCopy(Date.now()) : 0;
     const unreadable = isCopy ? await repository.countUnreadable() : 0;
     return {
       repository,
@@ -191,7 +197,7 @@ async function openSql(
         ...copies,
         rotateMasterKey: () => rotateMasterKey({ database, masterKeyFile }),
       },
-      warnings: [
+      recovered: [
         ...(erasedAgain > 0 ? [`${erasedAgain} customers were erased again, whom a copy had brought back`] : []),
         ...(isCopy
           ? [
@@ -202,6 +208,8 @@ async function openSql(
         ...(unreadable > 0
           ? [`${unreadable} records cannot be read with these keys: they are younger than the copy, or another's`]
           : []),
+      ],
+      warnings: [
         ...(vault.isLocked ? [] : ['key memory could not be kept from swap: raise RLIMIT_MEMLOCK (LimitMEMLOCK)']),
         ...(isReadableByOthers(masterKeyFile) ? [`${masterKeyFile} can be read by others than its owner`] : []),
       ],
@@ -351,7 +359,7 @@ export async function openServer(
   const { packedDocuments } = await import('./http/docs.ts');
   const documents = packed && packedDocuments(packed);
   const app = await createServer(services, { ...config, logger, version, documents });
-  for (const warning of services.warnings) logger.warn(warning);
+  for (const warning of [...services.recovered, ...services.warnings]) logger.warn(warning);
   const tidy = () =>
     services
       .tidy()

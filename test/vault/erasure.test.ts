@@ -185,6 +185,75 @@ t.test('the request that died gets its answer when it is repeated, even under an
   await isErased(t, repository, customer.customerUrn, 'crm-1');
 });
 
+t.test('the request gets its answer where of its first step only what is with the keys was stored', async (t) => {
+  const when = { key: requestKey('k', 'delete', noon + 1000) };
+  await t.test('by who has begun it', async (t) => {
+    const path = newFolder(t);
+    const { database, vault, repository } = await connectSqlite(t, path);
+    const { customer } = await tenantOf(repository).has('crm-1', identity);
+    let writes = 0;
+    const failing: SqlDatabase = {
+      ...database,
+      async write(program) {
+        const result = await database.write(program);
+        writes += 1;
+        if (writes > 1) return result;
+        withRawSqlite(sqliteFiles(path).data, (raw) => raw.exec('DELETE FROM kept_answers'));
+        throw new DatabaseFailure(new Error('disk full'));
+      },
+    };
+    const acme = tenantOf(sqlCustomers({ database: failing, vault, world, partition: '00' }));
+    t.match(await acme.forget(byExternalId('crm-1'), when), { code: 'SUCCESS' });
+    await isErased(t, repository, customer.customerUrn, 'crm-1');
+  });
+  const broken = { message: /database failure|the process is dead/ };
+  await t.test('by a process that goes on', async (t) => {
+    const { database, vault, repository } = await connectSqlite(t, newFolder(t));
+    const { customer } = await tenantOf(repository).has('crm-1', identity);
+    const dying = sqlCustomers({ database: endingAfter(1, database), vault, world, partition: '00' });
+    await t.rejects(tenantOf(dying).forget(byExternalId('crm-1')), broken);
+    t.match(await tenantOf(repository).forget(byExternalId('crm-1'), when), { code: 'SUCCESS' });
+    await isErased(t, repository, customer.customerUrn, 'crm-1');
+  });
+  await t.test('by the next start', async (t) => {
+    const path = newFolder(t);
+    const { database, vault, repository, close } = await connectSqlite(t, path);
+    const { customer } = await tenantOf(repository).has('crm-1', identity);
+    const dying = sqlCustomers({ database: endingAfter(1, database), vault, world, partition: '00' });
+    await t.rejects(tenantOf(dying).forget(byExternalId('crm-1'), when), broken);
+    withRawSqlite(sqliteFiles(path).data, (raw) => raw.exec('DELETE FROM kept_answers'));
+    await close();
+    const again = await connectSqlite(t, path);
+    t.equal(notRewritten(path), 0);
+    const answer = await tenantOf(again.repository).forget(byExternalId('crm-1'), when);
+    t.match(answer, { code: 'SUCCESS', repeated: true, stored: { customer: { customerUrn: customer.customerUrn } } });
+    const other = await tenantOf(again.repository).has('crm-2');
+    t.equal((await tenantOf(again.repository).forget(other.by, when)).code, 'IDEMPOTENCY_KEY_REUSED');
+  });
+});
+
+t.test('an erasure stays on the list until its record is rewritten and nothing of it is kept', async (t) => {
+  const path = newFolder(t);
+  const { database, vault, repository } = await connectSqlite(t, path);
+  const { keys, data } = sqliteFiles(path);
+  const listed = () => withRawSqlite(keys, (raw) => raw.prepare('SELECT count(*) FROM pending_erasures').pluck().get());
+  const acme = tenantOf(repository);
+  const { by } = await acme.has('crm-1', identity);
+  const full = endingAfter(1, database, new DatabaseFailure(new Error('disk full')));
+  await tenantOf(sqlCustomers({ database: full, vault, world, partition: '00' })).forget(by);
+  t.same([listed(), notRewritten(path)], [1, 1]);
+  // Others go on, whoever died; and what raced the erasure was kept after it.
+  await acme.change(by, overwrite({ firstName: 'Jane' }), { key: requestKey('raced', 'update', noon + 1000) });
+  withRawSqlite(data, (raw) => raw.exec("UPDATE kept_answers SET number = 1, code = 'SUCCESS', fingerprint = x'00'"));
+  await repository.forgetExpired(noon);
+  t.same([listed(), notRewritten(path)], [0, 0]);
+  t.equal(await acme.holds('crm-1'), false);
+  t.equal(
+    withRawSqlite(data, (raw) => raw.prepare('SELECT fingerprint FROM kept_answers').pluck().get()),
+    null,
+  );
+});
+
 t.test('an erasure that fails at its first step has changed nothing', async (t) => {
   const { database, vault, repository } = await connectSqlite(t, newFolder(t));
   const { by, stored, customer } = await tenantOf(repository).has('crm-1', identity);

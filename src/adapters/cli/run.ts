@@ -35,6 +35,8 @@ interface OpenServices {
   readonly tenants: Tenants;
   readonly erasures: Erasures;
   readonly maintenance: Maintenance;
+  /** What was found and mended when it was opened, which nobody who opens it later will hear of. */
+  readonly recovered: readonly string[];
   close(): Promise<void>;
 }
 type Restore = (part: 'data' | 'keys', file: string, evenUnreadable: boolean) => Promise<Restored>;
@@ -137,7 +139,10 @@ export async function runCommand(
       arguments_: positionals,
       options: values,
       open(may) {
-        opened ??= deployment.open(values, may === 'create');
+        opened ??= deployment.open(values, may === 'create').then((services) => {
+          for (const what of services.recovered) process.stderr.write(`c2a: ${what}\n`);
+          return services;
+        });
         return opened;
       },
       restore: (...what) => deployment.restore(values, ...what),

@@ -248,10 +248,10 @@ export function customerStatements({ builder, keysAhead, keysApart }: Dialect) {
     findKey: prepare((at: Place) =>
       builder.selectFrom('data_keys').select('number').where('tenant', '=', at.tenant).where('number', '=', at.number),
     ),
-    addPending: prepareWrite((at: Place) =>
+    addPending: prepareWrite((row: Tables['pending_erasures']) =>
       builder
         .insertInto('pending_erasures')
-        .values({ tenant: at.tenant, number: at.number })
+        .values({ tenant: row.tenant, number: row.number, key_digest: row.key_digest, expires_at: row.expires_at })
         .onConflict((on) => on.doNothing()),
     ),
     deletePending: prepareWrite((at: Place) =>
@@ -338,6 +338,20 @@ export function customerStatements({ builder, keysAhead, keysApart }: Dialect) {
         .set({ code: key.code, number: key.number })
         .where('tenant', '=', key.tenant)
         .where('key_digest', '=', key.digest),
+    ),
+    /** Keeps the answer to an erasure, where it is not kept. */
+    keepErasure: prepareWrite((of: Place & { key_digest: Uint8Array; expires_at: number }) =>
+      builder
+        .insertInto('kept_answers')
+        .values({
+          tenant: of.tenant,
+          key_digest: of.key_digest,
+          fingerprint: null,
+          code: 'SUCCESS',
+          number: of.number,
+          expires_at: of.expires_at,
+        })
+        .onConflict((on) => on.doNothing()),
     ),
     /** What is kept of requests about a customer says no more what they were. */
     blankAnswers: prepareWrite((of: Place) =>

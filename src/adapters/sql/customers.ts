@@ -197,7 +197,12 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
   }
 
   /** Destroys a customer's key and enters that in the ledger. The record is rewritten afterwards. */
-  function* shred(tenant: TenantId, by: CustomerReference, { keyId, requestId, now }: Occasion): Program<WriteAnswer> {
+  function* shred(
+    tenant: TenantId,
+    by: CustomerReference,
+    { keyId, requestId, now }: Occasion,
+    key: RequestKey | undefined,
+  ): Program<WriteAnswer> {
     const row = yield* findRow(tenant, by);
     if (row === undefined) return { code: 'CUSTOMER_NOT_FOUND' };
     const { number } = row;
@@ -226,7 +231,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       ...(stored && { rewritten: rewrittenFields(stored.customer) }),
     };
     const remainder = stored ? remainderOf(stored.customer) : unknownRemainder;
-    yield* run.addPending({ tenant, number });
+    yield* run.addPending({ tenant, number, key_digest: key?.digest ?? null, expires_at: key?.expiresAt ?? null });
     yield* ledger.enter(tenant, number, erasure, remainder);
     // Here too, so that requests which come before the record is rewritten find it as they will afterwards.
     yield* run.blankAnswers({ tenant, number });
@@ -356,8 +361,8 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       const answer = await database
         .write(() =>
           key === undefined
-            ? shred(tenant, by, occasion)
-            : once(tenant, occasion.now, key, by, () => shred(tenant, by, occasion)),
+            ? shred(tenant, by, occasion, key)
+            : once(tenant, occasion.now, key, by, () => shred(tenant, by, occasion, key)),
         )
         .catch(async (error): Promise<WriteAnswer> => {
           // The keys are stored before the records: it may have failed between the two, with the key destroyed.

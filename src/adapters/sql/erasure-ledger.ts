@@ -53,6 +53,19 @@ export function erasureLedger({ run, seals }: Needs) {
       return rewritten;
     },
 
+    /** Of all entries. */
+    *weight(): Program<number> {
+      let weight = 0;
+      let last: { tenant: string; hash: Buffer } = { tenant: '', hash: Buffer.alloc(0) };
+      for (;;) {
+        const page = yield* run.listErasuresAfter(last);
+        for (const { hash } of page) weight += weightOf(hash);
+        const end = page.at(-1);
+        if (end === undefined) return weight;
+        last = end;
+      }
+    },
+
     /**
      * The weight of the erasures that were entered and neither applied nor are on the list of those to be, less that of those
      * that only the records know. 0: both know the same.
@@ -73,8 +86,7 @@ export function erasureLedger({ run, seals }: Needs) {
 
 /**
  * By what an erasure is counted: 24 bits of its own, so that sides with as many erasures, but of others, have other sums. What
- * half a billion add up to is exact in JavaScript. (At first each counted as one. Both sides have those alike, or are held
- * against each other and agree anew.)
+ * half a billion add up to is exact in JavaScript.
  * @param hash by which the ledger knows it: it tells nothing without the key, and neither does this
  */
 const weightOf = (hash: Buffer): number => 1 + hash.readUIntBE(0, 3);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { SqlDatabase } from './database.ts';
 import type { Dialect } from './dialects.ts';
 import { bind, type Compiled, type Program } from './statement.ts';
-import { type Part, parts, type SchemaVersion, unfinishedMove } from './tables.ts';
+import { type Part, parts, type SchemaVersion, unfinishedMove, weighedMark } from './tables.ts';
 
 interface Migration {
   /** The statements of the step, in their order. */
@@ -124,6 +124,13 @@ export const migrations: Readonly<Record<Part, readonly Migration[]>> = {
             { name: 'erasure', last: 0 },
           ])
           .compile(),
+      ],
+    },
+    {
+      statements: ({ builder, bytes }) => [
+        builder.schema.alterTable('pending_erasures').addColumn('key_digest', bytes).compile(),
+        builder.schema.alterTable('pending_erasures').addColumn('expires_at', 'bigint').compile(),
+        builder.insertInto('sequences').values({ name: weighedMark, last: 0 }).compile(),
       ],
     },
   ],

@@ -7,7 +7,7 @@ import type { SqlDatabase } from './database.ts';
 import type { ErasureLedger, KnownErasure } from './erasure-ledger.ts';
 import type { ReadableRow, RecordSeals } from './record-seals.ts';
 import type { Program } from './statement.ts';
-import { copyMark, type Tables } from './tables.ts';
+import { copyMark, type Tables, weighedMark } from './tables.ts';
 import { sequencesPerPartition, toNumber, toUrn } from './urn-numbers.ts';
 
 interface Needs {
@@ -130,6 +130,16 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
     else yield* run.takeSequence({ name: 'erasure', count: -left });
   }
 
+  /** Makes the sums what they are by weight. */
+  function* weigh(): Program<void> {
+    const [mark] = yield* run.sequence({ name: weighedMark });
+    if (mark?.last !== 0) return;
+    const [entered] = yield* run.sequence({ name: 'erasure' });
+    yield* run.takeSequence({ name: 'erasure', count: (yield* ledger.weight()) - (entered?.last ?? 0) });
+    yield* run.countApplied({ count: yield* ledger.difference() });
+    yield* run.takeSequence({ name: weighedMark, count: 1 });
+  }
+
   /** Brings erasures that were begun, by whichever process, to their end. */
   async function finishBegun(): Promise<void> {
     const { begun, undone } = await database.read(function* () {
@@ -149,11 +159,15 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
     const areEmptied = [await database.scrub('keys'), await database.scrub('data')];
     if (areEmptied.includes(false)) return;
     await database.write(function* () {
-      for (const place of begun) {
-        // A request that raced the erasure may have been kept after it.
-        yield* run.blankAnswers(place);
-        yield* run.deletePending(place);
+      for (const { tenant, number, key_digest, expires_at } of begun) {
+        // Whoever asked for it may not have been answered; and a request that raced it may have been kept after it.
+        if (key_digest !== null) yield* run.keepErasure({ tenant, number, key_digest, expires_at: Number(expires_at) });
+        yield* run.blankAnswers({ tenant, number });
       }
+    });
+    // By itself: of one transaction over both files, or databases, the half of the keys may be all that is stored.
+    await database.write(function* () {
+      for (const place of begun) yield* run.deletePending(place);
     });
   }
 
@@ -181,6 +195,9 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
   }
 
   return {
+    /** Whether the keys are a copy that was not taken into use yet. */
+    isCopy: async (): Promise<boolean> => (await database.read(() => run.sequence({ name: copyMark }))).length > 0,
+
     /**
      * Where the keys are a copy that is taken into use, passes over numbers for URNs: after the copy was made others may
      * have been handed out, of which nobody here knows where the records are a copy as well. The older it is the more, so
@@ -208,14 +225,17 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
       let again = 0;
       // One that is under way elsewhere, or cannot be completed now, is no reason not to start: its key is gone.
       if (!isRestored) await finishBegun().catch(unlessRefused);
-      if (isRestored || (await lastingDifference()) !== 0) {
+      const isWeighed = (await database.read(() => run.sequence({ name: weighedMark })))[0]?.last === 1;
+      if (isRestored || !isWeighed || (await lastingDifference()) !== 0) {
         await renewLedger();
         again = await applyLedger();
         const left = await lastingDifference();
         if (left !== 0) await database.exclusive(() => settle(left));
       }
+      if (!isWeighed) await database.exclusive(weigh);
       if (isRestored) await finishBegun().catch(unlessRefused);
-      await raiseSequence();
+      // What is damaged stands in the way of no start.
+      await raiseSequence().catch(unlessRefused);
       // A crash may have left what was destroyed in the logs.
       await database.scrub('keys');
       await database.scrub('data');
@@ -240,7 +260,7 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
   };
 }
 
-/** What the database refuses now is tried again later. */
+/** What the database refuses is left for later. */
 function unlessRefused(error: unknown): void {
   if (!(error instanceof DatabaseFailure)) throw error;
 }

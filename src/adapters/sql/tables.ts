@@ -88,11 +88,17 @@ interface KeyTables {
   root_keys: { name: string; wrapped: Buffer };
   /** Destroying a row erases the customer, wherever copies of the record lie. */
   data_keys: { tenant: string; number: number; wrapped: Buffer; created_at: number };
-  /** Customers whose key was destroyed, and whose record was not rewritten yet. */
-  pending_erasures: { tenant: string; number: number };
+  /** Customers whose key was destroyed, as long as something of them may be left: the record, or what is in a log. */
+  pending_erasures: {
+    tenant: string;
+    number: number;
+    /** Of the Idempotency-Key that the request had, and until when its answer is kept; null where it had none. */
+    key_digest: Uint8Array | null;
+    expires_at: number | null;
+  };
   /** The ledger: who was erased, as a keyed hash; `sealed` is `[Erasure, Remainder]` as JSON, sealed. */
   erasures: { tenant: string; hash: Buffer; sealed: Buffer };
-  /** `copy`: see `copyMark`. `customer`: the last sequence taken. `erasure`: the sum of the weights of those in the ledger. */
+  /** `copy`, `weighed`: see `copyMark`, `weighedMark`. `customer`: the last sequence taken. `erasure`: the sum of the weights of those in the ledger. */
   sequences: { name: string; last: number };
   keys_version: SchemaVersion;
 }
@@ -112,3 +118,6 @@ export const unfinishedMove = ', to which a move is not finished';
 
 /** The name of a sequence that is there in a copy of the keys alone, until it is taken into use: when the copy was made. */
 export const copyMark = 'copy';
+
+/** The name of a sequence that is 1 once erasures are counted by weight; at first each counted as one. */
+export const weighedMark = 'weighed';
