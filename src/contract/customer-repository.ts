@@ -4,7 +4,7 @@
  */
 import type { CustomerRepository, WriteAnswer } from '../application/ports.ts';
 import type { CustomerContent } from '../domain/customer.ts';
-import { anonymize } from '../domain/deletion.ts';
+import { anonymize, rewrittenFields } from '../domain/deletion.ts';
 import type { Conflict } from '../domain/identity.ts';
 import {
   asker,
@@ -585,6 +585,36 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
     },
   );
 
+  holds('an erasure is in the ledger: who asked, when, and what was rewritten', async (t, acme, repository) => {
+    const { customer, by } = await acme.has('crm-1', { email, firstName: 'Jane' });
+    const acmeId = tenantId('acme');
+    const urn = customer.customerUrn;
+    t.equal(await repository.findErasure(acmeId, urn), undefined);
+    await acme.change(by, overwrite({ firstName: 'Joan' }));
+    t.equal(await repository.findErasure(acmeId, urn), undefined);
+    await acme.forget(by);
+    const entered = { urn, ...asker, erasedAt: noon + 1, rewritten: rewrittenFields(customer) };
+    t.strictSame(await repository.findErasure(acmeId, urn), entered);
+    await repository.erase(acmeId, by, { keyId: 'another', requestId: 'another', now: noon + second });
+    t.strictSame(await repository.findErasure(acmeId, urn), entered, 'the first stays');
+  });
+
+  holds('what is said of an erasure is of that customer, and of that tenant', async (t, acme, repository) => {
+    const globex = tenantOf(repository, tenantId('globex'));
+    const erased = await acme.has('crm-1', {}, { key: key('k') });
+    const living = await acme.has('crm-2');
+    const theirs = await globex.has('crm-1', {}, { key: key('k') });
+    await acme.forget(erased.by);
+    const urnOf = ({ customer }: typeof erased) => customer.customerUrn;
+    t.equal(await repository.findErasure(tenantId('acme'), urnOf(living)), undefined);
+    t.equal(await repository.findErasure(tenantId('globex'), urnOf(erased)), undefined);
+    t.equal(await repository.findErasure(tenantId('globex'), urnOf(theirs)), undefined);
+    const kept = async (tenant: string, of: typeof erased) =>
+      (await repository.findKeptAnswers(tenantId(tenant), urnOf(of))).length;
+    t.strictSame([await kept('acme', erased), await kept('globex', theirs)], [1, 1]);
+    t.strictSame([await kept('globex', erased), await kept('acme', theirs), await kept('acme', living)], [0, 0, 0]);
+  });
+
   holds('answers whose time is over are removed, of all tenants, and no others', async (t, acme, repository) => {
     const globex = tenantOf(repository, tenantId('globex'));
     const first = await acme.has('crm-1', {}, { key: key('k') });
@@ -653,9 +683,11 @@ export function sharedCustomersContract<Test extends ContractTest>(t: Test, make
     const gone = storedIn(await before.forget((await before.has('crm-2')).by));
     await first.close();
 
-    const after = tenantOf((await connect()).repository);
+    const { repository: reopened } = await connect();
+    const after = tenantOf(reopened);
     t.strictSame(await after.find(kept.by), changed.stored);
     t.strictSame(await after.find(gone.by), gone.stored);
+    t.match(await reopened.findErasure(tenantId('acme'), gone.customer.customerUrn), { ...asker, erasedAt: noon + 1 });
     t.strictSame(await after.add('crm-9', { email }), { code: conflicts[1] });
     t.strictSame(await after.add('crm-9', { phoneNumber }), { code: conflicts[2] });
     t.strictSame(await after.add('x', {}, { key: key('k') }), {
