@@ -5,7 +5,15 @@ import type { CustomerUrn, TenantId } from '../domain/identity.ts';
 import { onePerField, type Problem } from '../domain/problems.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
 import { completed, invalid, type Outcome, refusal } from './outcome.ts';
-import type { Asker, Clock, CustomerRepository, ResidueFinding, Signer } from './ports.ts';
+import {
+  type Asker,
+  type Clock,
+  type CustomerRepository,
+  DatabaseFailure,
+  type ResidueFinding,
+  type Signer,
+  type StoredCustomer,
+} from './ports.ts';
 import type { Caller } from './tenants.ts';
 
 /** What a deployment asserts of one erasure. Times are ISO 8601, UTC, with milliseconds. */
@@ -21,7 +29,7 @@ export interface ErasureReceipt {
   readonly rewritten: readonly string[] | null;
   /** What was kept, and on what ground. */
   readonly kept: readonly { readonly field: string; readonly ground: string }[];
-  /** Whether the key under which the record was sealed is gone from the store of keys. */
+  /** Whether the key under which the record was sealed is gone from the store of keys, its log, and copies that were put aside. */
   readonly dataKeyDestroyed: boolean;
   /** What was found when the receipt was made. */
   readonly residualScan: {
@@ -48,9 +56,9 @@ export interface SignedReceipt {
 export interface SubjectExport {
   readonly tenant: string;
   readonly exportedAt: string;
-  /** What the tenant's backend sent, by `store` and `update`; for one that was erased, what remains. */
-  readonly record: Customer;
-  readonly provenance: {
+  /** What the tenant's backend sent, by `store` and `update`; for one that was erased, what remains; null where it is not there. */
+  readonly record: Customer | null;
+  readonly provenance?: {
     readonly source: string;
     readonly firstReceivedAt: string;
     readonly lastChangedAt: string;
@@ -64,12 +72,18 @@ export interface SubjectExport {
   readonly derived: readonly string[];
   /** Answers that are kept for repeats of a request: they name the customer by its URN alone. */
   readonly keptAnswers: readonly { readonly code: string; readonly keptUntil: string }[];
+  /** Copies of our files that a restore has put aside, and that hold something of the customer. */
+  readonly copies: readonly string[];
+  /** Where nobody looked. */
+  readonly unseen: readonly string[];
   /** The entry in the ledger of erasures, where there is one. */
   readonly erasure?: Asker & { readonly erasedAt: string; readonly rewritten?: readonly string[] };
 }
 
-/** Findings of the places where keys are begin with this. */
-const keysPlace = 'keys: data keys';
+/** Findings of places where keys are, or were, begin with this. */
+const keysPlace = 'keys';
+/** And those of our tables and indexes with one of these; any other place is a copy. */
+const ownPlace = /^(keys|customers): /;
 const groundOfAnswers = 'Art. 6(1)(b) GDPR: a repeat of a request gets its first answer; holds code and URN alone';
 const derivedValues = [
   'keyed digests (blind indexes) of the external identifier, the e-mail address and the phone number',
@@ -94,8 +108,9 @@ export function erasureUseCases({ repository, signer, world, clock }: Needs) {
   async function receipt(tenant: TenantId, urn: CustomerUrn): Promise<SignedReceipt | undefined> {
     const erasure = await repository.findErasure(tenant, urn);
     if (erasure === undefined) return undefined;
+    // First, as it completes what was left half done.
+    const stored = await findIfSound(tenant, urn);
     const { findings, unseen } = await repository.findResidue(tenant, urn);
-    const stored = await repository.find(tenant, { urn });
     const answers = await findKeptAnswers(tenant, urn);
     const receipt: ErasureReceipt = {
       receiptVersion: 1,
@@ -106,7 +121,7 @@ export function erasureUseCases({ repository, signer, world, clock }: Needs) {
       requestId: erasure.requestId,
       rewritten: erasure.rewritten ?? null,
       kept: [
-        ...(stored ? keptOf(stored.customer) : []),
+        ...keptOf(stored?.customer ?? {}),
         ...answers.map(({ keptUntil }) => ({
           field: `answer to a repeated request, until ${keptUntil}`,
           ground: groundOfAnswers,
@@ -134,25 +149,29 @@ export function erasureUseCases({ repository, signer, world, clock }: Needs) {
     return signed === undefined ? refusal('ERASURE_NOT_FOUND') : completed(signed);
   }
 
-  /** Everything that is held about one customer; undefined where there is none. */
+  /** Everything that is held about one customer; undefined where there is nothing. */
   async function subjectExport(tenant: TenantId, urn: CustomerUrn): Promise<SubjectExport | undefined> {
     const stored = await repository.find(tenant, { urn });
-    if (stored === undefined) return undefined;
-    const { customer, version, origin } = stored;
-    const erasure = isAnonymized(customer) ? await repository.findErasure(tenant, urn) : undefined;
+    const erasure = await repository.findErasure(tenant, urn);
+    if (stored === undefined && erasure === undefined) return undefined;
+    const { findings, unseen } = await repository.findResidue(tenant, urn);
     return {
       tenant,
       exportedAt: timestamp(clock()),
-      record: customer,
-      provenance: {
-        source: "sent by the tenant's backend (C2A-01 store and update)",
-        firstReceivedAt: customer.createdAt,
-        lastChangedAt: customer.updatedAt,
-        version,
-        ...origin,
-      },
-      derived: isAnonymized(customer) ? [] : derivedValues,
+      record: stored?.customer ?? null,
+      ...(stored && {
+        provenance: {
+          source: "sent by the tenant's backend (C2A-01 store and update)",
+          firstReceivedAt: stored.customer.createdAt,
+          lastChangedAt: stored.customer.updatedAt,
+          version: stored.version,
+          ...stored.origin,
+        },
+      }),
+      derived: stored === undefined || isAnonymized(stored.customer) ? [] : derivedValues,
       keptAnswers: await findKeptAnswers(tenant, urn),
+      copies: findings.filter(({ place, found }) => found > 0 && !ownPlace.test(place)).map(({ place }) => place),
+      unseen,
       ...(erasure && {
         erasure: {
           erasedAt: timestamp(erasure.erasedAt),
@@ -162,6 +181,16 @@ export function erasureUseCases({ repository, signer, world, clock }: Needs) {
         },
       }),
     };
+  }
+
+  /** The record; undefined where it is damaged: the ledger knows of the erasure all the same. */
+  async function findIfSound(tenant: TenantId, urn: CustomerUrn): Promise<StoredCustomer | undefined> {
+    try {
+      return await repository.find(tenant, { urn });
+    } catch (error) {
+      if (error instanceof DatabaseFailure) return undefined;
+      throw error;
+    }
   }
 
   /** Those whose time is not over. */

@@ -173,6 +173,9 @@ t.test('an export holds all there is about a person, and after the erasure only 
   });
   t.notOk('erasure' in before.value);
 
+  t.same(before.value.copies, []);
+  t.match(before.value.unseen, [/gaps/, /copies/]);
+
   await server.forget(record.customerUrn);
   const after = await exported();
   t.match(after.value, {

@@ -358,18 +358,16 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       write(tenant, occasion, key, by, () => change(tenant, by, decide, occasion)),
 
     async erase(tenant, by, occasion, key) {
-      const answer = await database
-        .write(() =>
-          key === undefined
-            ? shred(tenant, by, occasion, key)
-            : once(tenant, occasion.now, key, by, () => shred(tenant, by, occasion, key)),
-        )
-        .catch(async (error): Promise<WriteAnswer> => {
-          // The keys are stored before the records: it may have failed between the two, with the key destroyed.
-          const begun = await database.read(() => findBegun(tenant, by)).catch(() => undefined);
-          if (begun === undefined) throw error;
-          return { code: 'SUCCESS', stored: begun };
-        });
+      const work = () =>
+        key === undefined
+          ? shred(tenant, by, occasion, key)
+          : once(tenant, occasion.now, key, by, () => shred(tenant, by, occasion, key));
+      const answer = await database.write(work).catch(async (error) => {
+        // The keys are stored before the records: it may have failed between the two, with the key destroyed.
+        const begun = await database.read(() => findBegun(tenant, by)).catch(() => undefined);
+        if (begun === undefined) throw error;
+        return database.write(work).catch(orFailure<WriteAnswer>({ code: 'SUCCESS', stored: begun }));
+      });
       // A key of another request gets that one's answer.
       if (answer.code !== 'SUCCESS' || !isAnonymized(answer.stored.customer)) return answer;
       // A repeat too: who comes back after a crash may find the work half done.
