@@ -223,7 +223,9 @@ async function openSql(
 }
 
 const byServer = async (): Promise<never> => {
-  throw new Error('PostgreSQL is copied by its own tools: pg_dump --schema=c2a for the records; see README.md');
+  throw new Error(
+    'PostgreSQL has tools of its own for that: pg_dump --schema=c2a for the records, --schema=c2a_keys for the keys; see README.md',
+  );
 };
 const copiesByServer: Copies = { backup: byServer, backupKeys: byServer, compact: byServer };
 

@@ -85,7 +85,7 @@ export const settings = Type.Object({
   }),
   C2A_DATABASE_URL: Type.String({
     default: '',
-    allowed: 'postgres://user:password@host:5432/database, or empty for SQLite',
+    allowed: 'postgres://user:password@host:5432/database, or empty for SQLite and memory',
     description: 'A PostgreSQL database in place of SQLite.',
   }),
   C2A_KEYS_DATABASE_URL: Type.String({
@@ -236,6 +236,8 @@ export function readConfig(
   for (const also of ['C2A_KEYS_DATABASE_URL', 'C2A_DATABASE_REPLICA_URL'] as const) {
     if (values.C2A_DATABASE_URL === '' && values[also] !== '') wrong.add(also);
   }
+  // One of the two is a mistake, and what is in memory is lost.
+  if (values.C2A_STORAGE === 'memory' && values.C2A_DATABASE_URL !== '') wrong.add('C2A_DATABASE_URL');
   // Each would have a memory of its own.
   if (values.C2A_STORAGE === 'memory' && values.C2A_WORKERS > 1) wrong.add('C2A_WORKERS');
   const unknown = Object.keys(environment).filter((name) => /^C2A_/.test(name) && !(name in settings.properties));
@@ -262,7 +264,7 @@ export async function checkSurroundings({ host, storage, dataDir, masterKeyFile 
   if (inTheWay !== undefined) say('C2A_DATA_DIR', inTheWay);
   if (masterKeyFile !== '') {
     const path = resolve(masterKeyFile);
-    const trouble = existsSync(path) ? readableFile(path) : writableFolder(dirname(path), 'there');
+    const trouble = existsSync(path) ? keyFile(path) : writableFolder(dirname(path), 'there');
     if (trouble !== undefined) say('C2A_MASTER_KEY_FILE', trouble);
   }
   return problems;
@@ -275,8 +277,14 @@ function writableFolder(path: string, must?: 'there'): string | undefined {
   return may(path, constants.W_OK | constants.X_OK) ? undefined : `${path} cannot be written to`;
 }
 
-function readableFile(path: string): string | undefined {
-  if (!statSync(path).isFile()) return `${path} is no file`;
+/** 64 digits and the end of a line. */
+const maxKeyFileBytes = 66;
+
+/** Why a file cannot be that of a master key, by what can be said without reading it; an empty one gets its key at the first start. */
+function keyFile(path: string): string | undefined {
+  const stat = statSync(path);
+  if (!stat.isFile()) return `${path} is no file`;
+  if (stat.size > maxKeyFileBytes) return `${path} holds more than one line of 64 hexadecimal digits`;
   return may(path, constants.R_OK) ? undefined : `${path} cannot be read`;
 }
 

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import manifest from '../package.json' with { type: 'json' };
@@ -53,6 +53,8 @@ t.test('what would be taken for something else is refused', async (t) => {
     for (const text of texts)
       t.throws(() => readConfig({}, { [variable]: text }), { message: new RegExp(variable) }, text);
   }
+  const both = { C2A_STORAGE: 'memory', C2A_DATABASE_URL: 'postgres://h/d' };
+  t.throws(() => readConfig({}, both), { message: /C2A_DATABASE_URL/ }, 'what would be lost');
   const right: Record<string, readonly string[]> = {
     C2A_HOST: ['::1', '0.0.0.0', 'localhost', 'db-1.internal'],
     C2A_TRUST_PROXY: ['off', 'loopback', '10.0.0.0/8,::1,fd00::/8,192.168.1.7'],
@@ -76,6 +78,10 @@ t.test('what only this machine can tell is told all at once, and nothing is made
   }
   t.same(await checkSurroundings(readConfig({ 'data-dir': join(folder, 'new', 'data') }, {})), []);
   t.same(readdirSync(folder), ['file']);
+  writeFileSync(join(folder, 'no-key'), 'x'.repeat(100));
+  t.match(await checkSurroundings(readConfig({ 'master-key-file': join(folder, 'no-key') }, {})), [
+    /64 hexadecimal digits/,
+  ]);
 });
 
 t.test('a password is not shown', async (t) => {

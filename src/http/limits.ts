@@ -49,6 +49,11 @@ export const serverLimits = (limits: Limits, onRefused: (refused: RefusedConnect
 interface Admission {
   /** Why a request is not let in: 503 before the process drowns, and while it shuts down. To be asked first of all. */
   admit(request: FastifyRequest, reply: FastifyReply): Error | undefined;
+  /**
+   * Where a body is refused: keeps the connection if all of it has come (Fastify would close it), else lets in nothing that
+   * comes behind it, as that would not be answered (RFC 9112 section 9.6).
+   */
+  refuseBody(request: FastifyRequest, reply: FastifyReply): void;
   /** To be told when the answer has left. */
   release(request: FastifyRequest): void;
 }
@@ -103,13 +108,17 @@ export function admission(
       // An answer would only be one more that is not read.
       const isUnread = answers.outstanding > 2 * maxOutstanding || socket.writableLength > maxUnreadBytes;
       if (isUnread) socket.destroy();
-      if (isUnread || answers.outstanding > maxOutstanding || closing) {
+      if (isUnread || answers.outstanding > maxOutstanding || closing || answers.isClosing) {
         reply.header('connection', 'close');
         return failure(503, closing ? 'shutting down' : 'too many requests under way on one connection');
       }
       if (!namesItsHost(raw)) return failure(400, 'RFC 9112 section 3.2: a request must have one Host');
       const isShed = pressure.isHigh() && !request.routeOptions.config.forOperators;
       return isShed ? failure(503, 'under pressure') : undefined;
+    },
+    refuseBody({ raw }, reply) {
+      if (raw.complete) reply.removeHeader('connection');
+      else answersOf(raw.socket).isClosing = true;
     },
     release({ raw }) {
       answersOf(raw.socket).outstanding -= 1;
@@ -173,9 +182,15 @@ const maxHeapUse = 0.9;
 const closingGraceMs = 250;
 
 const outstandingAnswers = Symbol('outstanding answers');
-/** How many answers a connection waits for. On the socket itself: a look-up for each request would cost more. */
-function answersOf(socket: Socket & { [outstandingAnswers]?: { outstanding: number } }): { outstanding: number } {
-  socket[outstandingAnswers] ??= { outstanding: 0 };
+interface Answers {
+  /** How many the connection waits for. */
+  outstanding: number;
+  /** Whether it is closed behind one of them. */
+  isClosing: boolean;
+}
+/** On the socket itself: a look-up for each request would cost more. */
+function answersOf(socket: Socket & { [outstandingAnswers]?: Answers }): Answers {
+  socket[outstandingAnswers] ??= { outstanding: 0, isClosing: false };
   return socket[outstandingAnswers];
 }
 

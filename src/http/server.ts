@@ -128,7 +128,7 @@ async function assemble(
   };
 
   // One hook of a kind where there could be several: each costs every request a microsecond.
-  const { admit, release } = admission(app, options, log.refused);
+  const { admit, refuseBody, release } = admission(app, options, log.refused);
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
     const refused = admit(request, reply);
@@ -146,8 +146,10 @@ async function assemble(
   workInStages(app);
 
   app.setErrorHandler((error: FastifyError, request, reply) => {
-    if (error.statusCode === 401) return refuseUnknown(reply);
     const code = codeOf(error);
+    // Fastify's word for every body that is refused; that of `admit` stays.
+    if (code !== 'SERVICE_UNAVAILABLE' && reply.getHeader('connection') === 'close') refuseBody(request, reply);
+    if (error.statusCode === 401) return refuseUnknown(reply);
     if (code === 'SQL_DATABASE_FAILURE' || code === 'INTERNAL_SERVER_ERROR') {
       // Of a cause, `err` shows the message alone: "disk I/O error" has many codes.
       const cause = (error.cause as Partial<FastifyError> | undefined)?.code;

@@ -134,6 +134,25 @@ survived('what is unusual and allowed is served', async (t) => {
   }
 });
 
+survived('what comes behind a body that is refused is answered, or not executed', async (t) => {
+  const oversized = 'x'.repeat(70_000);
+  const refused: Record<string, [bytes: string, outcome: string]> = {
+    'no JSON': [post('Content-Length: 4\r\n', '{"a"'), '400 BAD_REQUEST'],
+    'another coding': [post('Content-Encoding: gzip\r\nContent-Length: 4\r\n', 'gzip'), '415 UNSUPPORTED_MEDIA_TYPE'],
+    'too large': [post('Content-Length: 70000\r\n', oversized), '413 PAYLOAD_TOO_LARGE'],
+    'too large, in a chunk': [post(chunked, `11170\r\n${oversized}\r\n0\r\n\r\n`), '413 PAYLOAD_TOO_LARGE'],
+  };
+  for (const [name, [bytes, outcome]] of Object.entries(refused)) {
+    const behind = JSON.stringify(storing({ externalIdentifier: name }));
+    const answers = await exchangeAll(port, bytes + post(`Content-Length: ${behind.length}\r\n`, behind, 'store'));
+    const [first, second] = answers.map((answer) => answer.outcome);
+    t.equal(first, outcome, name);
+    const isStored = (await service.info({ exId: name })).status === 200;
+    t.same([second === '200 SUCCESS', answers[0]?.headers.connection === 'close'], [isStored, !isStored], name);
+    if (!/too large/.test(name)) t.ok(isStored, 'all of the body had come');
+  }
+});
+
 survived('a body that breaks under an offer of an upgrade is answered when nothing more comes', async (t) => {
   const offer = 'Connection: Upgrade\r\nUpgrade: h2c\r\n';
   const broken: Record<string, string> = {

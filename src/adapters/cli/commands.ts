@@ -67,7 +67,8 @@ const tenantCommands: readonly Command[] = [
       const { tenants } = await context.open('create');
       if (!(await tenants.addTenant(tenant, settings))) throw new CommandError(`tenant ${tenant} exists already`);
       const made = (await tenants.listTenants()).find(({ id }) => id === tenant) as Tenant;
-      context.print(tenantView(made), `tenant ${tenant} added; give it a key with: key issue ${tenant}`);
+      const where = `with the same options: key issue ${tenant}`;
+      context.print(tenantView(made), `tenant ${tenant} added; give it a key, ${where}`);
     },
   },
   {
