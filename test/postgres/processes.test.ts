@@ -96,9 +96,11 @@ for (const keysApart of [false, true]) {
         const answers = await atOnce(6, (index) => turn(index).post('delete', { customerUrn: urn }));
         t.same(tally(answers.map(({ status }) => String(status))), { 200: 6 });
       }
-      t.same(await withRawPostgres(words[3] ?? url, 'select count(*)::int as count from c2a_keys.pending_erasures'), [
-        { count: 0 },
-      ]);
+      const listed = async () =>
+        (await withRawPostgres(words[3] ?? url, 'select from c2a_keys.pending_erasures')).length;
+      // Within one tidying, by whichever of them.
+      for (let wait = 0; wait < 100 && (await listed()) > 0; wait += 1) await delay(100);
+      t.equal(await listed(), 0);
     });
   });
 }

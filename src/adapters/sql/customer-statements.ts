@@ -11,6 +11,8 @@ export type Row = Omit<Tables['customers'], 'tenant' | keyof Holding> & { readon
 /** How many kept answers one statement removes. */
 export const forgottenAtOnce = 1000;
 const listedAtOnce = 1000;
+/** How many erasures are finished at once: others wait meanwhile. */
+export const pendingAtOnce = 200;
 
 type Key = { tenant: string; digest: Uint8Array };
 type Place = { tenant: string; number: number };
@@ -258,6 +260,7 @@ export function customerStatements({ builder, keysAhead, keysApart }: Dialect) {
       builder.deleteFrom('pending_erasures').where('tenant', '=', at.tenant).where('number', '=', at.number),
     ),
     listPending: prepare((_: object) => builder.selectFrom('pending_erasures').selectAll()),
+    somePending: prepare((_: object) => builder.selectFrom('pending_erasures').selectAll().limit(pendingAtOnce)),
     enterErasure: prepareWrite((entry: Tables['erasures']) =>
       builder
         .insertInto('erasures')

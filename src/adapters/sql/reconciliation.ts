@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseFailure } from '../../application/ports.ts';
 import { unknownRemainder } from '../../domain/deletion.ts';
 import type { TenantId } from '../../domain/identity.ts';
-import type { customerStatements, Row } from './customer-statements.ts';
+import { type customerStatements, pendingAtOnce, type Row } from './customer-statements.ts';
 import type { SqlDatabase } from './database.ts';
 import type { ErasureLedger, KnownErasure } from './erasure-ledger.ts';
 import type { ReadableRow, RecordSeals } from './record-seals.ts';
@@ -142,8 +142,13 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
 
   /** Brings erasures that were begun, by whichever process, to their end. */
   async function finishBegun(): Promise<void> {
+    while ((await finishSome()) === pendingAtOnce);
+  }
+
+  /** @returns how many are off the list */
+  async function finishSome(): Promise<number> {
     const { begun, undone } = await database.read(function* () {
-      const begun = yield* run.listPending({});
+      const begun = yield* run.somePending({});
       const undone: Place[] = [];
       for (const place of begun) {
         const [row] = yield* run.findByNumber(place);
@@ -151,13 +156,13 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
       }
       return { begun, undone };
     });
-    if (begun.length === 0) return;
+    if (begun.length === 0) return 0;
     await Promise.all(
       undone.map(({ tenant, number }) => database.write(() => completeErasure(tenant as TenantId, number))),
     );
     // They are on the list until nothing of them is left in a log.
     const areEmptied = [await database.scrub('keys'), await database.scrub('data')];
-    if (areEmptied.includes(false)) return;
+    if (areEmptied.includes(false)) return 0;
     await database.write(function* () {
       for (const { tenant, number, key_digest, expires_at } of begun) {
         // Whoever asked for it may not have been answered; and a request that raced it may have been kept after it.
@@ -169,6 +174,7 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
     await database.write(function* () {
       for (const place of begun) yield* run.deletePending(place);
     });
+    return begun.length;
   }
 
   /** Sees to it that no number is handed out again which a record has: keys may be older than the records. */
