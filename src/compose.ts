@@ -199,7 +199,7 @@ async function openSql(
       },
       recovered: [
         ...(erasedAgain > 0 ? [`${erasedAgain} customers were erased again, whom a copy had brought back`] : []),
-        ...(isCopy
+        ...(passedOver > 0
           ? [
               `the keys are a copy: ${passedOver} URNs are passed over, so that none is handed out twice`,
               'where the records are a copy too, API keys are those of then: revoke again what was revoked since',
@@ -362,16 +362,28 @@ export async function openServer(
   const documents = packed && packedDocuments(packed);
   const app = await createServer(services, { ...config, logger, version, documents });
   for (const warning of [...services.recovered, ...services.warnings]) logger.warn(warning);
-  const tidy = () =>
-    services
+  let tidied: Promise<void> | undefined;
+  // One at a time, however long it takes.
+  const tidy = () => {
+    tidied ??= services
       .tidy()
       .catch((error) =>
-        logger.warn({ err: error }, 'the use of keys was not recorded, or expired answers not removed'),
-      );
+        logger.warn(
+          { err: error },
+          'the use of keys was not recorded, or not all was removed that has expired or was erased',
+        ),
+      )
+      .finally(() => {
+        tidied = undefined;
+      });
+    return tidied;
+  };
   const tidying = setInterval(tidy, tidyMs).unref();
   // Runs when the last request has been answered.
   app.addHook('onClose', async () => {
     clearInterval(tidying);
+    // What was used meanwhile is for another one.
+    await tidied;
     await tidy();
     await services.close();
   });

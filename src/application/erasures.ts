@@ -121,7 +121,7 @@ export function erasureUseCases({ repository, signer, world, clock }: Needs) {
       requestId: erasure.requestId,
       rewritten: erasure.rewritten ?? null,
       kept: [
-        ...keptOf(stored?.customer ?? {}),
+        ...keptOf(stored?.customer),
         ...answers.map(({ keptUntil }) => ({
           field: `answer to a repeated request, until ${keptUntil}`,
           ground: groundOfAnswers,
@@ -183,7 +183,7 @@ export function erasureUseCases({ repository, signer, world, clock }: Needs) {
     };
   }
 
-  /** The record; undefined where it is damaged: the ledger knows of the erasure all the same. */
+  /** The record; undefined where it cannot be read: the ledger knows of the erasure all the same. */
   async function findIfSound(tenant: TenantId, urn: CustomerUrn): Promise<StoredCustomer | undefined> {
     try {
       return await repository.find(tenant, { urn });

@@ -173,7 +173,7 @@ export interface CustomerRepository extends ErasureRecords {
   /**
    * Erases a customer: first makes its data unreadable for good (where it is sealed: destroys its key) and enters that
    * in the ledger, durably; then puts the anonymised record (`deletion.ts`) in its place. Whatever fails in between,
-   * nothing is readable from the first step on, and the next touch or start completes the rest. A record that cannot be
+   * nothing is readable from the first step on, and the next touch, tidying or start completes the rest. A record that cannot be
    * read any more is erased as well. What is kept under Idempotency-Keys of its requests is reduced to code and URN: a
    * repeat gets the answer whatever else it says. Answers SUCCESS, also for one that was erased before, which stays as it
    * is; CUSTOMER_NOT_FOUND; with a key also IDEMPOTENCY_KEY_REUSED.

@@ -54,11 +54,11 @@ const keptFields: readonly { readonly field: string; readonly ground: string }[]
   },
 ];
 
-/** What of it a record still has, and on what ground. */
-export const keptOf = ({
-  primaryBillingAddress: address,
-}: Pick<Customer, 'primaryBillingAddress'>): typeof keptFields =>
-  keptFields.filter(({ field }) => address !== undefined || !field.startsWith('primaryBillingAddress'));
+/** What of it a record still has, and on what ground; of one that is not known, what it may have. */
+export const keptOf = (customer: Pick<Customer, 'primaryBillingAddress'> | undefined): typeof keptFields =>
+  customer === undefined || customer.primaryBillingAddress !== undefined
+    ? keptFields
+    : keptFields.filter(({ field }) => !field.startsWith('primaryBillingAddress'));
 
 /** What would remain of a customer. */
 export function remainderOf({ claimedRegion, legalType, primaryBillingAddress: address }: Customer): Remainder {

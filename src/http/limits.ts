@@ -117,7 +117,7 @@ export function admission(
       return isShed ? failure(503, 'under pressure') : undefined;
     },
     refuseBody({ raw }, reply) {
-      if (raw.complete) reply.removeHeader('connection');
+      if (raw.complete && !closing) reply.removeHeader('connection');
       else answersOf(raw.socket).isClosing = true;
     },
     release({ raw }) {

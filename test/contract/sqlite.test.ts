@@ -35,6 +35,17 @@ t.test('a URN is not taken for one of another partition that has the same number
   t.equal(await acme.find(byUrn('cu.00.10000000000001')), undefined);
 });
 
+t.test('a partition that is used up hands out no URN of the next', async (t) => {
+  const path = newFolder(t);
+  const { repository } = await connectSqlite(t, path);
+  withRawSqlite(sqliteFiles(path).keys, (raw) =>
+    raw.exec(`UPDATE sequences SET last = ${10 ** 13 - 2} WHERE name = 'customer'`),
+  );
+  const acme = tenantOf(repository);
+  t.equal((await acme.has('crm-1')).customer.customerUrn, `cu.00.${10 ** 13 - 1}`);
+  await t.rejects(acme.add('crm-2'), { cause: { message: /no URNs left/ } });
+});
+
 t.test('what was read together does not hide what another connection commits afterwards', async (t) => {
   const path = newFolder(t);
   const { database } = await connectSqlite(t, path);

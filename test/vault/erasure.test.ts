@@ -254,6 +254,30 @@ t.test('an erasure stays on the list until its record is rewritten and nothing o
   );
 });
 
+t.test('an entry of the ledger that is damaged is in the way of no start, and of no other erasure', async (t) => {
+  const path = newFolder(t);
+  const { database, vault, repository, close } = await connectSqlite(t, path);
+  const { keys } = sqliteFiles(path);
+  const acme = tenantOf(repository);
+  for (const name of ['crm-1', 'crm-2', 'crm-3']) await acme.has(name);
+  for (const number of [1, 2, 3]) {
+    const dying = sqlCustomers({ database: endingAfter(1, database), vault, world, partition: '00' });
+    await t.rejects(tenantOf(dying).forget(byUrn(`cu.00.${number}`)), { message: 'the process is dead' });
+  }
+  const damaged = vault.ledgerHash('acme cu.00.2');
+  withRawSqlite(keys, (raw) => raw.prepare('UPDATE erasures SET sealed = randomblob(100) WHERE hash = ?').run(damaged));
+  const listed = () => withRawSqlite(keys, (raw) => raw.prepare('SELECT number FROM pending_erasures').pluck().all());
+  await t.rejects(repository.forgetExpired(noon), DatabaseFailure, 'it is heard of');
+  t.same([listed(), notRewritten(path)], [[2], 1]);
+  await close();
+  // As at the first start of a release, or with a copy: everything is looked at.
+  withRawSqlite(keys, (raw) => raw.exec("UPDATE sequences SET last = 0 WHERE name = 'weighed'"));
+  const again = tenantOf((await connectSqlite(t, path)).repository);
+  for (const urn of ['cu.00.1', 'cu.00.3'])
+    t.match(await again.find(byUrn(urn)), { customer: { status: 'Anonymized' } });
+  await t.rejects(again.find(byUrn('cu.00.2')), DatabaseFailure);
+});
+
 t.test('an erasure that fails at its first step has changed nothing', async (t) => {
   const { database, vault, repository } = await connectSqlite(t, newFolder(t));
   const { by, stored, customer } = await tenantOf(repository).has('crm-1', identity);

@@ -372,7 +372,7 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
       if (answer.code !== 'SUCCESS' || !isAnonymized(answer.stored.customer)) return answer;
       // A repeat too: who comes back after a crash may find the work half done.
       await database.scrub('keys');
-      // The customer is erased already. Where this is refused (a full disk), the next touch or start does it.
+      // The customer is erased already. Where this is refused (a full disk), the next touch, tidying or start does it.
       const { customerUrn: urn } = answer.stored.customer;
       const stored = await database.write(() => complete(tenant, urn)).catch(orFailure(answer.stored));
       await database.scrub('data');

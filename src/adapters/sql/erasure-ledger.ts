@@ -44,7 +44,10 @@ export function erasureLedger({ run, seals }: Needs) {
       yield* run.destroyKey({ tenant, number });
     },
 
-    /** Removes what is personal from the record, where that was not done, and from what is kept for its requests. @returns how many records that were */
+    /**
+     * Removes what is personal from the record, where that was not done, and from what is kept for its requests.
+     * @returns how many records that were
+     */
     *apply({ tenant, number, hash, erasure, remainder }: KnownErasure): Program<number> {
       const sealed = seals.sealRemainder(tenant, number, remainder);
       const rewritten = yield* run.rewrite({ tenant, number, sealed, at: erasure.erasedAt });

@@ -36,6 +36,9 @@ const mostPassedOver = 10 ** 12;
 /** And for each millisecond of the copy's age more than any deployment stores in one. */
 const passedOverAMillisecond = 10;
 
+/** How many customers are mended at once. */
+const mendedAtOnce = 4;
+
 /** How often the difference is looked at, as long as it is another each time. */
 const maxLooks = 50;
 
@@ -75,7 +78,7 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
     while (after !== undefined) {
       const from: Place = after;
       const { due, end }: Page<Due, Place> = await database.read(() => read(from));
-      for (const count of await Promise.all(due.map(mend))) sum += count;
+      for (const count of await someAtOnce(due, mend)) sum += count;
       after = end;
     }
     return sum;
@@ -104,7 +107,10 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
     const page = yield* run.listErasuresAfter(after);
     const due: KnownErasure[] = [];
     for (const { tenant, hash, sealed } of page) {
-      const { erasure, remainder } = seals.openEntry(hash, sealed);
+      const entry = seals.entryIfSound(hash, sealed);
+      // One that is damaged stands in the way of no start; whoever touches its record hears of it.
+      if (entry === undefined) continue;
+      const { erasure, remainder } = entry;
       const place = { tenant, number: toNumber(erasure.urn) as number };
       const [row] = yield* run.findByNumber(place);
       const isApplied = row === undefined || row.anonymized_at !== null;
@@ -157,14 +163,19 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
       return { begun, undone };
     });
     if (begun.length === 0) return 0;
-    await Promise.all(
-      undone.map(({ tenant, number }) => database.write(() => completeErasure(tenant as TenantId, number))),
+    // One that cannot be completed is not in the way of the others.
+    const failures = new Map<Place, unknown>();
+    await someAtOnce(undone, (place) =>
+      database
+        .write(() => completeErasure(place.tenant as TenantId, place.number))
+        .catch((error) => failures.set(place, error)),
     );
     // They are on the list until nothing of them is left in a log.
     const areEmptied = [await database.scrub('keys'), await database.scrub('data')];
     if (areEmptied.includes(false)) return 0;
+    const finished = begun.filter((place) => !failures.has(place));
     await database.write(function* () {
-      for (const { tenant, number, key_digest, expires_at } of begun) {
+      for (const { tenant, number, key_digest, expires_at } of finished) {
         // Whoever asked for it may not have been answered; and a request that raced it may have been kept after it.
         if (key_digest !== null) yield* run.keepErasure({ tenant, number, key_digest, expires_at: Number(expires_at) });
         yield* run.blankAnswers({ tenant, number });
@@ -172,9 +183,10 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
     });
     // By itself: of one transaction over both files, or databases, the half of the keys may be all that is stored.
     await database.write(function* () {
-      for (const place of begun) yield* run.deletePending(place);
+      for (const place of finished) yield* run.deletePending(place);
     });
-    return begun.length;
+    for (const error of failures.values()) throw error;
+    return finished.length;
   }
 
   /** Sees to it that no number is handed out again which a record has: keys may be older than the records. */
@@ -213,7 +225,8 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
     async takeUpCopy(now: number): Promise<number> {
       const [mark] = await database.read(() => run.sequence({ name: copyMark }));
       if (mark === undefined) return 0;
-      const age = Math.max(0, now - mark.last);
+      // At first the mark had no time.
+      const age = mark.last <= 1 ? 0 : Math.max(0, now - mark.last);
       const count = Math.min(leastPassedOver + passedOverAMillisecond * age, mostPassedOver);
       return database.exclusive(function* () {
         if ((yield* run.forgetSequence({ name: copyMark })) === 0) return 0;
@@ -266,7 +279,19 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
   };
 }
 
-/** What the database refuses is left for later. */
+/** Calls for each, a few at a time: others want connections too. */
+async function someAtOnce<Item, Result>(
+  items: readonly Item[],
+  call: (item: Item) => Promise<Result>,
+): Promise<readonly Result[]> {
+  const results: Result[] = [];
+  for (let at = 0; at < items.length; at += mendedAtOnce) {
+    results.push(...(await Promise.all(items.slice(at, at + mendedAtOnce).map(call))));
+  }
+  return results;
+}
+
+/** What the database refuses, or has damaged, is left for later. */
 function unlessRefused(error: unknown): void {
   if (!(error instanceof DatabaseFailure)) throw error;
 }

@@ -128,6 +128,15 @@ export function recordSeals(vault: Vault, world: ReferenceData) {
       }
     },
 
+    /** The same; undefined where it is damaged. */
+    entryIfSound(hash: Buffer, sealed: Buffer): LedgerEntry | undefined {
+      try {
+        return this.openEntry(hash, sealed);
+      } catch {
+        return undefined;
+      }
+    },
+
     /** Blind indexes of what a customer claims for itself alone; an anonymised one claims nothing. */
     holdingOf(tenant: TenantId, content: CustomerContent): Holding {
       const identity = identityOf(content, world);

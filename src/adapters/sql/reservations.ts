@@ -1,3 +1,4 @@
+import { DatabaseFailure } from '../../application/ports.ts';
 import type { TenantId } from '../../domain/identity.ts';
 import type { customerStatements } from './customer-statements.ts';
 import type { SqlDatabase } from './database.ts';
@@ -88,7 +89,9 @@ export function reservations({ database, seals, run, partition }: Needs) {
   function* reserve(tenant: TenantId, count: number, now: number): Program<Reservation[]> {
     for (;;) {
       const [row] = yield* run.takeSequence({ name: 'customer', count });
-      const last = base + (row as { last: number }).last;
+      const sequence = (row as { last: number }).last;
+      if (sequence >= sequencesPerPartition) throw new DatabaseFailure(new Error('the partition has no URNs left'));
+      const last = base + sequence;
       const first = last - count + 1;
       const numbers = Array.from({ length: count }, (_, index) => first + index);
       if (!keysAhead) return numbers.map((number) => ({ number }));
