@@ -2,9 +2,11 @@
 import { writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { erasureCommands } from '../../src/adapters/cli/erasure-commands.ts';
+import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
 import { ephemeralVault, type Vault } from '../../src/adapters/vault.ts';
 import { deployment } from '../support/deployment.ts';
 import { c2a } from '../support/process.ts';
+import { withRawSqlite } from '../support/storage.ts';
 
 const jane = {
   externalIdentifier: 'crm-1',
@@ -186,4 +188,35 @@ t.test('an export holds all there is about a person, and after the erasure only 
   t.notMatch(JSON.stringify(after.value), /jane|Hauptstra/i);
   t.equal((await command('subject-export', 'cu.00.999', '--tenant', 'acme')).code, 1);
   t.equal((await command('subject-export', record.customerUrn, '--tenant', 'other')).code, 1);
+});
+
+t.test('a copy of the keys that was put aside is named by exports and receipts, and the key is not gone', async (t) => {
+  const { serve, command, beside } = deployment(t);
+  let server = await serve();
+  const urn = await server.has(jane);
+  const copy = beside('keys.copy');
+  t.equal((await command('backup-keys', copy)).code, 0);
+  await server.stop();
+  t.equal((await command('restore-keys', copy)).code, 0);
+  const aside = /^keys\.db\.replaced-/;
+  t.match((await command('subject-export', urn, '--tenant', 'acme')).value.copies, [aside]);
+  server = await serve();
+  await server.forget(urn);
+  const { receipt } = (await server.receipt(urn)).body.result;
+  t.match(receipt, { dataKeyDestroyed: false, residualScan: { clean: false } });
+  const found = receipt.residualScan.findings.filter((finding: { found: number }) => finding.found > 0);
+  t.match(found, [{ place: aside, found: 1 }]);
+});
+
+t.test('an erased record that is damaged has its receipt, of what the ledger knows', async (t) => {
+  const { dataDir, server, serve, urn } = await erasedJane(t);
+  await server.stop();
+  withRawSqlite(sqliteFiles(dataDir).data, (raw) =>
+    raw.exec('UPDATE customers SET sealed = randomblob(100) WHERE anonymized_at IS NOT NULL'),
+  );
+  const { status, body } = await (await serve()).receipt(urn);
+  t.equal(status, 200);
+  t.match(body.result.receipt, { customerUrn: urn, dataKeyDestroyed: true, residualScan: { clean: true } });
+  const kept = body.result.receipt.kept.map(({ field }: { field: string }) => field);
+  t.ok(kept.includes('primaryBillingAddress.countryCode'), 'what may be left is named');
 });
