@@ -207,21 +207,19 @@ export function sqlCustomers({ database, vault, world, partition }: Needs): SqlC
     if (row === undefined) return { code: 'CUSTOMER_NOT_FOUND' };
     const { number } = row;
     const asker = { urn: toUrn(number), keyId, requestId };
-    let erased: StoredCustomer | undefined;
     if (isErased(row)) {
       const remainder = seals.remainderIfSound(tenant, row) ?? unknownRemainder;
-      erased = seals.erased(row, remainder, row.anonymized_at);
       // Copies that were put back may have brought records that know more than the ledger.
       if (row.wrapped !== null || !(yield* ledger.has(tenant, number))) {
         yield* ledger.enter(tenant, number, { ...asker, erasedAt: row.anonymized_at }, remainder);
       }
-    } else if (!isReadable(row)) {
-      erased = yield* completeErasure(tenant, number);
+      if ('externalId' in by) return { code: 'CUSTOMER_NOT_FOUND' };
+      return { code: 'SUCCESS', stored: seals.erased(row, remainder, row.anonymized_at) };
+    }
+    if (!isReadable(row)) {
+      const erased = yield* completeErasure(tenant, number);
       // Whoever asked for it may not have been answered, and asks again.
       if (erased !== undefined) return { code: 'SUCCESS', stored: erased };
-    }
-    if (erased !== undefined) {
-      return 'externalId' in by ? { code: 'CUSTOMER_NOT_FOUND' } : { code: 'SUCCESS', stored: erased };
     }
     // A record that is damaged must not stand in the way of its erasure.
     const stored = isReadable(row) ? seals.recordIfSound(tenant, row) : undefined;

@@ -220,20 +220,19 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
      * Where the keys are a copy that is taken into use, passes over numbers for URNs: after the copy was made others may
      * have been handed out, of which nobody here knows where the records are a copy as well. The older it is the more, so
      * that a copy which is taken into use a second time does not come to the numbers of the first.
-     * @param now milliseconds since 1970 @returns how many; 0: they are none
+     * @param now milliseconds since 1970 @returns how many; 0: they are none, or another process was first
      */
-    async takeUpCopy(now: number): Promise<number> {
-      const [mark] = await database.read(() => run.sequence({ name: copyMark }));
-      if (mark === undefined) return 0;
-      // At first the mark had no time.
-      const age = mark.last <= 1 ? 0 : Math.max(0, now - mark.last);
-      const count = Math.min(leastPassedOver + passedOverAMillisecond * age, mostPassedOver);
-      return database.exclusive(function* () {
-        if ((yield* run.forgetSequence({ name: copyMark })) === 0) return 0;
+    takeUpCopy: (now: number): Promise<number> =>
+      database.exclusive(function* () {
+        const [mark] = yield* run.sequence({ name: copyMark });
+        if (mark === undefined) return 0;
+        yield* run.forgetSequence({ name: copyMark });
+        // At first the mark had no time.
+        const age = mark.last <= 1 ? 0 : Math.max(0, now - mark.last);
+        const count = Math.min(leastPassedOver + passedOverAMillisecond * age, mostPassedOver);
         yield* run.takeSequence({ name: 'customer', count });
         return count;
-      });
-    },
+      }),
 
     /**
      * Completes what a crash has left half done, and erases again what a restored copy has brought back. To be awaited before
