@@ -8,7 +8,8 @@
 
 const npm = (...names) => `(^|/)node_modules/(${names.join('|')})/`;
 const fastify = ['fastify', '@fastify/[^/]+'];
-const roots = '^src/(about|compos(e|ition)|demo|index|main|ports|serve|version|workers)[.]ts$';
+const roots = '^src/(compose|index|main|ports)[.]ts$';
+const process = '^src/process/';
 
 /** @type {import('dependency-cruiser').IConfiguration} */
 module.exports = {
@@ -39,7 +40,7 @@ module.exports = {
     },
     {
       name: 'adapters-know-only-application',
-      comment: 'An adapter fulfils a port: it may use any package, but neither HTTP nor the configuration.',
+      comment: 'An adapter implements a port. It may use any package, but neither HTTP nor the configuration.',
       severity: 'error',
       from: { path: '^src/adapters/', pathNot: '^src/adapters/cli/' },
       to: {
@@ -49,11 +50,11 @@ module.exports = {
     },
     {
       name: 'cli-knows-no-storage',
-      comment: 'The command line asks the use cases, as HTTP does; it also reads the configuration.',
+      comment: 'The command line calls the use cases, as HTTP does; it also reads the configuration.',
       severity: 'error',
       from: { path: '^src/adapters/cli/' },
       to: {
-        pathNot: ['^src/(adapters/(?!sql/)|application/|domain/|config[.]ts$)', npm('.+')],
+        pathNot: ['^src/(adapters/(?!sql/)|application/|domain/|binary/|config[.]ts$)', npm('.+')],
         dependencyTypesNot: ['core'],
       },
     },
@@ -64,25 +65,18 @@ module.exports = {
       to: { path: npm(...fastify) },
     },
     {
-      name: 'contract-knows-only-application',
-      comment: 'The suites prove an adapter of anybody; they have node: for its test runner.',
+      name: 'binary-stands-alone',
+      comment: 'What only the single file needs: embedded assets and native addons.',
       severity: 'error',
-      from: { path: '^src/contract/' },
-      to: { pathNot: '^src/(contract|application|domain)/', dependencyTypesNot: ['core'] },
-    },
-    {
-      name: 'contract-is-for-tests',
-      comment: 'The program does not carry the proofs of its adapters.',
-      severity: 'error',
-      from: { path: '^src/', pathNot: '^src/contract/' },
-      to: { path: '^src/contract/' },
+      from: { path: '^src/binary/' },
+      to: { pathNot: '^src/binary/', dependencyTypesNot: ['core'] },
     },
     {
       name: 'config-stands-alone',
       severity: 'error',
       from: { path: '^src/config[.]ts$' },
       to: {
-        pathNot: ['^src/domain/', '^src/application/ports[.]ts$', npm('@sinclair/typebox')],
+        pathNot: ['^src/domain/', '^src/application/ports/', npm('@sinclair/typebox')],
         dependencyTypesNot: ['core'],
       },
     },
@@ -92,7 +86,7 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^src/',
-        pathNot: ['^src/(domain|application|http|adapters|contract)/', '^src/config[.]ts$', roots],
+        pathNot: ['^src/(domain|application|http|adapters|binary)/', '^src/config[.]ts$', process, roots],
       },
       to: {},
     },

@@ -6,9 +6,9 @@
 import { randomBytes } from 'node:crypto';
 import Fastify, { type HTTPMethods } from 'fastify';
 import pg from 'pg';
-import { customerStatements } from '../src/adapters/sql/customer-statements.ts';
-import { postgresDialect } from '../src/adapters/sql/dialects.ts';
-import type { Program } from '../src/adapters/sql/statement.ts';
+import { customerStatements } from '../src/adapters/sql/customers/queries.ts';
+import { postgresDialect } from '../src/adapters/sql/driver/dialects.ts';
+import type { Routine } from '../src/adapters/sql/driver/query.ts';
 import { mediaType } from '../src/http/envelope.ts';
 
 const [answers, databaseUrl] = process.argv.slice(2) as [string, string?];
@@ -26,7 +26,7 @@ const run = customerStatements(postgresDialect);
 let added = 0;
 
 /** What the service sends to the database for a request to each path. */
-const statements: Record<string, () => Program<unknown>> = {
+const statements: Record<string, () => Routine<unknown>> = {
   info: () => run.findByNumber({ tenant, number: 1 + Math.floor(Math.random() * customers) }),
   validate: () => run.findHeld({ tenant, externalId: randomBytes(16) }),
   store() {

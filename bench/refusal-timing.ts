@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exportSPKI, generateKeyPair, SignJWT } from 'jose';
-import { secrets } from '../src/adapters/secrets.ts';
+import { apiKeyFormat } from '../src/adapters/crypto/api-key-format.ts';
 import { openServices } from '../src/compose.ts';
 import { readConfig } from '../src/config.ts';
 import { parseTenantId, type TenantId } from '../src/domain/identity.ts';
@@ -57,9 +57,9 @@ async function prepare(dataDir: string): Promise<Record<string, Headers>> {
   return {
     'missing headers': {},
     'malformed key': { ...good, 'x-api-key': 'sk_dev_nonsense' },
-    'wrong environment': { ...good, 'x-api-key': secrets.newApiKey('live') },
+    'wrong environment': { ...good, 'x-api-key': apiKeyFormat.newApiKey('live') },
     'unknown tenant': { ...good, 'x-tn': 'nobody' },
-    'wrong key': { ...good, 'x-api-key': secrets.newApiKey('sandbox') },
+    'wrong key': { ...good, 'x-api-key': apiKeyFormat.newApiKey('sandbox') },
     "other tenant's key": { ...good, 'x-tn': 'proved' },
     'revoked key': revoked.headers,
     'token unasked': { ...good, authorization: 'Bearer x' },

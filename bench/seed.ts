@@ -5,7 +5,7 @@
  */
 import { openServices } from '../src/compose.ts';
 import { readConfig } from '../src/config.ts';
-import { createDemoTenant } from '../src/demo.ts';
+import { createDemoTenant } from '../src/process/demo.ts';
 
 const customers = Number(process.argv[2]);
 /** Enough that every transaction is full. */

@@ -5,10 +5,10 @@
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import pino from 'pino';
-import { migrations } from '../src/adapters/sql/migrations.ts';
+import { migrations } from '../src/adapters/sql/schema/migrations.ts';
 import { openServer, openServices } from '../src/compose.ts';
 import { readConfig } from '../src/config.ts';
-import { createDemoTenant } from '../src/demo.ts';
+import { createDemoTenant } from '../src/process/demo.ts';
 
 // Either part may take a step.
 const version = migrations.data.length + migrations.keys.length - 1;

@@ -1,10 +1,15 @@
 /** Every statement that the program sends, in each dialect, so that a reviewer sees when one changes. */
-import { customerStatements } from '../src/adapters/sql/customer-statements.ts';
-import { writeProbe } from '../src/adapters/sql/database.ts';
-import { type Dialect, postgresApartDialect, postgresDialect, sqliteDialect } from '../src/adapters/sql/dialects.ts';
-import { migrations } from '../src/adapters/sql/migrations.ts';
+import { customerStatements } from '../src/adapters/sql/customers/queries.ts';
+import { writeProbe } from '../src/adapters/sql/driver/database.ts';
+import {
+  type Dialect,
+  postgresApartDialect,
+  postgresDialect,
+  sqliteDialect,
+} from '../src/adapters/sql/driver/dialects.ts';
+import { rootKeyStatements } from '../src/adapters/sql/root-keys.ts';
+import { migrations } from '../src/adapters/sql/schema/migrations.ts';
 import { tenantStatements } from '../src/adapters/sql/tenants.ts';
-import { rootKeyStatements } from '../src/adapters/sql/vault-keys.ts';
 
 const dialects: Record<string, Dialect> = {
   SQLite: sqliteDialect,

@@ -2,18 +2,16 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
+import { apiKeyFormat } from './adapters/crypto/api-key-format.ts';
+import { isReadableByOthers } from './adapters/crypto/master-key.ts';
+import { ephemeralVault, type Vault } from './adapters/crypto/vault.ts';
 import { makeFolder, replaceCopy } from './adapters/files.ts';
-import { joseTokens } from './adapters/jwt.ts';
-import { isReadableByOthers } from './adapters/master-key.ts';
-import { memoryCustomers, memoryTenants } from './adapters/memory.ts';
-import { type Metrics, prometheusMetrics } from './adapters/metrics.ts';
-import { noTelemetry } from './adapters/no-telemetry.ts';
-import { referenceData } from './adapters/reference-data.ts';
-import { secrets } from './adapters/secrets.ts';
-import { sqlCustomers } from './adapters/sql/customers.ts';
-import { type SqlDatabase, writeProbe } from './adapters/sql/database.ts';
-import { migrate } from './adapters/sql/migrations.ts';
-import { moveTables, type Progress } from './adapters/sql/move.ts';
+import { createMemoryCustomers } from './adapters/memory/customers.ts';
+import { createMemoryTenants } from './adapters/memory/tenants.ts';
+import { createReferenceData } from './adapters/reference-data.ts';
+import { createSqlCustomers } from './adapters/sql/customers/repository.ts';
+import { type SqlDatabase, writeProbe } from './adapters/sql/driver/database.ts';
+import { openSqlite, sqliteFiles } from './adapters/sql/driver/sqlite.ts';
 import {
   carryTenants,
   discard,
@@ -22,32 +20,32 @@ import {
   lockOut,
   putInPlace,
   stage,
-} from './adapters/sql/restore.ts';
-import { openSqlite, sqliteFiles } from './adapters/sql/sqlite.ts';
-import type { Part } from './adapters/sql/tables.ts';
-import { sqlTenants } from './adapters/sql/tenants.ts';
-import { rotateMasterKey, unlockVault } from './adapters/sql/vault-keys.ts';
-import { ephemeralVault, type Vault } from './adapters/vault.ts';
-import { type Customers, customerUseCases } from './application/customers.ts';
-import { type Erasures, erasureUseCases } from './application/erasures.ts';
-import type {
-  Clock,
-  CustomerRepository,
-  Maintenance,
-  Restored,
-  Telemetry,
-  TenantDirectory,
-} from './application/ports.ts';
-import { type Tenants, tenantUseCases } from './application/tenants.ts';
+} from './adapters/sql/maintenance/backup-restore.ts';
+import { type Progress, transferTables } from './adapters/sql/maintenance/transfer.ts';
+import { rotateMasterKey, unlockVault } from './adapters/sql/root-keys.ts';
+import { migrate } from './adapters/sql/schema/migrations.ts';
+import type { Part } from './adapters/sql/schema/tables.ts';
+import { createSqlTenants } from './adapters/sql/tenants.ts';
+import { createMetrics, type Metrics } from './adapters/telemetry/metrics.ts';
+import { noTelemetry } from './adapters/telemetry/no-telemetry.ts';
+import { createJwtVerifier } from './adapters/tokens/jwt.ts';
+import { type Customers, createCustomers } from './application/customers.ts';
+import type { Clock } from './application/ports/clock.ts';
+import type { CustomerRepository } from './application/ports/customer-repository.ts';
+import type { Maintenance, Restored } from './application/ports/maintenance.ts';
+import type { Telemetry } from './application/ports/telemetry.ts';
+import type { TenantDirectory } from './application/ports/tenant-directory.ts';
+import { createPrivacyReports, type PrivacyReports } from './application/privacy-reports.ts';
+import { createTenants, type Tenants } from './application/tenants.ts';
 import type { Config } from './config.ts';
 import type { ReferenceData } from './domain/reference-data.ts';
-import type { RequestLogger } from './http/log.ts';
-import { version } from './version.ts';
+import type { RequestLogger } from './http/access-log.ts';
+import { version } from './process/version.ts';
 
 export interface Services {
   readonly customers: Customers;
   readonly tenants: Tenants;
-  readonly erasures: Erasures;
+  readonly erasures: PrivacyReports;
   readonly maintenance: Maintenance;
   readonly telemetry: Telemetry;
   readonly metrics: Pick<Metrics, 'contentType' | 'render'>;
@@ -89,20 +87,26 @@ export async function openServices(
   config: Config,
   { mayCreate, clock = Date.now, repository: given, onTrouble = () => {} }: OpenOptions,
 ): Promise<Services> {
-  const world = referenceData();
-  const metrics = prometheusMetrics();
-  const tokens = joseTokens({
+  const referenceData = createReferenceData();
+  const metrics = createMetrics();
+  const tokens = createJwtVerifier({
     clock,
     onTrouble: (uri, error) =>
       onTrouble(`the keys of ${uri} were not fetched: older ones count while there are any`, error),
   });
   const { environment } = config;
-  const { repository, directory, vault, ...storage } = await openStorage(config, mayCreate, world, metrics, given);
-  const tenants = tenantUseCases({ directory, secrets, tokens, telemetry: metrics, clock, environment });
+  const { repository, directory, vault, ...storage } = await openStorage(
+    config,
+    mayCreate,
+    referenceData,
+    metrics,
+    given,
+  );
+  const tenants = createTenants({ directory, secrets: apiKeyFormat, tokens, telemetry: metrics, clock, environment });
   return {
-    customers: customerUseCases({ repository, world, digest: vault.digest, clock }),
+    customers: createCustomers({ repository, referenceData, digest: vault.digest, clock }),
     tenants,
-    erasures: erasureUseCases({ repository, signer: vault, world, clock }),
+    erasures: createPrivacyReports({ repository, signer: vault, referenceData, clock }),
     maintenance: storage.maintenance,
     telemetry: metrics,
     metrics,
@@ -115,7 +119,7 @@ export async function openServices(
         await tenants.recordUse();
       } finally {
         // What may not be kept any longer goes, whatever else cannot be done.
-        await repository.forgetExpired(clock());
+        await repository.deleteExpired(clock());
       }
     },
     close: storage.close,
@@ -125,15 +129,15 @@ export async function openServices(
 async function openStorage(
   config: Config,
   mayCreate: boolean,
-  world: ReferenceData,
+  referenceData: ReferenceData,
   telemetry: Telemetry,
   given?: CustomerRepository,
 ): Promise<Storage> {
   const { storage, dataDir, databaseUrl, partition } = config;
   if (storage === 'memory') {
     return {
-      repository: given ?? memoryCustomers({ partition, world }),
-      directory: memoryTenants(),
+      repository: given ?? createMemoryCustomers({ partition, referenceData }),
+      directory: createMemoryTenants(),
       // Plain objects need no sealing; the vault signs and digests, with keys that end with the process.
       vault: ephemeralVault(),
       maintenance: noMaintenance,
@@ -146,19 +150,19 @@ async function openStorage(
   if (mayCreate) makeFolder(dataDir);
   if (databaseUrl !== '') {
     // Loaded where it is needed alone.
-    const { openPostgres } = await import('./adapters/sql/postgres.ts');
+    const { openPostgres } = await import('./adapters/sql/driver/postgres.ts');
     const { keysDatabaseUrl, databaseReplicaUrl, databasePoolSize: poolSize, databaseTimeoutMs: timeoutMs } = config;
     const others = {
       ...(keysDatabaseUrl !== '' && { keysUrl: keysDatabaseUrl }),
       ...(databaseReplicaUrl !== '' && { replicaUrl: databaseReplicaUrl }),
     };
     const database = openPostgres({ url: databaseUrl, ...others, poolSize, timeoutMs }, telemetry);
-    return openSql(database, config, mayCreate, world, copiesByServer);
+    return openSql(database, config, mayCreate, referenceData, copiesByServer);
   }
   const database = await openSqlite({ files: sqliteFiles(dataDir), mayCreate }, telemetry);
   // No server is started while a restore is under way.
   if (mayCreate) discardStaged(dataDir);
-  return openSql(database, config, mayCreate, world, {
+  return openSql(database, config, mayCreate, referenceData, {
     backup: (file) => database.copy('data', file),
     backupKeys: (file) =>
       replaceCopy(
@@ -177,13 +181,13 @@ async function openSql(
   database: SqlDatabase,
   config: Config,
   mayCreate: boolean,
-  world: ReferenceData,
+  referenceData: ReferenceData,
   copies: Copies,
 ): Promise<Storage> {
   try {
     const masterKeyFile = masterKeyFileOf(config);
     const vault = await unlockVault({ database, masterKeyFile, mayCreate });
-    const repository = sqlCustomers({ database, vault, world, partition: config.partition });
+    const repository = createSqlCustomers({ database, vault, referenceData, partition: config.partition });
     const isCopy = await repository.isCopy();
     const erasedAgain = await repository.reconcile(isCopy);
     // Not before: where this process ends meanwhile, the next one has to know as well.
@@ -191,7 +195,7 @@ async function openSql(
     const unreadable = isCopy ? await repository.countUnreadable() : 0;
     return {
       repository,
-      directory: sqlTenants(database),
+      directory: createSqlTenants(database),
       vault,
       maintenance: {
         ...copies,
@@ -271,7 +275,12 @@ export async function restoreFile(
     try {
       const keptKeys = part === 'keys' || carryTenants(dataDir, staged);
       const vault = await unlockVault({ database, masterKeyFile: masterKeyFileOf(config), mayCreate: false });
-      const repository = sqlCustomers({ database, vault, world: referenceData(), partition: config.partition });
+      const repository = createSqlCustomers({
+        database,
+        vault,
+        referenceData: createReferenceData(),
+        partition: config.partition,
+      });
       // Before anything is erased again: one side is what is in use, and a copy that does not belong to it must not touch it.
       const unreadable = await repository.countUnreadable();
       if (unreadable > 0 && !evenUnreadable) {
@@ -320,7 +329,7 @@ export async function moveDeployment(
     const target = await openPlace(to, config, true);
     try {
       await migrate(target, { mayCreate: true, mayBeUnfinished: true });
-      const counts = await moveTables(source, target, onProgress);
+      const counts = await transferTables(source, target, onProgress);
       await unlockVault({ database: target, masterKeyFile, mayCreate: false });
       return counts;
     } finally {
@@ -337,7 +346,7 @@ async function openPlace({ url, keysUrl }: Place, config: Config, mayCreate: boo
     if (mayCreate) makeFolder(folder);
     return openSqlite({ files: sqliteFiles(folder), mayCreate, isExclusive: true }, noTelemetry);
   }
-  const { openPostgres } = await import('./adapters/sql/postgres.ts');
+  const { openPostgres } = await import('./adapters/sql/driver/postgres.ts');
   const { databasePoolSize: poolSize, databaseTimeoutMs: timeoutMs } = config;
   return openPostgres({ url, ...(keysUrl !== undefined && { keysUrl }), poolSize, timeoutMs }, noTelemetry);
 }
@@ -358,7 +367,7 @@ export async function openServer(
 ): Promise<FastifyInstance> {
   // Commands that do not serve need not load it.
   const { createServer } = await import('./http/server.ts');
-  const { packedDocuments } = await import('./http/docs.ts');
+  const { packedDocuments } = await import('./http/routes/documentation.ts');
   const documents = packed && packedDocuments(packed);
   const app = await createServer(services, { ...config, logger, version, documents });
   for (const warning of [...services.recovered, ...services.warnings]) logger.warn(warning);

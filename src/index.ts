@@ -1,10 +1,10 @@
 /** What another project imports. */
 import type { FastifyInstance } from 'fastify';
 import pino from 'pino';
-import type { CustomerRepository } from './application/ports.ts';
+import type { CustomerRepository } from './application/ports/customer-repository.ts';
 import { openServer, openServices } from './compose.ts';
 import { type Config, readConfig } from './config.ts';
-import { createDemoTenant } from './demo.ts';
+import { createDemoTenant } from './process/demo.ts';
 
 export interface ServiceOptions {
   /** The tenant that is made; `acme` unless given. */

@@ -2,9 +2,9 @@
 import cluster from 'node:cluster';
 import { commands } from './adapters/cli/commands.ts';
 import { type Options, runCommand } from './adapters/cli/run.ts';
-import { composition } from './composition.ts';
 import { readConfig } from './config.ts';
-import { serve } from './serve.ts';
+import { composition } from './process/composition.ts';
+import { serve } from './process/serve.ts';
 
 async function composed(options: Options, mayCreate: boolean) {
   const config = readConfig(options);
@@ -26,7 +26,7 @@ runCommand(process.argv.slice(2), [serve, ...commands], {
     const { config, moveDeployment } = await composed(options, false);
     return moveDeployment(config, ...sides);
   },
-  about: async () => (await import('./about.ts')).about(),
+  about: async () => (await import('./process/about.ts')).about(),
 }).then((code) => {
   process.exitCode = code;
   // The channel to the process that watches over it would keep a worker alive.

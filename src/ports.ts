@@ -1,26 +1,29 @@
 /** `c2a-customers/ports`: what an adapter of somebody else's is written with. */
-export { referenceData } from './adapters/reference-data.ts';
-export type * from './application/ports.ts';
-export { changedBy, DatabaseFailure, keptAnswer } from './application/ports.ts';
+export { createReferenceData } from './adapters/reference-data.ts';
+export type { MaybePromise } from './application/maybe-promise.ts';
+export type * from './application/ports/customer-repository.ts';
+export { changedBy, keptAnswer } from './application/ports/customer-repository.ts';
+export { DatabaseFailure } from './application/ports/database-failure.ts';
+export type * from './application/ports/tenant-directory.ts';
+export { anonymize, isAnonymized, rewrittenFields } from './domain/anonymization.ts';
 export {
   type Customer,
   type CustomerContent,
   contentOf,
-  identityOf,
   newCustomer,
   timestamp,
+  uniqueKeysOf,
 } from './domain/customer.ts';
-export { anonymize, isAnonymized, rewrittenFields } from './domain/deletion.ts';
 export {
   type Conflict,
   type CustomerUrn,
   customerUrn,
   type ExternalId,
   firstConflict,
-  type Identity,
   parseCustomerUrn,
   parseTenantId,
   type TenantId,
+  type UniqueKeys,
 } from './domain/identity.ts';
-export type { Problem } from './domain/problems.ts';
 export type { ReferenceData } from './domain/reference-data.ts';
+export type { Violation } from './domain/violations.ts';

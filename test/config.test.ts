@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import manifest from '../package.json' with { type: 'json' };
 import { ConfigError, checkSurroundings, readConfig, withoutSecrets } from '../src/config.ts';
-import { version } from '../src/version.ts';
+import { version } from '../src/process/version.ts';
 
 t.test('defaults suit local work', async (t) => {
   t.match(readConfig({}, {}), {

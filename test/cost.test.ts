@@ -5,11 +5,11 @@
  */
 import sodium from 'sodium-native';
 import t, { type Test } from 'tap';
-import { sqlCustomers } from '../src/adapters/sql/customers.ts';
-import type { SqlDatabase } from '../src/adapters/sql/database.ts';
-import type { Program } from '../src/adapters/sql/statement.ts';
+import { createSqlCustomers } from '../src/adapters/sql/customers/repository.ts';
+import type { SqlDatabase } from '../src/adapters/sql/driver/database.ts';
+import type { Routine } from '../src/adapters/sql/driver/query.ts';
 import { startService, storing } from './support/service.ts';
-import { connectSqlite, newFolder, world } from './support/storage.ts';
+import { connectSqlite, newFolder, referenceData } from './support/storage.ts';
 
 const counted = { statements: 0, rows: 0, transactions: 0, crypto: 0 };
 
@@ -32,10 +32,10 @@ for (const name of [
 /** A database that counts what is asked of it. */
 function counting(database: SqlDatabase): SqlDatabase {
   const counted_ =
-    <Result>(program: () => Program<Result>) =>
+    <Result>(program: () => Routine<Result>) =>
     () =>
       count(program());
-  function* count<Result>(program: Program<Result>): Program<Result> {
+  function* count<Result>(program: Routine<Result>): Routine<Result> {
     let step = program.next();
     while (!step.done) {
       counted.statements += 1;
@@ -47,7 +47,7 @@ function counting(database: SqlDatabase): SqlDatabase {
   }
   const inTransaction = (way: 'write' | 'writeEach') => {
     const run = database[way];
-    return <Result>(program: () => Program<Result>): Promise<Result> => {
+    return <Result>(program: () => Routine<Result>): Promise<Result> => {
       counted.transactions += 1;
       return run(counted_(program));
     };
@@ -63,7 +63,7 @@ function counting(database: SqlDatabase): SqlDatabase {
 
 async function started(t: Test) {
   const { database, vault } = await connectSqlite(t, newFolder(t));
-  const repository = sqlCustomers({ database: counting(database), vault, world, partition: '00' });
+  const repository = createSqlCustomers({ database: counting(database), vault, referenceData, partition: '00' });
   const { tenant } = await startService(t, { repository });
   const acme = await tenant('acme');
   const store = (externalIdentifier: string, more: object = {}, headers = {}) =>
@@ -83,7 +83,7 @@ t.test('requests', async (t) => {
   const [other, gone] = [await stored(2), await stored(3)];
   const keyed = { 'idempotency-key': 'once' };
   const asNobodyAsked = async () => {
-    for (let time = 0; time < 2; time += 1) await repository.forgetExpired(0);
+    for (let time = 0; time < 2; time += 1) await repository.deleteExpired(0);
   };
   const update = (customer: object) => () => post('update', { customer: { customerUrn: urn, ...customer } });
 

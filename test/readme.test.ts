@@ -3,7 +3,7 @@ import t from 'tap';
 import manifest from '../package.json' with { type: 'json' };
 import { commands } from '../src/adapters/cli/commands.ts';
 import { optionOf, settings } from '../src/config.ts';
-import { serve } from '../src/serve.ts';
+import { serve } from '../src/process/serve.ts';
 
 const documents = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'];
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');

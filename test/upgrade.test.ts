@@ -1,6 +1,6 @@
 /** What every earlier schema version has written is read and carried on by this program. */
 import t from 'tap';
-import { migrations } from '../src/adapters/sql/migrations.ts';
+import { migrations } from '../src/adapters/sql/schema/migrations.ts';
 import { fixtures, unpack, upgrade } from './support/fixtures.ts';
 import { newFolder } from './support/storage.ts';
 

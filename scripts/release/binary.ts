@@ -13,10 +13,10 @@ import { constants, zstdCompressSync } from 'node:zlib';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { inject } from 'postject';
 import manifest from '../../package.json' with { type: 'json' };
-import { buildOfSource } from '../../src/about.ts';
-import type { EmbeddedName } from '../../src/adapters/embedded.ts';
-import { packDocuments } from '../../src/http/docs.ts';
+import type { EmbeddedName } from '../../src/binary/embedded.ts';
+import { packDocuments } from '../../src/http/routes/documentation.ts';
 import { createService } from '../../src/index.ts';
+import { buildOfSource } from '../../src/process/about.ts';
 import { compileFlags } from './compile.ts';
 import { stripped } from './elf.ts';
 import { billOfMaterials, licences, packagesInside } from './inside.ts';
@@ -46,7 +46,7 @@ const leftOut = [
 const embeddedAddons: Plugin = {
   name: 'embedded addons',
   setup({ onLoad }) {
-    const loader = JSON.stringify(join(root, 'src/adapters/addons.ts'));
+    const loader = JSON.stringify(join(root, 'src/binary/addons.ts'));
     onLoad({ filter: /\/better-sqlite3\/lib\/binding\.js$/ }, () => ({
       contents: `exports.getBinding = () => require(${loader}).addon('better-sqlite3');`,
     }));

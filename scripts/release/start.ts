@@ -3,7 +3,7 @@
  * V8 does not take that, it compiles anew, the start takes longer, and a warning says so.
  */
 import { constants, Script } from 'node:vm';
-import { embedded } from '../../src/adapters/embedded.ts';
+import { embedded } from '../../src/binary/embedded.ts';
 
 const source = embedded('code', (bytes) => bytes.toString('latin1'));
 const program = embedded(

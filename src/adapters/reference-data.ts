@@ -6,7 +6,7 @@ import { type CountryCode, isSupportedCountry, parsePhoneNumberFromString } from
 import type { ReferenceData } from '../domain/reference-data.ts';
 
 /** ISO tables and numbering plans from kept libraries, IDNA from the runtime. */
-export function referenceData(): ReferenceData {
+export function createReferenceData(): ReferenceData {
   const countryCodes = new Set(countries.all().map(({ alpha2 }) => alpha2));
   const languageCodes = new Set(languages.getAllCodes());
 

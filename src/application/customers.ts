@@ -1,24 +1,24 @@
+import { isAnonymized } from '../domain/anonymization.ts';
 import { applyChange, type Customer, sameContent, storeFields, timestamp, updateFields } from '../domain/customer.ts';
-import { isAnonymized } from '../domain/deletion.ts';
-import { format, isObject, merge, missing, problem, readPatch, required } from '../domain/fields.ts';
+import { format, isObject, merge, missingFields, readPatch, required, violation } from '../domain/field-schema.ts';
 import type { CustomerUrn, ExternalId } from '../domain/identity.ts';
-import { onePerField, type Problem } from '../domain/problems.ts';
+import { type PaymentOptions, type PaymentSettings, paymentOptions } from '../domain/payment-options.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
-import { type PaymentOptions, type PaymentSettings, paymentOptions } from '../domain/snapshot.ts';
-import { keyProblems, runOnce } from './idempotency.ts';
+import { onePerField, type Violation } from '../domain/violations.ts';
+import { keyViolations, runOnce } from './idempotency.ts';
+import type { MaybePromise } from './maybe-promise.ts';
+import { andThen } from './maybe-promise.ts';
 import { type Completed, completed, invalid, type Outcome, type Refusal, refusal } from './outcome.ts';
+import type { Clock } from './ports/clock.ts';
 import type {
-  Clock,
   CustomerReference,
   CustomerRepository,
   Decision,
-  Digest,
-  Occasion,
-  Soon,
   StoredCustomer,
-  WriteAnswer,
-} from './ports.ts';
-import { whenKnown } from './ports.ts';
+  WriteContext,
+  WriteResult,
+} from './ports/customer-repository.ts';
+import type { Digest } from './ports/digest.ts';
 import type { Caller } from './tenants.ts';
 
 export interface Snapshot extends Customer {
@@ -49,14 +49,14 @@ export const infoFields = {
   exId: format('externalReference', "The tenant's own identifier of the customer."),
 } as const;
 
-interface Needs {
+interface Dependencies {
   readonly repository: CustomerRepository;
-  readonly world: ReferenceData;
+  readonly referenceData: ReferenceData;
   readonly digest: Digest;
   readonly clock: Clock;
 }
 
-export type Customers = ReturnType<typeof customerUseCases>;
+export type Customers = ReturnType<typeof createCustomers>;
 
 /**
  * The last snapshot of a record, as long as somebody has the record: one that is read often gives the same object. On the
@@ -78,22 +78,22 @@ function snapshotOf(stored: Remembering, payment: PaymentSettings): Completed<Sn
 }
 
 /** The five operations of C2A-01. Bodies come as they were sent: every rule about them is checked here. */
-export function customerUseCases({ repository, world, digest, clock }: Needs) {
+export function createCustomers({ repository, referenceData, digest, clock }: Dependencies) {
   const once = runOnce(digest, clock);
-  const occasion = ({ keyId }: Caller, { requestId }: WriteConditions): Occasion => ({
+  const occasion = ({ keyId }: Caller, { requestId }: WriteConditions): WriteContext => ({
     keyId,
     requestId,
     now: clock(),
   });
 
   /** Whether an ExternalId is still free. Stores and reserves nothing. Answers BAD_REQUEST, INVALID_REQUEST. */
-  function validate({ tenant }: Caller, body: unknown): Soon<Outcome<{ readonly isAvailable: boolean }>> {
+  function validate({ tenant }: Caller, body: unknown): MaybePromise<Outcome<{ readonly isAvailable: boolean }>> {
     if (!isObject(body)) return refusal('BAD_REQUEST');
-    const problems: Problem[] = [];
-    const given = readPatch(validateFields, body, '', world, problems);
-    problems.push(...missing(validateFields, merge(validateFields, {}, given), ''));
-    if (problems.length > 0) return invalid(onePerField(problems));
-    return whenKnown(repository.holds(tenant.id, given.externalId as ExternalId), (isHeld) =>
+    const violations: Violation[] = [];
+    const given = readPatch(validateFields, body, '', referenceData, violations);
+    violations.push(...missingFields(validateFields, merge(validateFields, {}, given), ''));
+    if (violations.length > 0) return invalid(onePerField(violations));
+    return andThen(repository.hasExternalId(tenant.id, given.externalId as ExternalId), (isHeld) =>
       completed({ isAvailable: !isHeld }),
     );
   }
@@ -105,13 +105,13 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
   async function store(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
     const { tenant } = caller;
     if (!hasCustomer(body)) return refusal('BAD_REQUEST');
-    const problems = keyProblems(conditions.idempotencyKey);
-    const change = readPatch(storeFields, body, '', world, problems);
-    const applied = applyChange(undefined, change, world);
-    if (!applied.ok) return invalid(onePerField([...problems, ...applied.problems]));
-    if (problems.length > 0) return invalid(onePerField(problems));
+    const violations = keyViolations(conditions.idempotencyKey);
+    const change = readPatch(storeFields, body, '', referenceData, violations);
+    const applied = applyChange(undefined, change, referenceData);
+    if (!applied.ok) return invalid(onePerField([...violations, ...applied.violations]));
+    if (violations.length > 0) return invalid(onePerField(violations));
     return once(tenant.id, conditions.idempotencyKey, ['store', change], async (key) =>
-      toCustomer(await repository.add(tenant.id, applied.value, occasion(caller, conditions), key)),
+      toCustomer(await repository.store(tenant.id, applied.value, occasion(caller, conditions), key)),
     );
   }
 
@@ -123,28 +123,28 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
   async function update(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
     const { tenant } = caller;
     if (!hasCustomer(body)) return refusal('BAD_REQUEST');
-    const problems = keyProblems(conditions.idempotencyKey);
-    const change = readPatch(updateFields, body, '', world, problems);
+    const violations = keyViolations(conditions.idempotencyKey);
+    const change = readPatch(updateFields, body, '', referenceData, violations);
     const by = named(change.customer?.customerUrn, change.customer?.externalIdentifier);
-    if (by === undefined) return invalid(onePerField([...problems, ...missingName(problems)]));
-    if (problems.length > 0) {
-      // All problems at once: those of the merged record can only be seen with the record.
+    if (by === undefined) return invalid(onePerField([...violations, ...missingName(violations)]));
+    if (violations.length > 0) {
+      // All violations at once: those of the merged record can only be seen with the record.
       const found = await repository.find(tenant.id, by);
-      const applied = found && !isAnonymized(found.customer) && applyChange(found.customer, change, world);
-      return invalid(onePerField(applied && !applied.ok ? [...problems, ...applied.problems] : problems));
+      const applied = found && !isAnonymized(found.customer) && applyChange(found.customer, change, referenceData);
+      return invalid(onePerField(applied && !applied.ok ? [...violations, ...applied.violations] : violations));
     }
     return once(tenant.id, conditions.idempotencyKey, ['update', change, conditions.ifMatch?.text], async (key) => {
       const asked = occasion(caller, conditions);
       const decide = (current: StoredCustomer | undefined): Decision => {
         if (current === undefined || isAnonymized(current.customer)) return { leave: 'CUSTOMER_NOT_FOUND' };
         if (conditions.ifMatch?.accepts(current.version) === false) return { leave: 'VERSION_MISMATCH' };
-        const applied = applyChange(current.customer, change, world);
-        if (!applied.ok) return { refuse: applied.problems };
+        const applied = applyChange(current.customer, change, referenceData);
+        if (!applied.ok) return { refuse: applied.violations };
         if (sameContent(applied.value, current.customer)) return { leave: 'SUCCESS' };
         const { customerUrn, createdAt } = current.customer;
         return { write: { customerUrn, ...applied.value, createdAt, updatedAt: timestamp(asked.now) } };
       };
-      return toCustomer(await repository.change(tenant.id, by, decide, asked, key));
+      return toCustomer(await repository.update(tenant.id, by, decide, asked, key));
     });
   }
 
@@ -155,35 +155,41 @@ export function customerUseCases({ repository, world, digest, clock }: Needs) {
   async function remove(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<undefined>> {
     const { tenant } = caller;
     if (!isObject(body)) return refusal('BAD_REQUEST');
-    const problems = keyProblems(conditions.idempotencyKey);
-    const { customerUuid, customerUrn, externalIdentifier } = readPatch(deleteFields, body, '', world, problems);
+    const violations = keyViolations(conditions.idempotencyKey);
+    const { customerUuid, customerUrn, externalIdentifier } = readPatch(
+      deleteFields,
+      body,
+      '',
+      referenceData,
+      violations,
+    );
     const by = named(customerUuid ?? customerUrn, externalIdentifier);
     const given = { customerUuid, customerUrn, externalIdentifier };
     const names = Object.entries(given).filter(
-      ([name, value]) => value != null || problems.some(({ field }) => field === name),
+      ([name, value]) => value != null || violations.some(({ field }) => field === name),
     );
-    if (names.length !== 1 || (by === undefined && problems.length === 0)) {
+    if (names.length !== 1 || (by === undefined && violations.length === 0)) {
       const message = `Exactly one of ${Object.keys(deleteFields).join(', ')} must be given.`;
-      problems.push(problem('customerUuid', 'exactly_one', message));
+      violations.push(violation('customerUuid', 'exactly_one', message));
     }
-    if (by === undefined || problems.length > 0) return invalid(onePerField(problems));
+    if (by === undefined || violations.length > 0) return invalid(onePerField(violations));
     return once(tenant.id, conditions.idempotencyKey, ['delete', by], async (key) =>
       toNothing(await repository.erase(tenant.id, by, occasion(caller, conditions), key)),
     );
   }
 
   /** A customer as it is now, with what it may pay by. Answers INVALID_REQUEST, CUSTOMER_NOT_FOUND. */
-  function info({ tenant }: Caller, query: { urn?: unknown; exId?: unknown }): Soon<Outcome<Snapshot>> {
-    const problems: Problem[] = [];
+  function info({ tenant }: Caller, query: { urn?: unknown; exId?: unknown }): MaybePromise<Outcome<Snapshot>> {
+    const violations: Violation[] = [];
     // A URN wins: what is beside it is not even read.
     const { urn, exId } = query;
-    const byUrn = readPatch(infoFields, { urn }, '', world, problems);
-    const by = named(byUrn.urn, byUrn.urn ? null : readPatch(infoFields, { exId }, '', world, problems).exId);
-    if (by === undefined && problems.length === 0) {
-      problems.push(problem('urn', 'required', 'One of urn and exId is required.'));
+    const byUrn = readPatch(infoFields, { urn }, '', referenceData, violations);
+    const by = named(byUrn.urn, byUrn.urn ? null : readPatch(infoFields, { exId }, '', referenceData, violations).exId);
+    if (by === undefined && violations.length === 0) {
+      violations.push(violation('urn', 'required', 'One of urn and exId is required.'));
     }
-    if (by === undefined || problems.length > 0) return invalid(problems);
-    return whenKnown(repository.find(tenant.id, by), (stored) =>
+    if (by === undefined || violations.length > 0) return invalid(violations);
+    return andThen(repository.find(tenant.id, by), (stored) =>
       stored === undefined ? refusal('CUSTOMER_NOT_FOUND') : snapshotOf(stored, tenant.payment),
     );
   }
@@ -200,26 +206,26 @@ function named(urn: string | null | undefined, externalId: string | null | undef
 }
 
 /** An update that names no record, unless a name was given and is itself at fault. */
-function missingName(problems: readonly Problem[]): Problem[] {
+function missingName(violations: readonly Violation[]): Violation[] {
   const names = ['customer', 'customer.customerUrn', 'customer.externalIdentifier'];
-  const atFault = problems.some(({ field, code }) => names.includes(field) && code !== 'unknown_field');
+  const atFault = violations.some(({ field, code }) => names.includes(field) && code !== 'unknown_field');
   return atFault
     ? []
-    : [problem('customer.customerUrn', 'required', 'One of customerUrn and externalIdentifier is required.')];
+    : [violation('customer.customerUrn', 'required', 'One of customerUrn and externalIdentifier is required.')];
 }
 
-function toCustomer(answer: WriteAnswer): Outcome<Customer> {
+function toCustomer(answer: WriteResult): Outcome<Customer> {
   if (answer.code !== 'SUCCESS') return toRefusal(answer);
   const { customer, version } = answer.stored;
   return { ...completed(customer), version, ...replayedOf(answer) };
 }
 
-const toNothing = (answer: WriteAnswer): Outcome<undefined> =>
+const toNothing = (answer: WriteResult): Outcome<undefined> =>
   answer.code === 'SUCCESS' ? { ...completed(undefined), ...replayedOf(answer) } : toRefusal(answer);
 
-const toRefusal = (answer: Exclude<WriteAnswer, { code: 'SUCCESS' }>): Refusal =>
+const toRefusal = (answer: Exclude<WriteResult, { code: 'SUCCESS' }>): Refusal =>
   answer.code === 'INVALID_REQUEST'
-    ? invalid(onePerField(answer.problems))
+    ? invalid(onePerField(answer.violations))
     : { ...refusal(answer.code), ...replayedOf(answer) };
 
-const replayedOf = ({ repeated }: WriteAnswer) => (repeated ? { replayed: true } : undefined);
+const replayedOf = ({ replayed }: WriteResult) => (replayed ? { replayed: true } : undefined);

@@ -1,12 +1,14 @@
 import type { TenantId } from '../domain/identity.ts';
-import type { Problem } from '../domain/problems.ts';
+import type { Violation } from '../domain/violations.ts';
 import { type Outcome, refusal } from './outcome.ts';
-import type { Clock, Digest, RequestKey } from './ports.ts';
+import type { Clock } from './ports/clock.ts';
+import type { IdempotencyKey } from './ports/customer-repository.ts';
+import type { Digest } from './ports/digest.ts';
 
 const lifetimeMs = 24 * 60 * 60 * 1000;
 
 /** What is wrong with an Idempotency-Key as it was sent; one that is absent is in order. */
-export function keyProblems(idempotencyKey: string | undefined): Problem[] {
+export function keyViolations(idempotencyKey: string | undefined): Violation[] {
   if (idempotencyKey === undefined || /^[\x21-\x7e]{1,128}$/.test(idempotencyKey)) return [];
   const message = 'Must be 1 to 128 visible ASCII characters.';
   return [{ field: 'Idempotency-Key', code: 'invalid_format', message }];
@@ -30,7 +32,7 @@ export function runOnce(digest: Digest, clock: Clock) {
     tenant: TenantId,
     idempotencyKey: string | undefined,
     request: readonly unknown[],
-    work: (key?: RequestKey) => Promise<Outcome<Result>>,
+    work: (key?: IdempotencyKey) => Promise<Outcome<Result>>,
   ): Promise<Outcome<Result>> {
     if (idempotencyKey === undefined) return work();
     const owned = `${tenant} ${idempotencyKey}`;
@@ -39,7 +41,7 @@ export function runOnce(digest: Digest, clock: Clock) {
     try {
       return await work({
         digest: digest('idempotency-key', tenant, idempotencyKey),
-        fingerprint: digest('request', idempotencyKey, JSON.stringify(request)),
+        requestDigest: digest('request', idempotencyKey, JSON.stringify(request)),
         expiresAt: clock() + lifetimeMs,
       });
     } finally {

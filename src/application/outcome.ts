@@ -1,5 +1,5 @@
 import type { Conflict } from '../domain/identity.ts';
-import type { Problem } from '../domain/problems.ts';
+import type { Violation } from '../domain/violations.ts';
 
 /** Every way in which a request can end short of success, and the sentence that a caller gets with it. */
 const sentences = {
@@ -34,8 +34,8 @@ export interface Success {
 export interface RefusalStatus {
   readonly messageCode: RefusalCode;
   readonly message: string;
-  /** With `INVALID_REQUEST`: all problems of the request, in a stable order. */
-  readonly errors?: readonly Problem[];
+  /** With `INVALID_REQUEST`: all violations of the request, in a stable order. */
+  readonly errors?: readonly Violation[];
 }
 
 /** What every use case returns: its result, or why there is none. Adapters only translate it. */
@@ -65,8 +65,8 @@ const refusals = Object.fromEntries(
 /** A use case that ends for this reason. */
 export const refusal = (code: RefusalCode): Refusal => refusals[code];
 
-/** INVALID_REQUEST with all problems. */
-export const invalid = (errors: readonly Problem[]): Refusal => ({
+/** INVALID_REQUEST with all violations. */
+export const invalid = (errors: readonly Violation[]): Refusal => ({
   status: { ...refusals.INVALID_REQUEST.status, errors },
 });
 

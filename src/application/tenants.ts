@@ -1,19 +1,18 @@
 import { parseTenantId, type TenantId } from '../domain/identity.ts';
-import type { PaymentSettings } from '../domain/snapshot.ts';
+import type { PaymentSettings } from '../domain/payment-options.ts';
+import type { ApiKeyFormat } from './ports/api-key-format.ts';
+import type { Clock } from './ports/clock.ts';
+import type { AuthenticationFailure, Telemetry } from './ports/telemetry.ts';
 import type {
   ApiKey,
-  AuthenticationFailure,
-  Clock,
   Environment,
   JwtSettings,
   KeyUse,
   Role,
-  Secrets,
-  Telemetry,
   Tenant,
   TenantDirectory,
-  TokenVerifier,
-} from './ports.ts';
+} from './ports/tenant-directory.ts';
+import type { TokenVerifier } from './ports/token-verifier.ts';
 
 /** Who is calling: the proof that a request was authenticated. */
 export interface Caller {
@@ -29,16 +28,16 @@ export interface Credentials {
   readonly authorization: string | undefined;
 }
 
-interface Needs {
+interface Dependencies {
   readonly directory: TenantDirectory;
-  readonly secrets: Secrets;
+  readonly secrets: ApiKeyFormat;
   readonly tokens: TokenVerifier;
   readonly telemetry: Pick<Telemetry, 'keyLookup' | 'notAuthenticated'>;
   readonly clock: Clock;
   readonly environment: Environment;
 }
 
-export type Tenants = ReturnType<typeof tenantUseCases>;
+export type Tenants = ReturnType<typeof createTenants>;
 
 const defaultPayment: PaymentSettings = { channels: [], canSavePaymentMethod: false };
 /** Enough to tell keys apart, too little to guess one: the prefix of the environment and four characters. */
@@ -48,7 +47,7 @@ const trustedMs = 500;
 const maxTrustedKeys = 10_000;
 
 /** Tenants, their API keys, and the question of who is calling. */
-export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, environment }: Needs) {
+export function createTenants({ directory, secrets, tokens, telemetry, clock, environment }: Dependencies) {
   /** By the API key as it was sent. */
   const trusted = new Map<string, Trusted>();
   /** By the id of the key. */
@@ -100,7 +99,7 @@ export function tenantUseCases({ directory, secrets, tokens, telemetry, clock, e
     const token = bearerToken(authorization);
     // A tenant without an issuer needs no bearer token; a credential that is sent all the same is not ignored.
     if (jwt === undefined ? authorization !== undefined : token === undefined) return 'bearer_token';
-    if (jwt !== undefined && !(await tokens.proves(token as string, id, jwt))) return 'bearer_token';
+    if (jwt !== undefined && !(await tokens.verifies(token as string, id, jwt))) return 'bearer_token';
     return found;
   }
 

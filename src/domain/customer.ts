@@ -5,16 +5,16 @@ import {
   group,
   isRequired,
   merge,
-  missing,
+  missingFields,
   type Patch,
-  problem,
   required,
   text,
   type Values,
-} from './fields.ts';
-import { type CustomerUrn, canonicalEmail, type ExternalId, type Identity } from './identity.ts';
-import { accepted, type Parsed, refused } from './problems.ts';
+  violation,
+} from './field-schema.ts';
+import { type CustomerUrn, canonicalEmail, type ExternalId, type UniqueKeys } from './identity.ts';
 import type { ReferenceData } from './reference-data.ts';
+import { accepted, type Parsed, refused } from './violations.ts';
 
 /**
  * Every field of a customer that a caller may send. To add one, add a line here: parsing, merging, storage, the
@@ -125,25 +125,25 @@ export interface Customer extends CustomerContent {
 export function applyChange(
   current: CustomerContent | undefined,
   change: CustomerChange,
-  world: ReferenceData,
+  referenceData: ReferenceData,
 ): Parsed<CustomerContent> {
   const record = current && { customer: current as CustomerFields, claimedRegion: current.claimedRegion };
   const merged = merge(storeFields, record ?? {}, change) as MergedBody;
-  const problems = missing(storeFields, merged, '');
+  const violations = missingFields(storeFields, merged, '');
   const { customer = {}, claimedRegion } = merged;
   if (customer.legalType === 'Corporate' && customer.corporationInfo === undefined) {
-    problems.push(isRequired('customer.corporationInfo'));
+    violations.push(isRequired('customer.corporationInfo'));
   }
   let { phoneNumber } = customer;
   const dialled = change.customer?.phoneNumber;
   // An international number needs no country; a national one can only be read in one.
   if (dialled && (claimedRegion?.countryCode !== undefined || dialled.includes('+'))) {
-    phoneNumber = world.phoneNumber(dialled, claimedRegion?.countryCode);
+    phoneNumber = referenceData.phoneNumber(dialled, claimedRegion?.countryCode);
     if (phoneNumber === undefined) {
-      problems.push(problem('customer.phoneNumber', 'invalid_format', 'Must be a possible phone number (E.164).'));
+      violations.push(violation('customer.phoneNumber', 'invalid_format', 'Must be a possible phone number (E.164).'));
     }
   }
-  if (problems.length > 0) return refused(...problems);
+  if (violations.length > 0) return refused(...violations);
   // Setting a member that is there keeps the table's order.
   const fields = (phoneNumber === undefined ? customer : { ...customer, phoneNumber }) as CustomerFields;
   return accepted({ ...fields, claimedRegion: claimedRegion as ClaimedRegion });
@@ -164,9 +164,9 @@ export function newCustomer(content: CustomerContent, customerUrn: CustomerUrn, 
 export const timestamp = (now: number): string => new Date(now).toISOString();
 
 /** The values by which a customer is unique; undefined for an anonymised one, which claims none. */
-export function identityOf(content: CustomerContent, world: ReferenceData): Identity | undefined {
+export function uniqueKeysOf(content: CustomerContent, referenceData: ReferenceData): UniqueKeys | undefined {
   if (content.status === anonymizedStatus) return undefined;
-  const email = content.email === undefined ? undefined : canonicalEmail(content.email, world);
+  const email = content.email === undefined ? undefined : canonicalEmail(content.email, referenceData);
   return {
     externalId: content.externalIdentifier as ExternalId,
     ...(email !== undefined && { email }),

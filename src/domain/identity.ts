@@ -51,7 +51,7 @@ const isPlain = /^[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:(?!xn--)[a-z0-9](?:[a-z0-9-
  * letters of RFC 6531), is over 254 bytes, or holds an invisible or bidirectional control character.
  * The canonical form of a canonical form is itself.
  */
-export function canonicalEmail(text: string, world: ReferenceData): string | undefined {
+export function canonicalEmail(text: string, referenceData: ReferenceData): string | undefined {
   // So short that no part of it can be too long.
   if (text.length <= maxLocalPartBytes && isPlain.test(text)) return text;
   if (utf8Bytes(text) > maxEmailBytes || invisible.test(text)) return undefined;
@@ -62,18 +62,18 @@ export function canonicalEmail(text: string, world: ReferenceData): string | und
   const localPart = unquoted(folded.slice(0, at));
   if (at < 1 || utf8Bytes(localPart) > maxLocalPartBytes) return undefined;
   if (!dotString.test(localPart) && !quotedString.test(localPart)) return undefined;
-  const domain = canonicalMailDomain(folded.slice(at + 1), world);
+  const domain = canonicalMailDomain(folded.slice(at + 1), referenceData);
   if (domain === undefined) return undefined;
   const canonical = `${localPart}@${domain}`;
   return utf8Bytes(canonical) > maxEmailBytes ? undefined : canonical;
 }
 
-function canonicalMailDomain(domain: string, world: ReferenceData): string | undefined {
+function canonicalMailDomain(domain: string, referenceData: ReferenceData): string | undefined {
   const literal = /^\[(ipv6:)?([0-9a-f.:]+)\]$/.exec(domain);
-  if (literal?.[2] !== undefined) return world.isIpAddress(literal[2], literal[1] ? 6 : 4) ? domain : undefined;
+  if (literal?.[2] !== undefined) return referenceData.isIpAddress(literal[2], literal[1] ? 6 : 4) ? domain : undefined;
   if (!domain.split('.').every((label) => domainLabel.test(label))) return undefined;
   const plainAscii = /^[a-z0-9.-]*$/.test(domain) && !/(?:^|\.)xn--/.test(domain);
-  const ascii = plainAscii ? domain : world.asciiDomain(domain);
+  const ascii = plainAscii ? domain : referenceData.asciiDomain(domain);
   // IDNA knows full stops other than the ASCII one, so labels may come to light that were none before.
   return ascii?.split('.').every((label) => label.length <= 63 && domainLabel.test(label)) ? ascii : undefined;
 }
@@ -101,7 +101,7 @@ function utf8Bytes(text: string): number {
 }
 
 /** The values that no two customers of one tenant may share, in the forms that are compared. */
-export interface Identity {
+export interface UniqueKeys {
   readonly externalId: ExternalId;
   /** See {@link canonicalEmail}. */
   readonly email?: string;
@@ -113,7 +113,7 @@ export interface Identity {
 export type Conflict = 'CUSTOMER_ALREADY_STORED' | 'USER_WITH_SAME_EMAIL_EXISTS' | 'USER_WITH_SAME_PHONE_NUMBER_EXISTS';
 
 /** The order in which uniqueness rules are reported when several are broken at once. */
-const precedence: readonly (readonly [keyof Identity, Conflict])[] = [
+const precedence: readonly (readonly [keyof UniqueKeys, Conflict])[] = [
   ['externalId', 'CUSTOMER_ALREADY_STORED'],
   ['email', 'USER_WITH_SAME_EMAIL_EXISTS'],
   ['phoneNumber', 'USER_WITH_SAME_PHONE_NUMBER_EXISTS'],
@@ -123,7 +123,7 @@ const precedence: readonly (readonly [keyof Identity, Conflict])[] = [
  * The conflict to report for `wanted`, given the identities of other customers of the same tenant; undefined
  * where there is none.
  */
-export function firstConflict(wanted: Identity, others: readonly Partial<Identity>[]): Conflict | undefined {
+export function firstConflict(wanted: UniqueKeys, others: readonly Partial<UniqueKeys>[]): Conflict | undefined {
   return precedence.find(
     ([name]) => wanted[name] !== undefined && others.some((other) => other[name] === wanted[name]),
   )?.[1];

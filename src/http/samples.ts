@@ -2,7 +2,7 @@
  * The published samples: examples of the documentation, and the requests of the Postman collection. Tests send the
  * requests and compare the answers.
  */
-import { keptOf } from '../domain/deletion.ts';
+import { retentionGrounds } from '../domain/anonymization.ts';
 
 const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
 const fields = {
@@ -62,7 +62,7 @@ export const samples = {
       keyId: 'f3kQ9xLw2bTn',
       requestId: '0b8e2f0c-6f1e-4c0e-9f77-1f0a6f0f6d11',
       rewritten: ['externalIdentifier', 'email', 'phoneNumber', 'firstName', 'lastName', 'status'],
-      kept: keptOf(customer),
+      kept: retentionGrounds(customer),
       dataKeyDestroyed: true,
       residualScan: {
         scannedAt: '2026-02-02T10:15:00.000Z',

@@ -1,15 +1,15 @@
 /**
  * What goes over the wire, as JSON Schema. Request schemas document and are held against the domain by tests: the
- * domain checks every rule itself, so that all problems of a request are found at once. What routes return is
+ * domain checks every rule itself, so that all violations of a request are found at once. What routes return is
  * held against the response schemas by the compiler, and every answer of every test by Ajv.
  */
 import { type TSchema, type TUnsafe, Type } from '@sinclair/typebox';
 import { deleteFields, infoFields, type Snapshot, validateFields } from '../application/customers.ts';
-import { erasureFields, type SignedReceipt } from '../application/erasures.ts';
 import { invalid, type RefusalCode, refusal, type Success } from '../application/outcome.ts';
+import { erasureFields, type SignedReceipt } from '../application/privacy-reports.ts';
 import { anonymizedStatus, type Customer, customerFields, storeFields, updateFields } from '../domain/customer.ts';
-import { type Field, type FieldTable, maxExternalIdLength } from '../domain/fields.ts';
-import type { Problem, ProblemCode } from '../domain/problems.ts';
+import { type Field, type FieldTable, maxExternalIdLength } from '../domain/field-schema.ts';
+import type { Violation, ViolationCode } from '../domain/violations.ts';
 import {
   type BareRefusal,
   bare,
@@ -120,7 +120,7 @@ const problemCodes = Object.keys({
   reserved: 0,
   unknown_field: 0,
   exactly_one: 0,
-} satisfies Record<ProblemCode, 0>);
+} satisfies Record<ViolationCode, 0>);
 const problemSchema = Type.Object(
   {
     field: Type.String({ description: 'Path from the root of the request.' }),
@@ -271,7 +271,7 @@ const refusalHeaders = (status: number, writes: boolean): Properties => ({
 function refusals<Shape extends 'wrapped' | 'bare'>(
   shape: Shape,
   codes: readonly RefusalCode[],
-  { errors: broken }: { readonly errors: readonly Problem[] },
+  { errors: broken }: { readonly errors: readonly Violation[] },
 ) {
   const envelope: RefusalShape = shape === 'wrapped' ? wrapped : bare;
   const exampleOf = (code: RefusalCode) => envelope(code === 'INVALID_REQUEST' ? invalid(broken) : refusal(code));

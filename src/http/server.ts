@@ -9,22 +9,23 @@ import Fastify, {
   LogController,
 } from 'fastify';
 import type { Customers } from '../application/customers.ts';
-import type { Erasures } from '../application/erasures.ts';
 import { type MessageCode, type RefusalCode, refusal } from '../application/outcome.ts';
-import { DatabaseFailure, type Telemetry } from '../application/ports.ts';
+import { DatabaseFailure } from '../application/ports/database-failure.ts';
+import type { Telemetry } from '../application/ports/telemetry.ts';
+import type { PrivacyReports } from '../application/privacy-reports.ts';
 import type { Caller, Tenants } from '../application/tenants.ts';
-import { credentialsOf, refuseUnknown } from './authenticate.ts';
-import { ignoreEmptyBody, readJsonBodies } from './body.ts';
-import { customerRoutes } from './customer-routes.ts';
-import { type Documents, describeRoutes, documentsOf, serveDocuments } from './docs.ts';
+import { type RequestLogger, requestLog } from './access-log.ts';
+import { credentialsOf, refuseUnknown } from './authentication.ts';
 import { answer, type RefusalShape, wrapped } from './envelope.ts';
-import { admission, type Limits, limitRate, serverLimits } from './limits.ts';
-import { type RequestLogger, requestLog } from './log.ts';
-import { type OperationsNeeds, operationsRoutes } from './operations.ts';
+import { ignoreEmptyBody, readJsonBodies } from './json-body.ts';
+import { admission, type Limits, limitRate, serverLimits } from './overload.ts';
 import { canonicalPath } from './paths.ts';
+import { batchRequests } from './request-batching.ts';
 import { requestIdOf } from './request-id.ts';
+import { customerRoutes } from './routes/customers.ts';
+import { type Documents, describeRoutes, documentsOf, serveDocuments } from './routes/documentation.ts';
+import { type OperationsNeeds, operationsRoutes } from './routes/operations.ts';
 import { sharedSchemas } from './schemas.ts';
-import { workInStages } from './stages.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -45,7 +46,7 @@ declare module 'fastify' {
 
 export interface Services extends OperationsNeeds {
   readonly customers: Customers;
-  readonly erasures: Pick<Erasures, 'show' | 'publicKey'>;
+  readonly erasures: Pick<PrivacyReports, 'show' | 'publicKey'>;
   readonly tenants: Pick<Tenants, 'recall' | 'authenticate' | 'isStillKnown'>;
   readonly telemetry: Pick<Telemetry, 'request'>;
 }
@@ -65,7 +66,7 @@ const baseRoutes = ['/api/c2a/customer', '/api/v1/c2a/customer'] as const;
 /** In place of Ajv and fast-json-stringify, whose types these have to have, and which are then not even loaded. */
 const schemaController = {
   compilersFactory: {
-    // The domain checks requests, and finds all problems at once; a gate in front would only report the first.
+    // The domain checks requests, and finds all violations at once; a gate in front would only report the first.
     buildValidator: () => () => () => true,
     // Keeps the order of members. That answers are as their schemas say is what the types and the tests are for.
     buildSerializer: () => () => JSON.stringify,
@@ -143,7 +144,7 @@ async function assemble(
     log.answered(request, reply);
     done();
   });
-  workInStages(app);
+  batchRequests(app);
 
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const code = codeOf(error);

@@ -7,8 +7,8 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { CompactSign, exportPKCS8, importPKCS8, type JWK } from 'jose';
 import t, { type Test } from 'tap';
-import { joseTokens } from '../../src/adapters/jwt.ts';
-import type { JwtAlgorithm, JwtSettings } from '../../src/application/ports.ts';
+import { createJwtVerifier } from '../../src/adapters/tokens/jwt.ts';
+import type { JwtAlgorithm, JwtSettings } from '../../src/application/ports/tenant-directory.ts';
 import { atOnce, noon, tenantId } from '../support/storage.ts';
 import { type Changes, type Issuer, issuerOf, jwksUri, part } from '../support/tokens.ts';
 
@@ -28,7 +28,7 @@ function verifier(answer: (url: string, options: RequestInit) => Response | Prom
     return answer(String(url), options);
   };
   const troubles: unknown[] = [];
-  const { proves, prepare } = joseTokens({
+  const { verifies: proves, prepare } = createJwtVerifier({
     clock: () => clock.now,
     onTrouble: (_, error) => troubles.push(error),
     fetch: fetch as typeof globalThis.fetch,

@@ -4,7 +4,7 @@ import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
-import { logSink, type StandardStream } from '../../src/adapters/log-sink.ts';
+import { logSink, type StandardStream } from '../../src/adapters/telemetry/log-sink.ts';
 
 const streamOf = (fd: number): StandardStream => ({ fd, isTTY: false }) as unknown as StandardStream;
 

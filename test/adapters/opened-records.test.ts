@@ -1,6 +1,6 @@
 /** How long opened personal data stays in memory; that nothing stale is served is shown in test/contract/equivalence. */
 import t from 'tap';
-import { openedRecords } from '../../src/adapters/sql/opened-records.ts';
+import { openedRecords } from '../../src/adapters/sql/customers/record-cache.ts';
 import { newCustomer } from '../../src/domain/customer.ts';
 import { type CustomerUrn, parseCustomerUrn } from '../../src/domain/identity.ts';
 import { byExternalId, byUrn, content, noon, tenantId } from '../support/storage.ts';

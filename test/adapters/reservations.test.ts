@@ -1,17 +1,17 @@
 import t, { type Test } from 'tap';
-import { sqlCustomers } from '../../src/adapters/sql/customers.ts';
-import type { SqlDatabase } from '../../src/adapters/sql/database.ts';
-import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
-import { DatabaseFailure } from '../../src/application/ports.ts';
+import { createSqlCustomers } from '../../src/adapters/sql/customers/repository.ts';
+import type { SqlDatabase } from '../../src/adapters/sql/driver/database.ts';
+import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
+import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
 import {
   atOnce,
   byUrn,
   connectSqlite,
   newFolder,
+  referenceData,
   tenantId,
   tenantOf,
   withRawSqlite,
-  world,
 } from '../support/storage.ts';
 
 const keysOf = (path: string): { tenant: string; keys: number }[] =>
@@ -82,7 +82,10 @@ t.test('no key outlives a store that failed, however often and whatever the fail
       return database.writeEach(program);
     },
   };
-  const acme = tenantOf(sqlCustomers({ database: refusing, vault, world, partition: '00' }), tenantId('acme'));
+  const acme = tenantOf(
+    createSqlCustomers({ database: refusing, vault, referenceData, partition: '00' }),
+    tenantId('acme'),
+  );
   for (let time = 0; time < 200; time += 1) await t.rejects(acme.has(`crm-${time}`), DatabaseFailure);
   failing = false;
   await acme.has('crm-1');
@@ -98,7 +101,10 @@ t.test('where keys cannot be destroyed at once, that is made up for', async (t) 
     write: (program) => (isDown ? down() : database.write(program)),
     writeEach: (program) => (isDown ? down() : database.writeEach(program)),
   };
-  const acme = tenantOf(sqlCustomers({ database: losing, vault, world, partition: '00' }), tenantId('acme'));
+  const acme = tenantOf(
+    createSqlCustomers({ database: losing, vault, referenceData, partition: '00' }),
+    tenantId('acme'),
+  );
   await acme.has('crm-0');
   await acme.has('crm-1');
   const numbers = () =>

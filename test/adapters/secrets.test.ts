@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import t from 'tap';
-import { secrets } from '../../src/adapters/secrets.ts';
-import { environments } from '../../src/application/ports.ts';
+import { apiKeyFormat } from '../../src/adapters/crypto/api-key-format.ts';
+import { environments } from '../../src/application/ports/tenant-directory.ts';
 
 const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 const shapes = { sandbox: /^sk_dev_[0-9A-Za-z]{38}$/, live: /^sk_live_[0-9A-Za-z]{38}$/ };
@@ -28,26 +28,26 @@ const keyOf = (random: string): string => `sk_dev_${random}${checksum(`sk_dev_${
 const wellFormed = fc.string({ unit: fc.constantFrom(...base62), minLength: 32, maxLength: 32 }).map(keyOf);
 const spliced = (text: string, at: number, remove: number, put: string): string =>
   text.slice(0, at) + put + text.slice(at + remove);
-const refused = (key: string): boolean => secrets.apiKeyDigest(key, 'sandbox') === undefined;
+const refused = (key: string): boolean => apiKeyFormat.apiKeyDigest(key, 'sandbox') === undefined;
 
 t.test('a key is a prefix, 32 characters of chance and their checksum', async (t) => {
   for (const environment of environments) {
-    const key = secrets.newApiKey(environment);
+    const key = apiKeyFormat.newApiKey(environment);
     t.match(key, shapes[environment]);
     t.equal(key.slice(-6), checksum(key.slice(0, -6)));
-    const digest = secrets.apiKeyDigest(key, environment);
+    const digest = apiKeyFormat.apiKeyDigest(key, environment);
     t.equal(Buffer.from(digest as Uint8Array).toString('hex'), createHash('sha256').update(key).digest('hex'));
   }
 });
 
 t.test('a key of one environment is none in the other', async (t) => {
-  t.equal(secrets.apiKeyDigest(secrets.newApiKey('live'), 'sandbox'), undefined);
-  t.equal(secrets.apiKeyDigest(secrets.newApiKey('sandbox'), 'live'), undefined);
+  t.equal(apiKeyFormat.apiKeyDigest(apiKeyFormat.newApiKey('live'), 'sandbox'), undefined);
+  t.equal(apiKeyFormat.apiKeyDigest(apiKeyFormat.newApiKey('sandbox'), 'live'), undefined);
 });
 
 t.test('keys differ, and use every character in every place alike', async (t) => {
   const count = 6_200;
-  const keys = Array.from({ length: count }, () => secrets.newApiKey('sandbox').slice(7, 39));
+  const keys = Array.from({ length: count }, () => apiKeyFormat.newApiKey('sandbox').slice(7, 39));
   t.equal(new Set(keys).size, count);
   const expected = count / base62.length;
   for (let place = 0; place < 32; place += 1) {
@@ -64,7 +64,7 @@ t.test('every key that is well-formed is read', async () => {
 });
 
 t.test('every single wrong character of a key is found', async (t) => {
-  const key = secrets.newApiKey('sandbox');
+  const key = apiKeyFormat.newApiKey('sandbox');
   const passed: string[] = [];
   for (let at = 0; at < key.length; at += 1) {
     for (const wrong of `${base62} -_é`) {
@@ -93,7 +93,7 @@ t.test('a wrong, missing, doubled or swapped character is found in any key', asy
 });
 
 t.test('what is no key has no digest', async (t) => {
-  const key = secrets.newApiKey('sandbox');
+  const key = apiKeyFormat.newApiKey('sandbox');
   for (const text of [
     '',
     'sk_dev_',
@@ -109,6 +109,6 @@ t.test('what is no key has no digest', async (t) => {
 });
 
 t.test('identifiers are short and differ', async (t) => {
-  t.match(secrets.newId(), /^[0-9A-Za-z]{12}$/);
-  t.not(secrets.newId(), secrets.newId());
+  t.match(apiKeyFormat.newId(), /^[0-9A-Za-z]{12}$/);
+  t.not(apiKeyFormat.newId(), apiKeyFormat.newId());
 });

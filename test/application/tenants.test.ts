@@ -1,16 +1,17 @@
 /** Keys through their life: trusted for a moment and no longer, expiring, replaced, counted. */
 import { mkdirSync } from 'node:fs';
 import t from 'tap';
-import { joseTokens } from '../../src/adapters/jwt.ts';
-import { memoryTenants } from '../../src/adapters/memory.ts';
-import { noTelemetry } from '../../src/adapters/no-telemetry.ts';
-import { secrets } from '../../src/adapters/secrets.ts';
-import { migrate } from '../../src/adapters/sql/migrations.ts';
-import { openSqlite, sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
-import { sqlTenants } from '../../src/adapters/sql/tenants.ts';
-import { DatabaseFailure, type Environment, type TenantDirectory } from '../../src/application/ports.ts';
-import { tenantUseCases } from '../../src/application/tenants.ts';
-import { createDemoTenant } from '../../src/demo.ts';
+import { apiKeyFormat } from '../../src/adapters/crypto/api-key-format.ts';
+import { createMemoryTenants } from '../../src/adapters/memory/tenants.ts';
+import { openSqlite, sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
+import { migrate } from '../../src/adapters/sql/schema/migrations.ts';
+import { createSqlTenants } from '../../src/adapters/sql/tenants.ts';
+import { noTelemetry } from '../../src/adapters/telemetry/no-telemetry.ts';
+import { createJwtVerifier } from '../../src/adapters/tokens/jwt.ts';
+import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
+import type { Environment, TenantDirectory } from '../../src/application/ports/tenant-directory.ts';
+import { createTenants } from '../../src/application/tenants.ts';
+import { createDemoTenant } from '../../src/process/demo.ts';
 import { atOnce, newFolder, tenantId } from '../support/storage.ts';
 
 const acme = tenantId('acme');
@@ -20,7 +21,7 @@ type Changeable = { -readonly [Method in keyof TenantDirectory]: TenantDirectory
 /** Two processes over one directory, whose look-ups of keys are counted. */
 async function start() {
   const clock = { now: 0 };
-  const directory = memoryTenants();
+  const directory = createMemoryTenants();
   const lookups = { count: 0 };
   const counted: TenantDirectory = {
     ...directory,
@@ -33,12 +34,12 @@ async function start() {
   const reasons: string[] = [];
   const needs = {
     directory: counted,
-    secrets,
-    tokens: joseTokens({ clock: now, onTrouble() {} }),
+    secrets: apiKeyFormat,
+    tokens: createJwtVerifier({ clock: now, onTrouble() {} }),
     telemetry: { ...noTelemetry, notAuthenticated: (reason: string) => reasons.push(reason) },
     clock: now,
   };
-  const process = (environment: Environment = 'sandbox') => tenantUseCases({ ...needs, environment });
+  const process = (environment: Environment = 'sandbox') => createTenants({ ...needs, environment });
   const here = process();
   const { 'x-tn': tenant, 'x-api-key': apiKey } = await createDemoTenant(here, 'acme');
   const [key] = await here.listKeys();
@@ -67,7 +68,7 @@ t.test('a key that was found is not looked up again for a moment', async (t) => 
 
 t.test('a key that was not found is looked up each time, and one that cannot be a key never', async (t) => {
   const { here, credentials, lookups } = await start();
-  const unknown = { ...credentials, apiKey: secrets.newApiKey('sandbox') };
+  const unknown = { ...credentials, apiKey: apiKeyFormat.newApiKey('sandbox') };
   for (let turn = 0; turn < 2; turn += 1) t.equal(await here.authenticate(unknown), undefined);
   t.equal(lookups.count, 2);
   t.equal(await here.authenticate({ ...credentials, apiKey: 'sk_dev_x' }), undefined);
@@ -115,7 +116,7 @@ t.test('what cannot be a key of this environment is refused without a look-up', 
   const { here, credentials, lookups } = await start();
   const { apiKey } = credentials;
   const mistyped = apiKey.slice(0, -1) + (apiKey.endsWith('x') ? 'y' : 'x');
-  for (const other of [mistyped, secrets.newApiKey('live'), apiKey.slice(0, -1), `${apiKey} `, '']) {
+  for (const other of [mistyped, apiKeyFormat.newApiKey('live'), apiKey.slice(0, -1), `${apiKey} `, '']) {
     t.equal(await here.authenticate({ ...credentials, apiKey: other }), undefined);
   }
   t.equal(lookups.count, 0);
@@ -210,13 +211,13 @@ t.test('a hundred requests cost no write, and their count costs one', async (t) 
   await migrate(database, { mayCreate: true });
   const clock = () => 0;
   const needs = {
-    secrets,
-    tokens: joseTokens({ clock, onTrouble() {} }),
+    secrets: apiKeyFormat,
+    tokens: createJwtVerifier({ clock, onTrouble() {} }),
     telemetry,
     clock,
     environment: 'sandbox',
   } as const;
-  const tenants = tenantUseCases({ ...needs, directory: sqlTenants(database) });
+  const tenants = createTenants({ ...needs, directory: createSqlTenants(database) });
   const { 'x-tn': tenant, 'x-api-key': apiKey } = await createDemoTenant(tenants, 'acme');
   commits.length = 0;
   await atOnce(100, () => tenants.authenticate({ tenant, apiKey, authorization: undefined }));

@@ -3,8 +3,8 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import manifest from '../../package.json' with { type: 'json' };
-import { commitOf } from '../../src/adapters/checkout.ts';
-import { migrations } from '../../src/adapters/sql/migrations.ts';
+import { migrations } from '../../src/adapters/sql/schema/migrations.ts';
+import { commitOf } from '../../src/process/checkout.ts';
 import { build, installed, release, root } from '../support/binary.ts';
 import { run } from '../support/process.ts';
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import t, { type Test } from 'tap';
-import type { Credentials } from '../../src/demo.ts';
+import type { Credentials } from '../../src/process/demo.ts';
 import { c2a, serving } from '../support/process.ts';
 import { storing } from '../support/service.ts';
 import { within } from '../support/sockets.ts';

@@ -1,7 +1,7 @@
 /** A key through its life, by command line, beside a server that is another process on the same folder. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import type { Role } from '../../src/application/ports.ts';
+import type { Role } from '../../src/application/ports/tenant-directory.ts';
 import { openServices } from '../../src/compose.ts';
 import { readConfig } from '../../src/config.ts';
 import { c2a, serving } from '../support/process.ts';

@@ -1,7 +1,7 @@
 /** What is asked of the program itself, where it runs from its source. */
 import t from 'tap';
 import manifest from '../../package.json' with { type: 'json' };
-import { version } from '../../src/version.ts';
+import { version } from '../../src/process/version.ts';
 import { c2a, serving } from '../support/process.ts';
 
 t.test('--version says what it is, like the binary', async (t) => {

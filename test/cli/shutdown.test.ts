@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import type { Credentials } from '../../src/demo.ts';
+import type { Credentials } from '../../src/process/demo.ts';
 import { c2a, type Serving, serving } from '../support/process.ts';
 import { storing } from '../support/service.ts';
 import { dial, rawRequests, within } from '../support/sockets.ts';

@@ -3,8 +3,12 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import { memoryCustomers } from '../../src/adapters/memory.ts';
-import type { CustomerReference, CustomerRepository, WriteAnswer } from '../../src/application/ports.ts';
+import { createMemoryCustomers } from '../../src/adapters/memory/customers.ts';
+import type {
+  CustomerReference,
+  CustomerRepository,
+  WriteResult,
+} from '../../src/application/ports/customer-repository.ts';
 import {
   atOnce,
   byExternalId,
@@ -15,10 +19,10 @@ import {
   newFolder,
   noon,
   overwrite,
+  referenceData,
   requestKey,
   tenantId,
   tenantOf,
-  world,
 } from '../support/storage.ts';
 
 const externalIds = ['crm-1', 'CRM-1', 'crm-2', 'crm-3'];
@@ -97,7 +101,7 @@ async function play(
     acme: ReturnType<typeof tenantOf>,
     write: Write,
     now: number,
-  ): Promise<WriteAnswer | { thrown: string }> {
+  ): Promise<WriteResult | { thrown: string }> {
     const key = write.key && requestKey(write.key.name, write.key.request, now + keyLifetimeMs);
     const when = { now, ...(key && { key }) };
     const asked = () => {
@@ -123,7 +127,7 @@ async function play(
       note(found);
       for (const side of sides) assert.equal(await side.holds(externalId), found !== null);
     }
-    if (turn % 2 > 0) for (const repository of repositories) await repository.forgetExpired(noon + turn);
+    if (turn % 2 > 0) for (const repository of repositories) await repository.deleteExpired(noon + turn);
   }
   return seen;
 }
@@ -145,7 +149,7 @@ async function sameAsMemory(repositories: readonly CustomerRepository[]): Promis
       const tenant = `run-${run}`;
       for (const repository of repositories) await warmUp(repository, tenant);
       const played = (these: readonly CustomerRepository[]) => play(these, tenant, turns);
-      assert.deepEqual(await played(repositories), await played([memoryCustomers({ world })]));
+      assert.deepEqual(await played(repositories), await played([createMemoryCustomers({ referenceData })]));
     }),
     { numRuns: 150 },
   );

@@ -1,9 +1,9 @@
 /** Schemas that move on: once, whoever starts, and with the program of before beside the new one. */
 import t, { type Test } from 'tap';
-import type { SqlDatabase } from '../../src/adapters/sql/database.ts';
-import { type Migrations, migrations } from '../../src/adapters/sql/migrations.ts';
-import { bind } from '../../src/adapters/sql/statement.ts';
-import type { CustomerRepository } from '../../src/application/ports.ts';
+import type { SqlDatabase } from '../../src/adapters/sql/driver/database.ts';
+import { runOnce } from '../../src/adapters/sql/driver/query.ts';
+import { type Migrations, migrations } from '../../src/adapters/sql/schema/migrations.ts';
+import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
 import { newDatabase } from '../support/postgres.ts';
 import { atOnce, byExternalId, connectPostgres, connectSqlite, newFolder, tenantOf } from '../support/storage.ts';
 
@@ -59,7 +59,7 @@ for (const [name, make] of Object.entries(storages)) {
       const open = await make(t);
       const opened = await atOnce(10, () => open(expanded));
       const rows = await opened[0]?.database.read(() =>
-        bind(
+        runOnce(
           opened[0]?.database.dialect.builder.selectFrom('erasures_applied').selectAll().compile() as { sql: string },
         ),
       );

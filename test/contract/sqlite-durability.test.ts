@@ -3,10 +3,10 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { migrations } from '../../src/adapters/sql/migrations.ts';
-import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
-import { bind } from '../../src/adapters/sql/statement.ts';
-import { DatabaseFailure } from '../../src/application/ports.ts';
+import { runOnce } from '../../src/adapters/sql/driver/query.ts';
+import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
+import { migrations } from '../../src/adapters/sql/schema/migrations.ts';
+import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
 import { startSqliteProcess } from '../support/sqlite-process.ts';
 import {
   atOnce,
@@ -131,7 +131,7 @@ t.test('a lock that is held too long is a DatabaseFailure, and what comes after 
 t.test('a full disk is a DatabaseFailure, loses nothing, and is forgotten when there is room again', async (t) => {
   const { path, database, acme, close } = await open(t);
   const { by, stored } = await acme.has('crm-0');
-  const limit = (pages: number) => database.write(() => bind({ sql: `PRAGMA data.max_page_count = ${pages}` }));
+  const limit = (pages: number) => database.write(() => runOnce({ sql: `PRAGMA data.max_page_count = ${pages}` }));
   const big = { lastName: 'x'.repeat(100), primaryBillingAddress: { street: 'y'.repeat(8_000), countryCode: 'DE' } };
 
   await limit(1);
@@ -184,7 +184,7 @@ t.test('every commit is synced, and what is deleted is overwritten', async (t) =
     ['synchronous', 2],
     ['secure_delete', 1],
   ] as const) {
-    const rows = await database.read(() => bind({ sql: `PRAGMA ${pragma}` }));
+    const rows = await database.read(() => runOnce({ sql: `PRAGMA ${pragma}` }));
     t.strictSame(rows, [{ [pragma]: expected }]);
   }
 });

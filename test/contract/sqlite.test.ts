@@ -1,9 +1,9 @@
 /** The contracts over SQLite. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { sqlCustomers } from '../../src/adapters/sql/customers.ts';
-import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
-import { bind } from '../../src/adapters/sql/statement.ts';
+import { createSqlCustomers } from '../../src/adapters/sql/customers/repository.ts';
+import { runOnce } from '../../src/adapters/sql/driver/query.ts';
+import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
 import { everyContract } from '../support/contracts.ts';
 import {
   atOnce,
@@ -12,10 +12,10 @@ import {
   connectSqlite,
   newFolder,
   noon,
+  referenceData,
   requestKey,
   tenantOf,
   withRawSqlite,
-  world,
 } from '../support/storage.ts';
 
 /** Makes a path and gives what opens it, as often as wanted. */
@@ -29,7 +29,7 @@ everyContract(t, storage);
 
 t.test('a URN is not taken for one of another partition that has the same number', async (t) => {
   const { database, vault } = await open(t);
-  const acme = tenantOf(sqlCustomers({ database, vault, world, partition: '01' }));
+  const acme = tenantOf(createSqlCustomers({ database, vault, referenceData, partition: '01' }));
   const { customer } = await acme.has('crm-1');
   t.equal(customer.customerUrn, 'cu.01.1');
   t.equal(await acme.find(byUrn('cu.00.10000000000001')), undefined);
@@ -51,7 +51,7 @@ t.test('what was read together does not hide what another connection commits aft
   const { database } = await connectSqlite(t, path);
   const read = async () => {
     const [row] = await database.readAnywhere(() =>
-      bind({ sql: "SELECT last FROM sequences WHERE name = 'customer'" }),
+      runOnce({ sql: "SELECT last FROM sequences WHERE name = 'customer'" }),
     );
     return row?.last;
   };
@@ -95,6 +95,6 @@ t.test('what was kept for expired keys leaves the file', async (t) => {
     withRawSqlite(sqliteFiles(path).data, (raw) => raw.prepare('SELECT count(*) FROM kept_answers').pluck().get());
   await atOnce(1_200, (index) => acme.add(`crm-${index}`, {}, { key: requestKey(`k${index}`, 'one', noon + 1) }));
   t.equal(kept(), 1_200);
-  await repository.forgetExpired(noon + 1);
+  await repository.deleteExpired(noon + 1);
   t.equal(kept(), 0);
 });

@@ -1,17 +1,17 @@
 /** Arbitrary requests and records, made from the tables of fields: a field that is added is covered by itself. */
 import fc from 'fast-check';
-import { referenceData } from '../../src/adapters/reference-data.ts';
+import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import { applyChange, type CustomerContent, customerFields, storeFields } from '../../src/domain/customer.ts';
-import { type Field, type FieldTable, type Patch, readPatch } from '../../src/domain/fields.ts';
-import type { Problem } from '../../src/domain/problems.ts';
+import { type Field, type FieldTable, type Patch, readPatch } from '../../src/domain/field-schema.ts';
+import type { Violation } from '../../src/domain/violations.ts';
 
-export const world = referenceData();
+export const referenceData = createReferenceData();
 
-/** Reads input by a table; problems as `field: code`. */
+/** Reads input by a table; violations as `field: code`. */
 export function read<Table extends FieldTable>(table: Table, input: unknown) {
-  const found: Problem[] = [];
-  const patch = readPatch(table, input, '', world, found);
-  return { patch, found, problems: found.map(({ field, code }) => `${field}: ${code}`) };
+  const found: Violation[] = [];
+  const patch = readPatch(table, input, '', referenceData, found);
+  return { patch, found, violations: found.map(({ field, code }) => `${field}: ${code}`) };
 }
 
 /** Text with combining, wide and invisible characters, of at most `max` code points after normalisation. */
@@ -82,7 +82,7 @@ export const changes = membersOf(
 
 /** A record as a store makes it. */
 export const records: fc.Arbitrary<CustomerContent> = storeBodies
-  .map((body) => applyChange(undefined, read(storeFields, body).patch, world))
+  .map((body) => applyChange(undefined, read(storeFields, body).patch, referenceData))
   .filter((parsed) => parsed.ok)
   .map((parsed) => (parsed as { value: CustomerContent }).value);
 

@@ -2,13 +2,13 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { applyChange, customerFields, sameContent, storeFields } from '../../src/domain/customer.ts';
-import { group, isObject, merge, required, text } from '../../src/domain/fields.ts';
-import { changes, read, records, storeBodies, world } from './arbitraries.ts';
+import { group, isObject, merge, required, text } from '../../src/domain/field-schema.ts';
+import { changes, read, records, referenceData, storeBodies } from './arbitraries.ts';
 
 const table = { short: text(4, 'Four characters.') };
 const shortOf = (value: unknown) => {
-  const { patch, problems } = read(table, { short: value });
-  return problems[0] ?? patch.short;
+  const { patch, violations } = read(table, { short: value });
+  return violations[0] ?? patch.short;
 };
 
 t.test('text is trimmed and put in NFC, and is absent where nothing is left', async (t) => {
@@ -35,20 +35,20 @@ t.test('what is no well-formed text is refused', async (t) => {
 t.test('reading what was read changes nothing', async () => {
   fc.assert(
     fc.property(storeBodies, (body) => {
-      const { patch, problems } = read(storeFields, body);
-      return problems.length === 0 && JSON.stringify(read(storeFields, patch).patch) === JSON.stringify(patch);
+      const { patch, violations } = read(storeFields, body);
+      return violations.length === 0 && JSON.stringify(read(storeFields, patch).patch) === JSON.stringify(patch);
     }),
   );
 });
 
-t.test('problems come in the order of the table, unknown properties after them in their own', async (t) => {
-  const { problems } = read(storeFields, {
+t.test('violations come in the order of the table, unknown properties after them in their own', async (t) => {
+  const { violations } = read(storeFields, {
     zeta: 1,
     claimedRegion: { languageCode: 'xx', countryCode: 'XX', region: 1 },
     alpha: 1,
     customer: { privacy: { emailConsent: 'yes', faxConsent: true }, email: 'x', nickname: 'J', firstName: 5 },
   });
-  t.same(problems, [
+  t.same(violations, [
     'customer.email: invalid_format',
     'customer.firstName: invalid_type',
     'customer.privacy.emailConsent: invalid_type',
@@ -74,7 +74,7 @@ t.test('a property name that may be personal data is not repeated', async (t) =>
 });
 
 t.test('names that every object inherits are unknown where sent, and absent where not', async (t) => {
-  t.same(read(table, JSON.parse('{"constructor":1,"toString":2,"__proto__":3}')).problems, [
+  t.same(read(table, JSON.parse('{"constructor":1,"toString":2,"__proto__":3}')).violations, [
     'constructor: unknown_field',
     'toString: unknown_field',
     '__proto__: unknown_field',
@@ -84,14 +84,14 @@ t.test('names that every object inherits are unknown where sent, and absent wher
 
 t.test('an answer lists at most a hundred unknown properties', async (t) => {
   const input = Object.fromEntries(Array.from({ length: 1_000 }, (_, index) => [`x${index}`, 1]));
-  t.equal(read(table, input).problems.length, 100);
+  t.equal(read(table, input).violations.length, 100);
 });
 
 t.test('a change by RFC 7396', async (t) => {
   t.test('that says nothing changes nothing', async () => {
     fc.assert(
       fc.property(records, (record) => {
-        const applied = applyChange(record, {}, world);
+        const applied = applyChange(record, {}, referenceData);
         return (
           applied.ok && sameContent(applied.value, record) && JSON.stringify(applied.value) === JSON.stringify(record)
         );
@@ -102,9 +102,9 @@ t.test('a change by RFC 7396', async (t) => {
   t.test('applied twice is applied once', async () => {
     fc.assert(
       fc.property(records, changes, (record, change) => {
-        const once = applyChange(record, change, world);
+        const once = applyChange(record, change, referenceData);
         if (!once.ok) return true;
-        const twice = applyChange(once.value, change, world);
+        const twice = applyChange(once.value, change, referenceData);
         return twice.ok && JSON.stringify(twice.value) === JSON.stringify(once.value);
       }),
     );
@@ -166,6 +166,10 @@ function withoutEmpty(record: unknown): unknown {
 
 t.test('what is far too long is refused before it is normalised, which would take very long', async (t) => {
   const piled = `a${'\u0300'.repeat(16_000)}${'\u0316'.repeat(16_000)}`;
-  const { problems } = read(storeFields, { customer: { externalIdentifier: piled, email: piled, gender: piled } });
-  t.same(problems, ['customer.externalIdentifier: too_long', 'customer.email: too_long', 'customer.gender: too_long']);
+  const { violations } = read(storeFields, { customer: { externalIdentifier: piled, email: piled, gender: piled } });
+  t.same(violations, [
+    'customer.externalIdentifier: too_long',
+    'customer.email: too_long',
+    'customer.gender: too_long',
+  ]);
 });

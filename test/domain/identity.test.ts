@@ -5,13 +5,13 @@ import {
   canonicalEmail,
   type ExternalId,
   firstConflict,
-  type Identity,
   parseCustomerUrn,
   parseTenantId,
+  type UniqueKeys,
 } from '../../src/domain/identity.ts';
-import { phoneNumbers, world } from './arbitraries.ts';
+import { phoneNumbers, referenceData } from './arbitraries.ts';
 
-const canonical = (text: string) => canonicalEmail(text, world);
+const canonical = (text: string) => canonicalEmail(text, referenceData);
 
 t.test('a CustomerUrn is read as it is written, or not at all', async (t) => {
   for (const urn of ['cu.00.0', 'cu.00.482', 'cu.99.9007199254740993', `cu.00.1${'0'.repeat(99)}`]) {
@@ -236,7 +236,8 @@ t.test('phone numbers are compared in E.164, national ones read in the claimed c
     ['+', 'DE', undefined],
     ['12', 'US', undefined],
   ];
-  for (const [text, country, e164] of cases) t.equal(world.phoneNumber(text, country), e164, `${text} in ${country}`);
+  for (const [text, country, e164] of cases)
+    t.equal(referenceData.phoneNumber(text, country), e164, `${text} in ${country}`);
 });
 
 t.test('E.164 of E.164 is itself', async () => {
@@ -248,15 +249,15 @@ t.test('E.164 of E.164 is itself', async () => {
   const country = fc.constantFrom('DE', 'US', 'IT', 'TR', 'AR', 'MX', 'RU', 'AQ');
   fc.assert(
     fc.property(anyNumber, country, country, (text, one, other) => {
-      const e164 = world.phoneNumber(text, one);
-      return e164 === undefined || (/^\+\d{2,15}$/.test(e164) && world.phoneNumber(e164, other) === e164);
+      const e164 = referenceData.phoneNumber(text, one);
+      return e164 === undefined || (/^\+\d{2,15}$/.test(e164) && referenceData.phoneNumber(e164, other) === e164);
     }),
     { numRuns: 2_000 },
   );
 });
 
 t.test('of several conflicts the first of ExternalId, e-mail, phone number is reported', async (t) => {
-  const identity = (externalId: string, email?: string, phoneNumber?: string): Identity => ({
+  const identity = (externalId: string, email?: string, phoneNumber?: string): UniqueKeys => ({
     externalId: externalId as ExternalId,
     ...(email && { email }),
     ...(phoneNumber && { phoneNumber }),

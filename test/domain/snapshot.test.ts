@@ -1,7 +1,7 @@
 /** What a customer may pay by. */
 import t from 'tap';
 import type { Customer } from '../../src/domain/customer.ts';
-import { paymentOptions } from '../../src/domain/snapshot.ts';
+import { paymentOptions } from '../../src/domain/payment-options.ts';
 
 const settings = {
   channels: [{ channel: 'CARD' }, { channel: 'SEPA', countries: ['DE', 'FR'] }, { channel: 'PIX', countries: ['BR'] }],

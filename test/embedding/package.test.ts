@@ -38,13 +38,13 @@ t.test('the snippet of the README runs', async (t) => {
 });
 
 /** An adapter as somebody else writes it: that of memory, with nothing but what the package gives. */
-const adapter = `${readFileSync(join(root, 'src/adapters/memory.ts'), 'utf8').replace(
-  /'\.\.\/(application|domain)\/[\w-]+\.ts'/g,
+const adapter = `${readFileSync(join(root, 'src/adapters/memory/customers.ts'), 'utf8').replace(
+  /'(\.\.\/)+(application|domain)\/[\w/-]+\.ts'/g,
   "'c2a-customers/ports'",
 )}
-import { referenceData } from 'c2a-customers/ports';
+import { createReferenceData } from 'c2a-customers/ports';
 export const openMyCustomers = async () =>
-  Object.assign(memoryCustomers({ world: referenceData() }), { close: async () => {} });
+  Object.assign(createMemoryCustomers({ referenceData: createReferenceData() }), { close: async () => {} });
 `;
 const conflictCheck = 'others.length > 0';
 

@@ -1,5 +1,5 @@
 /** Who may call: 401 that tells nothing, and what a read-only key may do. */
-import { secrets } from '../../src/adapters/secrets.ts';
+import { apiKeyFormat } from '../../src/adapters/crypto/api-key-format.ts';
 import { eachStorage, type Headers, storing } from '../support/service.ts';
 
 eachStorage((start, t) => {
@@ -18,8 +18,8 @@ eachStorage((start, t) => {
       'unknown tenant': { ...acme, 'x-tn': 'nobody' },
       'malformed tenant': { ...acme, 'x-tn': 'ACME' },
       "another tenant's key": { ...acme, 'x-api-key': globex['x-api-key'] },
-      'unknown key': { ...acme, 'x-api-key': secrets.newApiKey('sandbox') },
-      'key of the other environment': { ...acme, 'x-api-key': secrets.newApiKey('live') },
+      'unknown key': { ...acme, 'x-api-key': apiKeyFormat.newApiKey('sandbox') },
+      'key of the other environment': { ...acme, 'x-api-key': apiKeyFormat.newApiKey('live') },
       'mistyped key': { ...acme, 'x-api-key': mistyped },
       'no key at all': { ...acme, 'x-api-key': 'Bearer x' },
       'revoked key': { ...revoked.credentials },
@@ -64,7 +64,7 @@ eachStorage((start, t) => {
     const { credentials, info, app } = await start(t, { environment: 'live' });
     t.match(credentials['x-api-key'], /^sk_live_/);
     t.equal((await info({ exId: 'x' })).outcome, '404 CUSTOMER_NOT_FOUND');
-    const headers = { ...credentials, 'x-api-key': secrets.newApiKey('sandbox') };
+    const headers = { ...credentials, 'x-api-key': apiKeyFormat.newApiKey('sandbox') };
     t.equal((await app.inject({ url: '/api/c2a/customer/info', headers })).statusCode, 401);
   });
 

@@ -134,7 +134,7 @@ t.test('64 KiB is the limit', async (t) => {
   }
 });
 
-t.test('a body at the limit that is nothing but problems is answered in a size of its own', async (t) => {
+t.test('a body at the limit that is nothing but violations is answered in a size of its own', async (t) => {
   const { post } = await startService(t);
   const names = Object.fromEntries(Array.from({ length: 6_000 }, (_, index) => [`x${index}`, 1]));
   const answer = await post('store', storing({ externalIdentifier: 'x', ...names }));

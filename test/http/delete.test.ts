@@ -117,7 +117,7 @@ eachStorage((start, t) => {
 
   t.test('exactly one name is given, and well-formed', async (t) => {
     const { post } = await withJane(t);
-    const cases: [body: object, ...problems: string[]][] = [
+    const cases: [body: object, ...violations: string[]][] = [
       [{}, 'customerUuid: exactly_one'],
       [{ customerUuid: null }, 'customerUuid: exactly_one'],
       [{ customerUuid: ' ' }, 'customerUuid: exactly_one'],
@@ -130,7 +130,7 @@ eachStorage((start, t) => {
       [{ customerUuid: 'cu.00.1', reason: 'x' }, 'reason: unknown_field'],
       [{ customer: { customerUrn: 'cu.00.1' } }, 'customer: unknown_field', 'customerUuid: exactly_one'],
     ];
-    for (const [body, ...problems] of cases) refusedFor(t, await post('delete', body), problems);
+    for (const [body, ...violations] of cases) refusedFor(t, await post('delete', body), violations);
     t.equal((await post('delete', { customerUuid: null, customerUrn: 'cu.00.1' })).text, done, 'null is absent');
   });
 

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import t from 'tap';
-import { type CustomerRepository, DatabaseFailure } from '../../src/application/ports.ts';
+import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
+import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
 import { refusedFor, type Service, startService, storing } from '../support/service.ts';
 
 const jane = { externalIdentifier: 'crm-1', email: 'jane@example.com' };
@@ -22,14 +23,14 @@ function failing(error: () => Error): CustomerRepository {
     throw error();
   };
   return {
-    add: fail,
+    store: fail,
     find: fail,
-    holds: fail,
-    change: fail,
+    hasExternalId: fail,
+    update: fail,
     erase: fail,
-    forgetExpired: fail,
+    deleteExpired: fail,
     findErasure: fail,
-    findKeptAnswers: fail,
+    findIdempotencyRecords: fail,
     findResidue: fail,
   };
 }
@@ -55,11 +56,11 @@ for (const [outcome, error] of [
 
 t.test('a failure is not kept under its Idempotency-Key', async (t) => {
   let broken = true;
-  const add: CustomerRepository['add'] = async () => {
+  const add: CustomerRepository['store'] = async () => {
     if (broken) throw new DatabaseFailure(new Error('disk full'));
     return { code: 'CUSTOMER_ALREADY_STORED' };
   };
-  const { post } = await startService(t, { repository: { ...failing(() => new Error('unused')), add } });
+  const { post } = await startService(t, { repository: { ...failing(() => new Error('unused')), store: add } });
   const store = () => post('store', storing(jane), { 'idempotency-key': 'k' });
   t.equal((await store()).outcome, '500 SQL_DATABASE_FAILURE');
   broken = false;

@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import t from 'tap';
-import { memoryCustomers } from '../../src/adapters/memory.ts';
-import { referenceData } from '../../src/adapters/reference-data.ts';
+import { createMemoryCustomers } from '../../src/adapters/memory/customers.ts';
+import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import { eachStorage, refusedFor, startService, storing } from '../support/service.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
@@ -70,7 +70,7 @@ eachStorage((start, t) => {
     t.match(await post('store', storing(jane), under('s')), { outcome: '409 CUSTOMER_ALREADY_STORED', ...replayed });
   });
 
-  t.test('field problems are not kept: the request may be sent again, corrected', async (t) => {
+  t.test('field violations are not kept: the request may be sent again, corrected', async (t) => {
     const { post } = await start(t);
     refusedFor(t, await post('store', storing({ ...jane, email: 'x' }), under('k')), [
       'customer.email: invalid_format',
@@ -166,7 +166,7 @@ eachStorage((start, t) => {
 });
 
 t.test('a request under way is told to the next with its key', async (t) => {
-  const customers = memoryCustomers({ world: referenceData() });
+  const customers = createMemoryCustomers({ referenceData: createReferenceData() });
   let arrived = () => {};
   const arrival = new Promise<void>((resolve) => {
     arrived = resolve;
@@ -178,10 +178,10 @@ t.test('a request under way is told to the next with its key', async (t) => {
   const { post, tenant } = await startService(t, {
     repository: {
       ...customers,
-      async add(...request) {
+      async store(...request) {
         arrived();
         await held;
-        return customers.add(...request);
+        return customers.store(...request);
       },
     },
   });

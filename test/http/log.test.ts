@@ -2,9 +2,9 @@
 import { PassThrough } from 'node:stream';
 import pino from 'pino';
 import t, { type Test } from 'tap';
-import { memoryCustomers } from '../../src/adapters/memory.ts';
-import { referenceData } from '../../src/adapters/reference-data.ts';
-import { DatabaseFailure } from '../../src/application/ports.ts';
+import { createMemoryCustomers } from '../../src/adapters/memory/customers.ts';
+import { createReferenceData } from '../../src/adapters/reference-data.ts';
+import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
 import { exchange, startService, storing } from '../support/service.ts';
 
 /** In every value that a caller submits. */
@@ -108,12 +108,12 @@ t.test('a failure is logged with its cause, and without what was submitted', asy
   const failure = new DatabaseFailure(new Error('disk I/O error'));
   const { post, text, lines } = await startLogged(t, {
     repository: {
-      ...memoryCustomers({ world: referenceData() }),
-      add: async () => {
+      ...createMemoryCustomers({ referenceData: createReferenceData() }),
+      store: async () => {
         throw failure;
       },
       find: async () => undefined,
-      change: async () => {
+      update: async () => {
         throw new TypeError('a mistake of ours');
       },
     },

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
 import { applyChange, updateFields } from '../../src/domain/customer.ts';
-import { isObject } from '../../src/domain/fields.ts';
-import { changes, read, records, storeBodies, world } from '../domain/arbitraries.ts';
+import { isObject } from '../../src/domain/field-schema.ts';
+import { changes, read, records, referenceData, storeBodies } from '../domain/arbitraries.ts';
 import { base, documentationOf, startService } from '../support/service.ts';
 
 /** Every object schema within, with its path. */
@@ -82,7 +82,7 @@ t.test('what the domain accepts as a change is an update as described', async (t
   fc.assert(
     fc.property(records, changes, (record, change) => {
       const body = { customer: {}, ...change };
-      if (applyChange(record, body, world).ok) assert.deepEqual(requestFaults(`${base}/update`, body), []);
+      if (applyChange(record, body, referenceData).ok) assert.deepEqual(requestFaults(`${base}/update`, body), []);
     }),
   );
 });
@@ -106,7 +106,7 @@ t.test('what is described as too long, missing or unknown is refused by both', a
     { nickname: 'J' },
   ]) {
     const body = { customer };
-    t.not(read(updateFields, body).problems.length, 0);
+    t.not(read(updateFields, body).violations.length, 0);
     t.not(requestFaults(`${base}/update`, body).length, 0, JSON.stringify(body).slice(0, 60));
   }
 });

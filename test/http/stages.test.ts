@@ -2,14 +2,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import Fastify from 'fastify';
 import t, { type Test } from 'tap';
-import { workInStages } from '../../src/http/stages.ts';
+import { batchRequests } from '../../src/http/request-batching.ts';
 
 /** A server whose requests tell what happens to them. */
 function watched(t: Test) {
   const events: string[] = [];
   const app = Fastify();
   t.teardown(() => app.close());
-  workInStages(app);
+  batchRequests(app);
   app.addHook('onResponse', async (request) => {
     events.push(`left ${request.url}`);
   });

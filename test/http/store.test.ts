@@ -141,7 +141,7 @@ eachStorage((start, t) => {
   t.test('the claimed region is required, and real', async (t) => {
     const { post } = await start(t);
     const customer = { externalIdentifier: 'crm-1' };
-    const cases: [region: unknown, ...problems: string[]][] = [
+    const cases: [region: unknown, ...violations: string[]][] = [
       [undefined, 'claimedRegion: required'],
       [null, 'claimedRegion: required'],
       ['DE', 'claimedRegion: invalid_type'],
@@ -154,12 +154,12 @@ eachStorage((start, t) => {
       ],
       [{ ...claimedRegion, region: 'EU' }, 'claimedRegion.region: unknown_field'],
     ];
-    for (const [region, ...problems] of cases) {
-      refusedFor(t, await post('store', { customer, claimedRegion: region }), problems);
+    for (const [region, ...violations] of cases) {
+      refusedFor(t, await post('store', { customer, claimedRegion: region }), violations);
     }
   });
 
-  t.test('tells all problems at once, in the same order whatever the order of the request', async (t) => {
+  t.test('tells all violations at once, in the same order whatever the order of the request', async (t) => {
     const { post } = await start(t);
     const customer = {
       nickname: 'J',
@@ -172,7 +172,7 @@ eachStorage((start, t) => {
       phoneNumber: 'none',
       email: 'jane@',
     };
-    const problems = [
+    const violations = [
       'customer.email: invalid_format',
       'customer.phoneNumber: invalid_format',
       'customer.firstName: invalid_type',
@@ -190,9 +190,9 @@ eachStorage((start, t) => {
       'claimedRegion.languageCode: required',
     ];
     const claimedRegion = { countryCode: 'XX' };
-    refusedFor(t, await post('store', { customer, claimedRegion, extra: 1 }), problems);
+    refusedFor(t, await post('store', { customer, claimedRegion, extra: 1 }), violations);
     const reversed = Object.fromEntries(Object.entries(customer).reverse());
-    refusedFor(t, await post('store', { extra: 1, claimedRegion, customer: reversed }), problems, 'another order');
+    refusedFor(t, await post('store', { extra: 1, claimedRegion, customer: reversed }), violations, 'another order');
   });
 
   t.test('an international number needs no country to be judged', async (t) => {

@@ -1,6 +1,6 @@
 /** Bearer tokens over HTTP: who needs one, how it is sent, and that a bad one is refused like anything else. */
 import t from 'tap';
-import { secrets } from '../../src/adapters/secrets.ts';
+import { apiKeyFormat } from '../../src/adapters/crypto/api-key-format.ts';
 import { base, exchange, type Headers, startService } from '../support/service.ts';
 import { issuerOf } from '../support/tokens.ts';
 
@@ -79,7 +79,7 @@ t.test('with an issuer', async (t) => {
       'a good token, and a wrong key': {
         ...proved.credentials,
         ...bearer(token),
-        'x-api-key': secrets.newApiKey('sandbox'),
+        'x-api-key': apiKeyFormat.newApiKey('sandbox'),
       },
       'a good token, and a revoked key': { ...revoked.credentials, ...bearer(token) },
       "a good token, and another tenant's key": { ...acme, 'x-tn': 'proved', ...bearer(token) },

@@ -99,7 +99,7 @@ eachStorage((start, t) => {
 
   t.test('the rules hold for the merged record', async (t) => {
     const { change, post } = await withJane(t);
-    const cases: [change: object, ...problems: string[]][] = [
+    const cases: [change: object, ...violations: string[]][] = [
       [{ externalIdentifier: null }, 'customer.externalIdentifier: required'],
       [{ primaryBillingAddress: { countryCode: null } }, 'customer.primaryBillingAddress.countryCode: required'],
       [{ legalType: 'Corporate' }, 'customer.corporationInfo: required'],
@@ -113,7 +113,7 @@ eachStorage((start, t) => {
         'customer.corporationInfo: required',
       ],
     ];
-    for (const [customer, ...problems] of cases) refusedFor(t, await change(customer), problems);
+    for (const [customer, ...violations] of cases) refusedFor(t, await change(customer), violations);
     t.equal((await change({ legalType: 'Corporate', corporationInfo: { companyName: 'ACME' } })).status, 200);
     refusedFor(t, await change({ corporationInfo: null }), ['customer.corporationInfo: required']);
     const noRegion = { customer: { externalIdentifier: 'crm-1' }, claimedRegion: null };
@@ -169,7 +169,7 @@ eachStorage((start, t) => {
 
   t.test('names no record, or names it wrongly', async (t) => {
     const { post } = await withJane(t);
-    const cases: [customer: unknown, ...problems: string[]][] = [
+    const cases: [customer: unknown, ...violations: string[]][] = [
       [{}, 'customer.customerUrn: required'],
       [{ customerUrn: '', firstName: 5 }, 'customer.firstName: invalid_type', 'customer.customerUrn: required'],
       [{ customerUrn: 'crm-1' }, 'customer.customerUrn: invalid_format'],
@@ -177,7 +177,7 @@ eachStorage((start, t) => {
       [{ externalIdentifier: 'cu.00.1' }, 'customer.externalIdentifier: reserved'],
       ['crm-1', 'customer: invalid_type'],
     ];
-    for (const [customer, ...problems] of cases) refusedFor(t, await post('update', { customer }), problems);
+    for (const [customer, ...violations] of cases) refusedFor(t, await post('update', { customer }), violations);
   });
 
   t.test('If-Match', async (t) => {

@@ -16,7 +16,7 @@ eachStorage((start, t) => {
 
   t.test('refuses what is no ExternalId, with the status alone', async (t) => {
     const { post } = await start(t);
-    const cases: [body: object, ...problems: string[]][] = [
+    const cases: [body: object, ...violations: string[]][] = [
       [{}, 'externalId: required'],
       [{ externalId: null }, 'externalId: required'],
       [{ externalId: '  ' }, 'externalId: required'],
@@ -26,9 +26,9 @@ eachStorage((start, t) => {
       [{ externalId: 'a\u0000b' }, 'externalId: invalid_format'],
       [{ externalID: 'x' }, 'externalID: unknown_field', 'externalId: required'],
     ];
-    for (const [body, ...problems] of cases) {
+    for (const [body, ...violations] of cases) {
       const answer = await post('validate', body);
-      refusedFor(t, answer, problems);
+      refusedFor(t, answer, violations);
       t.same(Object.keys(answer.body as object), ['status']);
     }
   });

@@ -6,7 +6,7 @@ import t from 'tap';
 import { parse } from 'yaml';
 import { commands } from '../../src/adapters/cli/commands.ts';
 import { settings } from '../../src/config.ts';
-import { serve } from '../../src/serve.ts';
+import { serve } from '../../src/process/serve.ts';
 import { root } from '../support/binary.ts';
 import { run } from '../support/process.ts';
 

@@ -2,12 +2,12 @@
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { noTelemetry } from '../../src/adapters/no-telemetry.ts';
-import { migrate } from '../../src/adapters/sql/migrations.ts';
-import { moveTables } from '../../src/adapters/sql/move.ts';
-import { openPostgres } from '../../src/adapters/sql/postgres.ts';
-import { openSqlite, sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
-import { DatabaseFailure } from '../../src/application/ports.ts';
+import { openPostgres } from '../../src/adapters/sql/driver/postgres.ts';
+import { openSqlite, sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
+import { transferTables } from '../../src/adapters/sql/maintenance/transfer.ts';
+import { migrate } from '../../src/adapters/sql/schema/migrations.ts';
+import { noTelemetry } from '../../src/adapters/telemetry/no-telemetry.ts';
+import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
 import { deployment } from '../support/deployment.ts';
 import { newDatabase, withRawPostgres } from '../support/postgres.ts';
 import { atOnce, connectSqlite, newFolder, tenantOf } from '../support/storage.ts';
@@ -85,7 +85,7 @@ t.test('a move that was interrupted goes on where it was', async (t) => {
       return writes > 6 ? Promise.reject(new DatabaseFailure(new Error('cut'))) : to.write(program);
     }) as typeof to.write,
   };
-  await t.rejects(moveTables(from, dying, () => {}));
+  await t.rejects(transferTables(from, dying, () => {}));
   const [{ count }] = (await withRawPostgres(url, 'select count(*)::int as count from c2a_keys.data_keys')) as [
     { count: number },
   ];
@@ -99,7 +99,7 @@ t.test('a move that was interrupted goes on where it was', async (t) => {
     }) as typeof to.write,
   };
   const seen: number[] = [];
-  const counts = await moveTables(from, counting, ({ done }) => seen.push(done));
+  const counts = await transferTables(from, counting, ({ done }) => seen.push(done));
   t.equal(counts.customers, 2_300);
   t.ok((counts.data_keys as number) >= 2_300, 'some are ready for customers to come');
   t.ok(written < 12, `${written} pages were written, and not those that were there`);
@@ -112,14 +112,14 @@ t.test('a move that was interrupted goes on where it was', async (t) => {
 
 t.test('what an interrupted move has left is mended, and serves nobody before', async (t) => {
   const { from, to, url } = await sides(t, 30);
-  await moveTables(from, to, () => {});
+  await transferTables(from, to, () => {});
   for (const part of ['c2a.data_version', 'c2a_keys.keys_version']) {
     await withRawPostgres(url, `update ${part} set deployment = deployment || ', to which a move is not finished'`);
   }
   await withRawPostgres(url, 'delete from c2a.customers where number in (3, 30)');
   await withRawPostgres(url, `update c2a.customers set version = 99 where number = 7`);
   await t.rejects(migrate(to, { mayCreate: false }), { message: /not finished: run it again/ });
-  await moveTables(from, to, () => {});
+  await transferTables(from, to, () => {});
   t.same(await withRawPostgres(url, 'select count(*)::int as all, max(version) as version from c2a.customers'), [
     { all: 30, version: 1 },
   ]);
@@ -128,16 +128,16 @@ t.test('what an interrupted move has left is mended, and serves nobody before', 
 
 t.test('a place that has gone on by itself is not written over, nor is another deployment', async (t) => {
   const { from, to, url } = await sides(t, 30);
-  await moveTables(from, to, () => {});
+  await transferTables(from, to, () => {});
   await withRawPostgres(url, 'delete from c2a.customers where number = 3');
   await t.rejects(
-    moveTables(from, to, () => {}),
+    transferTables(from, to, () => {}),
     { message: /holds all of this deployment, and differs/ },
   );
   t.same(await withRawPostgres(url, 'select count(*)::int as all from c2a.customers'), [{ all: 29 }]);
   const theirs = await sides(t, 1);
   await t.rejects(
-    moveTables(theirs.from, to, () => {}),
+    transferTables(theirs.from, to, () => {}),
     { message: /another deployment/ },
   );
 });

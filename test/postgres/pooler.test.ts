@@ -1,7 +1,7 @@
 /** Behind PgBouncer in transaction mode, where no connection is one's own for longer than a transaction. */
 import t, { type Test } from 'tap';
-import { customerRepositoryContract, sharedCustomersContract } from '../../src/contract/customer-repository.ts';
-import { sharedTenantsContract } from '../../src/contract/tenant-directory.ts';
+import { customerRepositoryContract, sharedCustomersContract } from '../contract/customer-repository.ts';
+import { sharedTenantsContract } from '../contract/tenant-directory.ts';
 import { findPgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
 import { newDatabase, withRawPostgres } from '../support/postgres.ts';
 import { atOnce, connectPostgres, tenantOf } from '../support/storage.ts';

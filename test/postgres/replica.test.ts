@@ -1,7 +1,7 @@
 /** Reads from a replica: only while whoever has written sees it there. */
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
-import { mustAllConfirm } from '../../src/adapters/sql/postgres-replica.ts';
+import { mustAllConfirm } from '../../src/adapters/sql/driver/postgres-replica.ts';
 import { deployment } from '../support/deployment.ts';
 import { withRawPostgres } from '../support/postgres.ts';
 import { type PostgresServer, startPostgres } from '../support/postgres-server.ts';

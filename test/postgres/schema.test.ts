@@ -1,6 +1,6 @@
 /** What the schema must keep, so that it can be split by tenant, over both dialects. */
 import t, { type Test } from 'tap';
-import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
+import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
 import { newDatabase, withRawPostgres } from '../support/postgres.ts';
 import { connectPostgres, connectSqlite, newFolder, withRawSqlite } from '../support/storage.ts';
 

@@ -7,10 +7,10 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { noTelemetry } from '../../src/adapters/no-telemetry.ts';
-import { openPostgres } from '../../src/adapters/sql/postgres.ts';
-import { bind } from '../../src/adapters/sql/statement.ts';
-import { DatabaseFailure } from '../../src/application/ports.ts';
+import { openPostgres } from '../../src/adapters/sql/driver/postgres.ts';
+import { runOnce } from '../../src/adapters/sql/driver/query.ts';
+import { noTelemetry } from '../../src/adapters/telemetry/no-telemetry.ts';
+import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
 import { newDatabase, withRawPostgres } from '../support/postgres.ts';
 import { freePort, startPostgres } from '../support/postgres-server.ts';
 import { atOnce, byExternalId, connectPostgres, noon, requestKey, tenantId, tenantOf } from '../support/storage.ts';
@@ -18,7 +18,7 @@ import { atOnce, byExternalId, connectPostgres, noon, requestKey, tenantId, tena
 function open(t: Test, url: string, options: { poolSize?: number; timeoutMs?: number } = {}) {
   const database = openPostgres({ url, poolSize: 4, timeoutMs: 2_000, ...options }, noTelemetry);
   t.teardown(() => database.close());
-  const ask = (sql: string) => database.read(() => bind({ sql }));
+  const ask = (sql: string) => database.read(() => runOnce({ sql }));
   return { database, ask };
 }
 
@@ -27,7 +27,7 @@ t.test('there are never more connections than the pool has, and whoever waits ge
   const { ask, database } = open(t, url, { poolSize: 3 });
   const sql = 'select pg_backend_pid() as pid, pg_sleep(0.01)';
   const pids = await atOnce(60, async (index) => {
-    const [row] = await (index % 2 === 0 ? ask(sql) : database.readAnywhere(() => bind({ sql })));
+    const [row] = await (index % 2 === 0 ? ask(sql) : database.readAnywhere(() => runOnce({ sql })));
     return row?.pid;
   });
   t.equal(new Set(pids).size, 3, 'one of them is shared by what callers ask for most');
@@ -38,7 +38,7 @@ t.test('what is asked of the records alone needs no connection to the keys', asy
   const keysUrl = `postgres://nobody@127.0.0.1:${await freePort()}/keys`;
   const database = openPostgres({ url, keysUrl, poolSize: 4, timeoutMs: 2_000 }, noTelemetry);
   t.teardown(() => database.close());
-  t.strictSame(await database.readAnywhere(() => bind({ sql: 'select 1 as one' })), [{ one: 1 }]);
+  t.strictSame(await database.readAnywhere(() => runOnce({ sql: 'select 1 as one' })), [{ one: 1 }]);
 });
 
 t.test(
@@ -52,8 +52,8 @@ t.test(
     t.ok(performance.now() - since < 1_500);
     const [slow, waiting] = await Promise.allSettled([
       database.write(function* () {
-        yield* bind({ sql: 'select pg_sleep(0.25)' });
-        yield* bind({ sql: 'select pg_sleep(0.25)' });
+        yield* runOnce({ sql: 'select pg_sleep(0.25)' });
+        yield* runOnce({ sql: 'select pg_sleep(0.25)' });
         return 'done';
       }),
       ask('select 1'),
@@ -62,14 +62,14 @@ t.test(
     t.match(waiting, { status: 'rejected', reason: { cause: { message: /timeout/ } } }, 'a connection');
     const other = open(t, url, { timeoutMs: 300 });
     await other.database.write(function* () {
-      yield* bind({ sql: 'lock table x' });
+      yield* runOnce({ sql: 'lock table x' });
       const locked = t.rejects(
-        database.write(() => bind({ sql: 'insert into x values (1)' })),
+        database.write(() => runOnce({ sql: 'insert into x values (1)' })),
         {
           cause: { message: /(lock|statement) timeout/ },
         },
       );
-      yield* bind({ sql: 'select pg_sleep(0.28)' });
+      yield* runOnce({ sql: 'select pg_sleep(0.28)' });
       return locked;
     });
     t.same(await ask('select 1 as one'), [{ one: 1 }]);
@@ -133,11 +133,11 @@ t.test('a transaction that cannot be committed, or not even begun, is not left t
   let cut: Promise<unknown> | undefined;
   await other.database.exclusive(function* () {
     cut = t.rejects(
-      database.exclusive(() => bind({ sql: 'select 1' })),
+      database.exclusive(() => runOnce({ sql: 'select 1' })),
       DatabaseFailure,
     );
-    yield* bind({ sql: 'select pg_sleep(0.3)' });
-    yield* bind({
+    yield* runOnce({ sql: 'select pg_sleep(0.3)' });
+    yield* runOnce({
       sql: `select pg_cancel_backend(pid) from pg_stat_activity where query like '%pg_advisory_xact_lock%' and pid != pg_backend_pid()`,
     });
   });

@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
-import { commitOf } from '../../src/adapters/checkout.ts';
+import { commitOf } from '../../src/process/checkout.ts';
 import { type Program, run } from './process.ts';
 
 export const root = resolve(import.meta.dirname, '../..');

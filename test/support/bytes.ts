@@ -1,7 +1,7 @@
 /** What lies on disk: the bytes of files, and whether they hold what they must not. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
+import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
 import { withRawSqlite } from './storage.ts';
 
 /** Every file of a folder by its name. */

@@ -1,7 +1,8 @@
 import type { Test } from 'tap';
-import type { CustomerRepository, TenantDirectory } from '../../src/application/ports.ts';
-import { customerRepositoryContract, sharedCustomersContract } from '../../src/contract/customer-repository.ts';
-import { sharedTenantsContract, tenantDirectoryContract } from '../../src/contract/tenant-directory.ts';
+import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
+import type { TenantDirectory } from '../../src/application/ports/tenant-directory.ts';
+import { customerRepositoryContract, sharedCustomersContract } from '../contract/customer-repository.ts';
+import { sharedTenantsContract, tenantDirectoryContract } from '../contract/tenant-directory.ts';
 
 interface Connected {
   readonly repository: CustomerRepository;

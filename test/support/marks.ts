@@ -1,6 +1,6 @@
 /** Customers whose every value can be told from anything else, and the search for such values in bytes. */
 import { customerFields } from '../../src/domain/customer.ts';
-import type { Field, FieldTable } from '../../src/domain/fields.ts';
+import type { Field, FieldTable } from '../../src/domain/field-schema.ts';
 import { occurrences } from './bytes.ts';
 
 /** Part of every text that is submitted. In lower case, so that a canonical form holds it too. */

@@ -4,15 +4,16 @@ import { type AddressInfo, connect } from 'node:net';
 import type { FastifyInstance, InjectOptions } from 'fastify';
 import pino, { type Logger } from 'pino';
 import t, { type Test } from 'tap';
-import { referenceData } from '../../src/adapters/reference-data.ts';
-import { ephemeralVault } from '../../src/adapters/vault.ts';
-import { customerUseCases, type Snapshot } from '../../src/application/customers.ts';
-import type { CustomerRepository, Role } from '../../src/application/ports.ts';
+import { ephemeralVault } from '../../src/adapters/crypto/vault.ts';
+import { createReferenceData } from '../../src/adapters/reference-data.ts';
+import { createCustomers, type Snapshot } from '../../src/application/customers.ts';
+import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
+import type { Role } from '../../src/application/ports/tenant-directory.ts';
 import type { TenantSettings } from '../../src/application/tenants.ts';
 import { openServer, openServices, type Services } from '../../src/compose.ts';
 import { type Config, readConfig } from '../../src/config.ts';
-import { type Credentials, createDemoTenant } from '../../src/demo.ts';
 import { parseTenantId, type TenantId } from '../../src/domain/identity.ts';
+import { type Credentials, createDemoTenant } from '../../src/process/demo.ts';
 import { type Asked, conformance, type OpenApi } from '../http/conformance.ts';
 import { newDatabase } from './postgres.ts';
 
@@ -70,9 +71,9 @@ export async function startService(test: Test, options: Options = {}) {
   const services: Services = repository
     ? {
         ...composed,
-        customers: customerUseCases({
+        customers: createCustomers({
           repository,
-          world: referenceData(),
+          referenceData: createReferenceData(),
           digest: ephemeralVault().digest,
           clock: read,
         }),

@@ -5,8 +5,8 @@
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import Database from 'better-sqlite3';
-import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
-import { rotateMasterKey } from '../../src/adapters/sql/vault-keys.ts';
+import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
+import { rotateMasterKey } from '../../src/adapters/sql/root-keys.ts';
 import { byUrn, openFolder, overwrite, storedIn, tenantOf } from './storage.ts';
 
 const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]();

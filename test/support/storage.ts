@@ -3,21 +3,21 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Test } from 'tap';
-import { noTelemetry } from '../../src/adapters/no-telemetry.ts';
-import { referenceData } from '../../src/adapters/reference-data.ts';
-import { type SqlCustomers, sqlCustomers } from '../../src/adapters/sql/customers.ts';
-import type { SqlDatabase } from '../../src/adapters/sql/database.ts';
-import type { Migrations } from '../../src/adapters/sql/migrations.ts';
-import { openPostgres, type PostgresOptions } from '../../src/adapters/sql/postgres.ts';
-import { openSqlite, sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
-import { sqlTenants } from '../../src/adapters/sql/tenants.ts';
-import { unlockVault } from '../../src/adapters/sql/vault-keys.ts';
-import type { Vault } from '../../src/adapters/vault.ts';
+import type { Vault } from '../../src/adapters/crypto/vault.ts';
+import { createReferenceData } from '../../src/adapters/reference-data.ts';
+import { createSqlCustomers, type SqlCustomers } from '../../src/adapters/sql/customers/repository.ts';
+import type { SqlDatabase } from '../../src/adapters/sql/driver/database.ts';
+import { openPostgres, type PostgresOptions } from '../../src/adapters/sql/driver/postgres.ts';
+import { openSqlite, sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
+import { unlockVault } from '../../src/adapters/sql/root-keys.ts';
+import type { Migrations } from '../../src/adapters/sql/schema/migrations.ts';
+import { createSqlTenants } from '../../src/adapters/sql/tenants.ts';
+import { noTelemetry } from '../../src/adapters/telemetry/no-telemetry.ts';
 
 /** The tests' words for customers and tenants are those of the contracts. */
-export * from '../../src/contract/scenario.ts';
+export * from '../contract/scenario.ts';
 
-export const world = referenceData();
+export const referenceData = createReferenceData();
 /** A data folder that is not there yet; it ends with the test. */
 export const newFolder = (t: Test): string => join(t.testdir({}), 'data');
 
@@ -28,7 +28,7 @@ export async function openFolder(dataDir: string, all?: Migrations) {
   try {
     const masterKeyFile = join(dataDir, 'master.key');
     const vault = await unlockVault({ database, masterKeyFile, mayCreate: true, ...(all && { all }) });
-    const repository = sqlCustomers({ database, vault, world, partition: '00' });
+    const repository = createSqlCustomers({ database, vault, referenceData, partition: '00' });
     await repository.reconcile();
     return { database, vault, repository };
   } catch (error) {
@@ -48,7 +48,7 @@ export async function connectPostgres(
   const database = openPostgres({ poolSize: 10, timeoutMs: 5_000, ...place }, noTelemetry);
   const masterKeyFile = masterKeys.get(url) as string;
   const vault = await unlockVault({ database, masterKeyFile, mayCreate: true, ...(all && { all }) });
-  const repository = sqlCustomers({ database, vault, world, partition: '00' });
+  const repository = createSqlCustomers({ database, vault, referenceData, partition: '00' });
   await repository.reconcile();
   return closing(t, { database, vault, repository });
 }
@@ -70,7 +70,7 @@ function closing<Database extends SqlDatabase>(
     return closing;
   };
   t.teardown(close);
-  return { database, vault, repository, directory: sqlTenants(database), close };
+  return { database, vault, repository, directory: createSqlTenants(database), close };
 }
 
 /** Uses an SQLite file with nothing of ours in between. */

@@ -1,6 +1,6 @@
 /** An issuer of bearer tokens, and what somebody may make who is none. */
 import { type CryptoKey, exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT } from 'jose';
-import type { JwtAlgorithm, JwtSettings } from '../../src/application/ports.ts';
+import type { JwtAlgorithm, JwtSettings } from '../../src/application/ports/tenant-directory.ts';
 
 export const jwksUri = 'https://login.example.com/jwks.json';
 

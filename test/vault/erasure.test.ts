@@ -1,12 +1,13 @@
 /** Whatever dies in between, and whoever races it: from its first step on an erasure leaves nothing to read. */
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { memoryCustomers } from '../../src/adapters/memory.ts';
-import { sqlCustomers } from '../../src/adapters/sql/customers.ts';
-import type { SqlDatabase } from '../../src/adapters/sql/database.ts';
-import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
-import { type CustomerRepository, DatabaseFailure } from '../../src/application/ports.ts';
-import { isAnonymized } from '../../src/domain/deletion.ts';
+import { createMemoryCustomers } from '../../src/adapters/memory/customers.ts';
+import { createSqlCustomers } from '../../src/adapters/sql/customers/repository.ts';
+import type { SqlDatabase } from '../../src/adapters/sql/driver/database.ts';
+import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
+import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
+import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
+import { isAnonymized } from '../../src/domain/anonymization.ts';
 import { parseCustomerUrn } from '../../src/domain/identity.ts';
 import { copiesOf, wrappedKeys } from '../support/bytes.ts';
 import { startSqliteProcess } from '../support/sqlite-process.ts';
@@ -17,12 +18,12 @@ import {
   newFolder,
   noon,
   overwrite,
+  referenceData,
   requestKey,
   storedIn,
   tenantId,
   tenantOf,
   withRawSqlite,
-  world,
 } from '../support/storage.ts';
 
 const acmeId = tenantId('acme');
@@ -54,7 +55,7 @@ async function halfErased(t: Test) {
   await acme.has('crm-0');
   const { customer, by } = await acme.has('crm-1', identity);
   const before = wrappedKeys(path);
-  const dying = sqlCustomers({ database: endingAfter(1, database), vault, world, partition: '00' });
+  const dying = createSqlCustomers({ database: endingAfter(1, database), vault, referenceData, partition: '00' });
   await t.rejects(tenantOf(dying).forget(by), { message: 'the process is dead' });
   const living = wrappedKeys(path);
   const destroyed = before.filter((key) => !living.some((other) => other.equals(key)));
@@ -126,7 +127,7 @@ t.test('where the record cannot be rewritten, the erasure holds, is answered, an
   const { database, vault, repository } = await connectSqlite(t, path);
   const { customer, by } = await tenantOf(repository).has('crm-1', identity);
   const full = endingAfter(1, database, new DatabaseFailure(new Error('disk full')));
-  const acme = tenantOf(sqlCustomers({ database: full, vault, world, partition: '00' }));
+  const acme = tenantOf(createSqlCustomers({ database: full, vault, referenceData, partition: '00' }));
   t.match(await acme.forget(by), { code: 'SUCCESS', stored: { customer: { status: 'Anonymized' } } });
   t.equal(notRewritten(path), 1);
   t.match(
@@ -177,7 +178,7 @@ t.test('the request that died gets its answer when it is repeated, even under an
   const { database, vault, repository } = await connectSqlite(t, newFolder(t));
   const { by, customer } = await tenantOf(repository).has('crm-1', identity);
   const when = { key: requestKey('k', 'delete', noon + 1000) };
-  const dying = sqlCustomers({ database: endingAfter(1, database), vault, world, partition: '00' });
+  const dying = createSqlCustomers({ database: endingAfter(1, database), vault, referenceData, partition: '00' });
   await t.rejects(tenantOf(dying).forget(by, when), { message: 'the process is dead' });
   for (let time = 0; time < 2; time += 1) {
     t.match(await tenantOf(repository).forget(by, when), { code: 'SUCCESS', repeated: true });
@@ -202,7 +203,7 @@ t.test('the request gets its answer where of its first step only what is with th
         throw new DatabaseFailure(new Error('disk full'));
       },
     };
-    const acme = tenantOf(sqlCustomers({ database: failing, vault, world, partition: '00' }));
+    const acme = tenantOf(createSqlCustomers({ database: failing, vault, referenceData, partition: '00' }));
     t.match(await acme.forget(byExternalId('crm-1'), when), { code: 'SUCCESS' });
     await isErased(t, repository, customer.customerUrn, 'crm-1');
   });
@@ -210,7 +211,7 @@ t.test('the request gets its answer where of its first step only what is with th
   await t.test('by a process that goes on', async (t) => {
     const { database, vault, repository } = await connectSqlite(t, newFolder(t));
     const { customer } = await tenantOf(repository).has('crm-1', identity);
-    const dying = sqlCustomers({ database: endingAfter(1, database), vault, world, partition: '00' });
+    const dying = createSqlCustomers({ database: endingAfter(1, database), vault, referenceData, partition: '00' });
     await t.rejects(tenantOf(dying).forget(byExternalId('crm-1')), broken);
     t.match(await tenantOf(repository).forget(byExternalId('crm-1'), when), { code: 'SUCCESS' });
     await isErased(t, repository, customer.customerUrn, 'crm-1');
@@ -219,7 +220,7 @@ t.test('the request gets its answer where of its first step only what is with th
     const path = newFolder(t);
     const { database, vault, repository, close } = await connectSqlite(t, path);
     const { customer } = await tenantOf(repository).has('crm-1', identity);
-    const dying = sqlCustomers({ database: endingAfter(1, database), vault, world, partition: '00' });
+    const dying = createSqlCustomers({ database: endingAfter(1, database), vault, referenceData, partition: '00' });
     await t.rejects(tenantOf(dying).forget(byExternalId('crm-1'), when), broken);
     withRawSqlite(sqliteFiles(path).data, (raw) => raw.exec('DELETE FROM kept_answers'));
     await close();
@@ -240,12 +241,12 @@ t.test('an erasure stays on the list until its record is rewritten and nothing o
   const acme = tenantOf(repository);
   const { by } = await acme.has('crm-1', identity);
   const full = endingAfter(1, database, new DatabaseFailure(new Error('disk full')));
-  await tenantOf(sqlCustomers({ database: full, vault, world, partition: '00' })).forget(by);
+  await tenantOf(createSqlCustomers({ database: full, vault, referenceData, partition: '00' })).forget(by);
   t.same([listed(), notRewritten(path)], [1, 1]);
   // Others go on, whoever died; and what raced the erasure was kept after it.
   await acme.change(by, overwrite({ firstName: 'Jane' }), { key: requestKey('raced', 'update', noon + 1000) });
   withRawSqlite(data, (raw) => raw.exec("UPDATE kept_answers SET number = 1, code = 'SUCCESS', fingerprint = x'00'"));
-  await repository.forgetExpired(noon);
+  await repository.deleteExpired(noon);
   t.same([listed(), notRewritten(path)], [0, 0]);
   t.equal(await acme.holds('crm-1'), false);
   t.equal(
@@ -261,13 +262,13 @@ t.test('an entry of the ledger that is damaged is in the way of no start, and of
   const acme = tenantOf(repository);
   for (const name of ['crm-1', 'crm-2', 'crm-3']) await acme.has(name);
   for (const number of [1, 2, 3]) {
-    const dying = sqlCustomers({ database: endingAfter(1, database), vault, world, partition: '00' });
+    const dying = createSqlCustomers({ database: endingAfter(1, database), vault, referenceData, partition: '00' });
     await t.rejects(tenantOf(dying).forget(byUrn(`cu.00.${number}`)), { message: 'the process is dead' });
   }
   const damaged = vault.ledgerHash('acme cu.00.2');
   withRawSqlite(keys, (raw) => raw.prepare('UPDATE erasures SET sealed = randomblob(100) WHERE hash = ?').run(damaged));
   const listed = () => withRawSqlite(keys, (raw) => raw.prepare('SELECT number FROM pending_erasures').pluck().all());
-  await t.rejects(repository.forgetExpired(noon), DatabaseFailure, 'it is heard of');
+  await t.rejects(repository.deleteExpired(noon), DatabaseFailure, 'it is heard of');
   t.same([listed(), notRewritten(path)], [[2], 1]);
   await close();
   // As at the first start of a release, or with a copy: everything is looked at.
@@ -281,7 +282,7 @@ t.test('an entry of the ledger that is damaged is in the way of no start, and of
 t.test('an erasure that fails at its first step has changed nothing', async (t) => {
   const { database, vault, repository } = await connectSqlite(t, newFolder(t));
   const { by, stored, customer } = await tenantOf(repository).has('crm-1', identity);
-  const dying = sqlCustomers({ database: endingAfter(0, database), vault, world, partition: '00' });
+  const dying = createSqlCustomers({ database: endingAfter(0, database), vault, referenceData, partition: '00' });
   await t.rejects(tenantOf(dying).forget(by), { message: 'the process is dead' });
   t.same(await tenantOf(repository).find(by), stored);
   t.equal(await repository.findErasure(acmeId, customer.customerUrn), undefined);
@@ -346,7 +347,9 @@ t.test('a start wipes the destroyed key that a crash left in the log', async (t)
   const { by } = await tenantOf(repository).has('crm-1');
   const keys = wrappedKeys(path);
   const unscrubbed: SqlDatabase = { ...endingAfter(1, database), scrub: () => Promise.reject(new Error('dead')) };
-  await t.rejects(tenantOf(sqlCustomers({ database: unscrubbed, vault, world, partition: '00' })).forget(by));
+  await t.rejects(
+    tenantOf(createSqlCustomers({ database: unscrubbed, vault, referenceData, partition: '00' })).forget(by),
+  );
   t.ok(copiesOf(keys, path) > 0, 'the log still holds it');
   await connectSqlite(t, path);
   t.equal(copiesOf(keys, path), 0);
@@ -383,7 +386,7 @@ t.test('changes that race an erasure over two processes never leave anything rea
 t.test('both orders of a change and an erasure in one turn end erased, over every adapter', async (t) => {
   const repositories: Record<string, (t: Test) => Promise<[CustomerRepository, CustomerRepository]>> = {
     memory: async () => {
-      const one = memoryCustomers({ world });
+      const one = createMemoryCustomers({ referenceData });
       return [one, one];
     },
     'one connection': async (t) => {

@@ -2,7 +2,7 @@
 import { copyFileSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { rotateMasterKey } from '../../src/adapters/sql/vault-keys.ts';
+import { rotateMasterKey } from '../../src/adapters/sql/root-keys.ts';
 import { filesOf, occurrences } from '../support/bytes.ts';
 import { deployment } from '../support/deployment.ts';
 import { startSqliteProcess } from '../support/sqlite-process.ts';

@@ -2,8 +2,8 @@
 import { writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { erasureCommands } from '../../src/adapters/cli/erasure-commands.ts';
-import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
-import { ephemeralVault, type Vault } from '../../src/adapters/vault.ts';
+import { ephemeralVault, type Vault } from '../../src/adapters/crypto/vault.ts';
+import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
 import { deployment } from '../support/deployment.ts';
 import { c2a } from '../support/process.ts';
 import { withRawSqlite } from '../support/storage.ts';

@@ -1,8 +1,8 @@
 /** Starts beside processes that erase, over every database: what both sides say adds up, whoever counted. */
 import t, { type Test } from 'tap';
-import { customerStatements } from '../../src/adapters/sql/customer-statements.ts';
-import type { SqlDatabase } from '../../src/adapters/sql/database.ts';
-import { bind } from '../../src/adapters/sql/statement.ts';
+import { customerStatements } from '../../src/adapters/sql/customers/queries.ts';
+import type { SqlDatabase } from '../../src/adapters/sql/driver/database.ts';
+import { runOnce } from '../../src/adapters/sql/driver/query.ts';
 import { newPlaces } from '../support/postgres.ts';
 import { atOnce, byUrn, connectPostgres, connectSqlite, newFolder, tenantOf } from '../support/storage.ts';
 
@@ -30,7 +30,7 @@ function sumsOf(database: SqlDatabase) {
   return database.read(function* () {
     const [entered] = yield* run.sequence({ name: 'erasure' });
     const [applied] = yield* run.applied({});
-    const weights = (yield* bind(entries)).map(({ hash }) => 1 + (hash as Buffer).readUIntBE(0, 3));
+    const weights = (yield* runOnce(entries)).map(({ hash }) => 1 + (hash as Buffer).readUIntBE(0, 3));
     const pending = yield* run.listPending({});
     const weighed = weights.reduce((sum, weight) => sum + weight, 0);
     return { entered: entered?.last, applied: applied?.count, weighed, pending: pending.length };

@@ -14,9 +14,10 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
-import { sqliteFiles } from '../../src/adapters/sql/sqlite.ts';
-import type { SignedReceipt } from '../../src/application/erasures.ts';
-import { DatabaseFailure, type Maintenance } from '../../src/application/ports.ts';
+import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
+import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
+import type { Maintenance } from '../../src/application/ports/maintenance.ts';
+import type { SignedReceipt } from '../../src/application/privacy-reports.ts';
 import { openServices, restoreFile } from '../../src/compose.ts';
 import { readConfig } from '../../src/config.ts';
 import { type CustomerUrn, parseCustomerUrn } from '../../src/domain/identity.ts';
@@ -441,7 +442,7 @@ for (const [name, putBack] of Object.entries(ways)) {
       t.match(await repository.find(tenantId('acme'), byUrn(urn)), { customer: { status: 'Anonymized' } });
       t.ok(await repository.findErasure(tenantId('acme'), urnOf(urn)), 'the ledger knows it');
     }
-    t.equal(await repository.holds(tenantId('acme'), 'crm-1' as never), false);
+    t.equal(await repository.hasExternalId(tenantId('acme'), 'crm-1' as never), false);
     t.equal(wrappedKeys(dataDir).length, 1);
     await close();
     t.same(await erasedAgain(dataDir), []);

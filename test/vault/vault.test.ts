@@ -8,7 +8,7 @@ import {
   rewrapRoots,
   secureBuffer,
   verifySignature,
-} from '../../src/adapters/vault.ts';
+} from '../../src/adapters/crypto/vault.ts';
 
 const vault = ephemeralVault();
 const owner = 'acme cu.00.1';

@@ -8,11 +8,11 @@ import {
   type Role,
   roles,
   type Tenant,
-} from '../../application/ports.ts';
+} from '../../application/ports/tenant-directory.ts';
 import type { TenantSettings } from '../../application/tenants.ts';
 import { timestamp } from '../../domain/customer.ts';
 import type { TenantId } from '../../domain/identity.ts';
-import { referenceData } from '../reference-data.ts';
+import { createReferenceData } from '../reference-data.ts';
 import { erasureCommands } from './erasure-commands.ts';
 import { programCommands } from './program-commands.ts';
 import {
@@ -342,11 +342,11 @@ const kindsOfKeys: Readonly<Record<string, readonly string[]>> = {
   Ed: ['ed25519'],
 };
 
-const world = referenceData();
+const referenceData = createReferenceData();
 
 function parseChannel(text: string) {
   const [, channel, countries] = /^([A-Z][A-Z0-9_]{0,31})(?::([A-Z]{2}(?:,[A-Z]{2})*))?$/.exec(text) ?? [];
-  const unknown = countries?.split(',').find((country) => world.countryCode(country) === undefined);
+  const unknown = countries?.split(',').find((country) => referenceData.countryCode(country) === undefined);
   if (channel === undefined || unknown !== undefined) {
     throw new UsageError('--channel must look like CARD or SEPA:DE,AT, with countries of ISO 3166-1');
   }

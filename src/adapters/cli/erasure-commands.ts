@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { ErasureReceipt } from '../../application/erasures.ts';
+import type { ErasureReceipt } from '../../application/privacy-reports.ts';
 import { type CustomerUrn, parseCustomerUrn, type TenantId } from '../../domain/identity.ts';
 import { type Command, CommandError, type Context, exactly, storageOptions, tenantOption, UsageError } from './run.ts';
 
@@ -23,7 +23,7 @@ export const erasureCommands: readonly Command[] = [
   {
     name: 'verify-receipt',
     usage: '<file> --public-key <key>',
-    about: 'Check a receipt: whether it is whole, and signed by the deployment of that key. Needs no data.',
+    about: 'Check a receipt: whether it is whole, and signed by the deployment of that key. Dependencies no data.',
     options: {
       'public-key': {
         type: 'string',
@@ -42,7 +42,7 @@ export const erasureCommands: readonly Command[] = [
       const key = Buffer.from(publicKey, 'base64url');
       if (key.length !== publicKeyBytes) throw new UsageError('--public-key must be 43 characters of base64url');
       const { receipt, signature } = readReceipt(file as string);
-      const { verifySignature } = await import('../vault.ts');
+      const { verifySignature } = await import('../crypto/vault.ts');
       const valid = verifySignature(Buffer.from(signature.value, 'base64url'), JSON.stringify(receipt), key);
       if (!valid) throw new CommandError('the receipt is not what was signed, or another key signed it');
       const { customerUrn, tenant, erasedAt, residualScan } = receipt;

@@ -1,5 +1,5 @@
+import { embeddedText, isBinary } from '../../binary/embedded.ts';
 import { readConfig } from '../../config.ts';
-import { embeddedText, isBinary } from '../embedded.ts';
 import { type Command, CommandError, settingOptions, UsageError } from './run.ts';
 
 /** How long a server may take to say that it is alive. */

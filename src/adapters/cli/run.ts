@@ -1,6 +1,6 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import type { Erasures } from '../../application/erasures.ts';
-import type { Maintenance, Restored } from '../../application/ports.ts';
+import type { Maintenance, Restored } from '../../application/ports/maintenance.ts';
+import type { PrivacyReports } from '../../application/privacy-reports.ts';
 import type { Tenants } from '../../application/tenants.ts';
 import { ConfigError, optionOf, settings } from '../../config.ts';
 import { parseTenantId, type TenantId } from '../../domain/identity.ts';
@@ -33,7 +33,7 @@ export interface Context {
 
 interface OpenServices {
   readonly tenants: Tenants;
-  readonly erasures: Erasures;
+  readonly erasures: PrivacyReports;
   readonly maintenance: Maintenance;
   /** What was found and mended when it was opened, which nobody who opens it later will hear of. */
   readonly recovered: readonly string[];

@@ -1,12 +1,19 @@
-import type { ApiKey, Environment, JwtSettings, Role, Tenant, TenantDirectory } from '../../application/ports.ts';
+import type {
+  ApiKey,
+  Environment,
+  JwtSettings,
+  Role,
+  Tenant,
+  TenantDirectory,
+} from '../../application/ports/tenant-directory.ts';
 import type { TenantId } from '../../domain/identity.ts';
-import type { SqlDatabase } from './database.ts';
-import type { Dialect } from './dialects.ts';
-import { prepare, prepareWrite } from './statement.ts';
-import type { Tables } from './tables.ts';
+import type { SqlDatabase } from './driver/database.ts';
+import type { Dialect } from './driver/dialects.ts';
+import { compileQuery, compileWrite } from './driver/query.ts';
+import type { Tables } from './schema/tables.ts';
 
 /** Tenants and their API keys in SQL. */
-export function sqlTenants(database: SqlDatabase): TenantDirectory {
+export function createSqlTenants(database: SqlDatabase): TenantDirectory {
   const run = tenantStatements(database.dialect);
 
   return {
@@ -80,18 +87,18 @@ export function tenantStatements({ builder }: Dialect) {
   const keys = builder.selectFrom('api_keys').selectAll();
 
   return {
-    insertTenant: prepareWrite(({ tenant, name, payment, jwt, created_at }: Tables['tenants']) =>
+    insertTenant: compileWrite(({ tenant, name, payment, jwt, created_at }: Tables['tenants']) =>
       builder
         .insertInto('tenants')
         .values({ tenant, name, payment, jwt, created_at })
         .onConflict((on) => on.doNothing()),
     ),
-    updateTenant: prepareWrite(({ tenant, name, payment, jwt }: Tables['tenants']) =>
+    updateTenant: compileWrite(({ tenant, name, payment, jwt }: Tables['tenants']) =>
       builder.updateTable('tenants').set({ name, payment, jwt }).where('tenant', '=', tenant),
     ),
-    findTenant: prepare((at: { tenant: string }) => tenants.where('tenant', '=', at.tenant)),
-    listTenants: prepare((_: object) => tenants.orderBy('tenant')),
-    insertKey: prepare((key: Tables['api_keys']) =>
+    findTenant: compileQuery((at: { tenant: string }) => tenants.where('tenant', '=', at.tenant)),
+    listTenants: compileQuery((_: object) => tenants.orderBy('tenant')),
+    insertKey: compileQuery((key: Tables['api_keys']) =>
       builder.insertInto('api_keys').values({
         tenant: key.tenant,
         key_id: key.key_id,
@@ -107,22 +114,22 @@ export function tenantStatements({ builder }: Dialect) {
         requests: key.requests,
       }),
     ),
-    listKeys: prepare((_: object) => keys.orderBy('created_at').orderBy('key_id')),
-    listKeysOf: prepare((at: { tenant: string }) =>
+    listKeys: compileQuery((_: object) => keys.orderBy('created_at').orderBy('key_id')),
+    listKeysOf: compileQuery((at: { tenant: string }) =>
       keys.where('tenant', '=', at.tenant).orderBy('created_at').orderBy('key_id'),
     ),
-    findKey: prepare((at: { tenant: string; digest: Uint8Array }) =>
+    findKey: compileQuery((at: { tenant: string; digest: Uint8Array }) =>
       keys.where('tenant', '=', at.tenant).where('digest', '=', at.digest),
     ),
-    findKeyById: prepare((at: { id: string }) => keys.where('key_id', '=', at.id)),
-    revokeKey: prepare((at: { id: string; now: number }) =>
+    findKeyById: compileQuery((at: { id: string }) => keys.where('key_id', '=', at.id)),
+    revokeKey: compileQuery((at: { id: string; now: number }) =>
       builder
         .updateTable('api_keys')
         .set({ revoked_at: at.now })
         .where('key_id', '=', at.id)
         .where('revoked_at', 'is', null),
     ),
-    expireKey: prepare((at: { id: string; expiresAt: number }) =>
+    expireKey: compileQuery((at: { id: string; expiresAt: number }) =>
       builder
         .updateTable('api_keys')
         .set({ expires_at: at.expiresAt })
@@ -130,7 +137,7 @@ export function tenantStatements({ builder }: Dialect) {
         .where('revoked_at', 'is', null)
         .where((where) => where.or([where('expires_at', 'is', null), where('expires_at', '>', at.expiresAt)])),
     ),
-    recordUse: prepare((use: { tenant: string; id: string; requests: number; lastUsedAt: number }) =>
+    recordUse: compileQuery((use: { tenant: string; id: string; requests: number; lastUsedAt: number }) =>
       builder
         .updateTable('api_keys')
         .set((set) => ({

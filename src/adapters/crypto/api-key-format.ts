@@ -1,0 +1,42 @@
+import { hash, randomInt } from 'node:crypto';
+import { crc32 } from 'node:zlib';
+import type { ApiKeyFormat } from '../../application/ports/api-key-format.ts';
+import type { Environment } from '../../application/ports/tenant-directory.ts';
+
+const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+const prefixes: Record<Environment, string> = { sandbox: 'sk_dev_', live: 'sk_live_' };
+/** 32 base62 characters: 190 bits. */
+const randomLength = 32;
+/** A CRC-32 in base62 fits six characters. It finds typing errors and lets secret scanners know a key. */
+const checksumLength = 6;
+
+/** Secrets from the runtime's cryptography. The format of a key: prefix, chance, checksum of both. */
+export const apiKeyFormat: ApiKeyFormat = {
+  newApiKey(environment) {
+    const body = prefixes[environment] + randomText(randomLength);
+    return body + checksum(body);
+  },
+
+  apiKeyDigest(key, environment) {
+    const prefix = prefixes[environment];
+    if (key.length !== prefix.length + randomLength + checksumLength || !key.startsWith(prefix)) return undefined;
+    const body = key.slice(0, -checksumLength);
+    if (key.slice(-checksumLength) !== checksum(body)) return undefined;
+    return hash('sha256', key, 'buffer');
+  },
+
+  newId: () => randomText(12),
+};
+
+const randomText = (length: number): string =>
+  Array.from({ length }, () => alphabet[randomInt(alphabet.length)]).join('');
+
+function checksum(text: string): string {
+  let rest = crc32(text);
+  let encoded = '';
+  for (let digit = 0; digit < checksumLength; digit += 1) {
+    encoded = alphabet[rest % alphabet.length] + encoded;
+    rest = Math.floor(rest / alphabet.length);
+  }
+  return encoded;
+}

@@ -1,0 +1,13 @@
+/** A value, or a promise of it. Reads that hit a cache return the value itself, which avoids a promise for each. */
+export type MaybePromise<Value> = Value | Promise<Value>;
+
+/** Applies `next` to the value: at once where it is there, else when its promise resolves. */
+export const andThen = <Value, Result>(
+  value: MaybePromise<Value>,
+  next: (value: Value) => Result,
+): MaybePromise<Awaited<Result>> =>
+  (isPromise(value) ? value.then(next) : next(value)) as MaybePromise<Awaited<Result>>;
+
+/** Any thenable: a repository of another project may return promises of another library. */
+const isPromise = <Value>(value: MaybePromise<Value>): value is Promise<Value> =>
+  typeof (value as Promise<Value> | undefined | null)?.then === 'function';

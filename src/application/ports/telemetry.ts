@@ -1,0 +1,26 @@
+/** Counters and timings for operators. No method receives a tenant or personal data. */
+export interface Telemetry {
+  /** One answered request. `route` is the route pattern, `code` the messageCode or HTTP status. */
+  request(route: string, code: string, seconds: number): void;
+  /** One transaction: how many writes shared it, and its duration. */
+  commit(writes: number, seconds: number): void;
+  /** One read from the database. */
+  read(seconds: number): void;
+  /** An idle database connection was lost. */
+  connectionLost(): void;
+  /** Log lines that could not be written. */
+  logLost(lines: number): void;
+  /** One look-up of an API key, and whether it hit the cache. */
+  keyLookup(cached: boolean): void;
+  /** Why a request was not authenticated; the caller is not told. */
+  notAuthenticated(reason: AuthenticationFailure): void;
+}
+
+/** `unreadable_key`: mistyped, or of the other environment. */
+export type AuthenticationFailure =
+  | 'no_credentials'
+  | 'unreadable_key'
+  | 'not_a_key_of_the_tenant'
+  | 'revoked_key'
+  | 'expired_key'
+  | 'bearer_token';
