@@ -45,7 +45,7 @@ function counting(database: SqlDatabase): SqlDatabase {
     }
     return step.value;
   }
-  const inTransaction = (way: 'write' | 'writeEach') => {
+  const inTransaction = (way: 'write' | 'writeWithoutTransaction') => {
     const run = database[way];
     return <Result>(program: () => Routine<Result>): Promise<Result> => {
       counted.transactions += 1;
@@ -55,9 +55,9 @@ function counting(database: SqlDatabase): SqlDatabase {
   return {
     ...database,
     read: (program) => database.read(counted_(program)),
-    readAnywhere: (program) => database.readAnywhere(counted_(program)),
+    readShort: (program) => database.readShort(counted_(program)),
     write: inTransaction('write'),
-    writeEach: inTransaction('writeEach'),
+    writeWithoutTransaction: inTransaction('writeWithoutTransaction'),
   };
 }
 

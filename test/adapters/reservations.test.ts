@@ -77,9 +77,9 @@ t.test('no key outlives a store that failed, however often and whatever the fail
   let failing = true;
   const refusing: SqlDatabase = {
     ...database,
-    writeEach: (program) => {
+    writeWithoutTransaction: (program) => {
       if (failing) return Promise.reject(new DatabaseFailure(new Error('disk full')));
-      return database.writeEach(program);
+      return database.writeWithoutTransaction(program);
     },
   };
   const acme = tenantOf(
@@ -99,7 +99,7 @@ t.test('where keys cannot be destroyed at once, that is made up for', async (t) 
   const losing: SqlDatabase = {
     ...database,
     write: (program) => (isDown ? down() : database.write(program)),
-    writeEach: (program) => (isDown ? down() : database.writeEach(program)),
+    writeWithoutTransaction: (program) => (isDown ? down() : database.writeWithoutTransaction(program)),
   };
   const acme = tenantOf(
     createSqlCustomers({ database: losing, vault, referenceData, partition: '00' }),

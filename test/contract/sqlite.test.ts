@@ -50,7 +50,7 @@ t.test('what was read together does not hide what another connection commits aft
   const path = newFolder(t);
   const { database } = await connectSqlite(t, path);
   const read = async () => {
-    const [row] = await database.readAnywhere(() =>
+    const [row] = await database.readShort(() =>
       runOnce({ sql: "SELECT last FROM sequences WHERE name = 'customer'" }),
     );
     return row?.last;

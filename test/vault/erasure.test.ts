@@ -346,7 +346,7 @@ t.test('a start wipes the destroyed key that a crash left in the log', async (t)
   const { repository, database, vault } = await connectSqlite(t, path);
   const { by } = await tenantOf(repository).has('crm-1');
   const keys = wrappedKeys(path);
-  const unscrubbed: SqlDatabase = { ...endingAfter(1, database), scrub: () => Promise.reject(new Error('dead')) };
+  const unscrubbed: SqlDatabase = { ...endingAfter(1, database), checkpoint: () => Promise.reject(new Error('dead')) };
   await t.rejects(
     tenantOf(createSqlCustomers({ database: unscrubbed, vault, referenceData, partition: '00' })).forget(by),
   );

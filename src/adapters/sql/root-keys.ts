@@ -65,7 +65,7 @@ export async function rotateMasterKey({ database, masterKeyFile }: Dependencies)
     for (const [name, wrapped] of Object.entries(rewrapped)) yield* run.replace({ name, wrapped });
   });
   await adoptNext({ database, masterKeyFile: file });
-  await database.scrub('keys');
+  await database.checkpoint('keys');
 }
 
 /** Where a rotation puts the new key until the old one is no longer needed. */

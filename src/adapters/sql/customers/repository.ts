@@ -306,7 +306,7 @@ export function createSqlCustomers({ database, vault, referenceData, partition }
     by: CustomerReference | undefined,
     work: () => Routine<WriteResult>,
   ): Promise<WriteResult> =>
-    key === undefined ? database.writeEach(work) : database.write(() => once(tenant, now, key, by, work));
+    key === undefined ? database.writeWithoutTransaction(work) : database.write(() => once(tenant, now, key, by, work));
 
   return {
     store(tenant, content, occasion, key) {
@@ -334,7 +334,7 @@ export function createSqlCustomers({ database, vault, referenceData, partition }
     find(tenant, by) {
       const known = opened.recall(tenant, by);
       if (known !== undefined) return known;
-      const found = database.readAnywhere(function* () {
+      const found = database.readShort(function* () {
         const row = yield* findRow(tenant, by);
         if (row === undefined) return undefined;
         if (!isErased(row) && !isReadable(row)) return yield* asErased(tenant, row);
@@ -354,7 +354,7 @@ export function createSqlCustomers({ database, vault, referenceData, partition }
       if (opened.recall(tenant, { externalId }) !== undefined) return true;
       const at = { tenant, externalId: seals.indexOf(tenant, externalId) };
       return andThen(
-        database.readAnywhere(() => run.findHeld(at)),
+        database.readShort(() => run.findHeld(at)),
         ([held]): MaybePromise<boolean> => {
           if (held === undefined) return false;
           return held.pending === null || andThen(this.find(tenant, { externalId }), (found) => found !== undefined);
@@ -379,17 +379,17 @@ export function createSqlCustomers({ database, vault, referenceData, partition }
       // A key of another request gets that one's answer.
       if (answer.code !== 'SUCCESS' || !isAnonymized(answer.stored.customer)) return answer;
       // A repeat too: who comes back after a crash may find the work half done.
-      await database.scrub('keys');
+      await database.checkpoint('keys');
       // The customer is erased already. Where this is refused (a full disk), the next touch, tidying or start does it.
       const { customerUrn: urn } = answer.stored.customer;
       const stored = await database.write(() => complete(tenant, urn)).catch(orFailure(answer.stored));
-      await database.scrub('data');
+      await database.checkpoint('data');
       return { ...answer, stored: stored as StoredCustomer };
     },
 
     async deleteExpired(now) {
       opened.age();
-      await database.scrubAgain();
+      await database.retryCheckpoint();
       const any = await database.read(() => run.anyExpired({ now }));
       // Some at a time, so that others are not held up.
       while (any.length > 0 && (await database.write(() => run.forgetAnswers({ now }))) === forgottenAtOnce);
@@ -430,7 +430,7 @@ export function createSqlCustomers({ database, vault, referenceData, partition }
         ...found,
         ...(logs.keys !== undefined && { 'keys: log that is not emptied yet': Number(!logs.keys) }),
         ...(logs.customers !== undefined && { 'customers: log that is not emptied yet': Number(!logs.customers) }),
-        ...database.findInCopies(tenant, number),
+        ...database.searchCopies(tenant, number),
       });
       return {
         findings: findings.flatMap(([place, found]) => (found === undefined ? [] : [{ place, found }])),
@@ -447,7 +447,7 @@ export function createSqlCustomers({ database, vault, referenceData, partition }
   /** Whether the log of a part is empty; readers of other processes are given a moment to end. */
   async function emptied(part: 'keys' | 'data'): Promise<boolean | undefined> {
     for (let attempt = 1; ; attempt += 1) {
-      const isEmpty = await database.scrub(part);
+      const isEmpty = await database.checkpoint(part);
       if (isEmpty !== false || attempt === maxScrubs) return isEmpty;
       await new Promise((resolve) => setTimeout(resolve, scrubPauseMs));
     }

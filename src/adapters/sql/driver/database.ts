@@ -13,7 +13,7 @@ export interface SqlDatabase {
    * Like `read`, of what callers ask for most: a replica may answer, where it is certain to have everything that was
    * acknowledged.
    */
-  readAnywhere<Result>(program: () => Routine<Result>): MaybePromise<Result>;
+  readShort<Result>(program: () => Routine<Result>): MaybePromise<Result>;
   /**
    * Runs a program as one transaction, durable when the promise resolves; where it throws, nothing was stored. `program`
    * may be started more than once; only its last run counts.
@@ -23,23 +23,23 @@ export interface SqlDatabase {
    * Like `write`, for a program that holds together without a transaction: each of its statements may be stored by itself
    * and other writers may come between them. That spares a remote database the trips to begin and commit.
    */
-  writeEach<Result>(program: () => Routine<Result>): Promise<Result>;
+  writeWithoutTransaction<Result>(program: () => Routine<Result>): Promise<Result>;
   /** Like `write`, and of all processes on the database only one is in here at a time. */
   exclusive<Result>(program: () => Routine<Result>): Promise<Result>;
   /**
    * Overwrites what was deleted from a part, in its log too. False where something is still in the log, because another
    * process reads from it: it is overwritten as soon as that has ended. Undefined where the log is not ours to see.
    */
-  scrub(part: Part): Promise<boolean | undefined>;
+  checkpoint(part: Part): Promise<boolean | undefined>;
   /** Tries once to overwrite what a process that has ended may have left in the log of the keys. */
-  scrubAgain(): Promise<void>;
+  retryCheckpoint(): Promise<void>;
   /**
    * Changes with what other processes commit: while it is the same, only this one has written. Undefined where that cannot
    * be told.
    */
   epoch(): number | undefined;
   /** How many values lead to a person in copies that were put aside, by the name of the copy; undefined for one that cannot be read. */
-  findInCopies(tenant: string, number: number): Readonly<Record<string, number | undefined>>;
+  searchCopies(tenant: string, number: number): Readonly<Record<string, number | undefined>>;
   /** Whether damage was seen, or a file is gone: what is found in memory may not be there any more. */
   isDamaged(): boolean;
   /** Places where deleted values may lie that are out of our sight, in words. */

@@ -186,7 +186,7 @@ export function openPostgres(
     dialect: isApart ? postgresApartDialect : postgresDialect,
 
     read: (program) => read(() => each(program)),
-    readAnywhere(program) {
+    readShort(program) {
       const current = replica?.sessions();
       const ofPrimary = () => read(() => quick(program, records));
       // Where the replica fails, the primary knows.
@@ -195,14 +195,14 @@ export function openPostgres(
 
     write: (program) => commit(() => transaction(program, begin, within)),
     // A session that keeps no settings has them in a transaction alone.
-    writeEach: (program) =>
+    writeWithoutTransaction: (program) =>
       commit(() => (replica && records.arePooled() ? transaction(program, begin, within) : each(program))),
     exclusive: (program) => commit(() => transaction(program, beginExclusive)),
 
     // What the server keeps of deleted rows is not ours to see or to wipe.
-    scrub: async () => undefined,
-    scrubAgain: async () => undefined,
-    findInCopies: () => ({}),
+    checkpoint: async () => undefined,
+    retryCheckpoint: async () => undefined,
+    searchCopies: () => ({}),
     // To ask would be a trip of its own.
     epoch: () => undefined,
     isDamaged: () => false,

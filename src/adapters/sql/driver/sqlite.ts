@@ -316,11 +316,11 @@ export async function openSqlite(
   const opened: SqliteDatabase = {
     dialect: sqliteDialect,
     read: async (program) => readNow(program),
-    readAnywhere: readNow,
+    readShort: readNow,
 
     write,
     // A transaction is shared with others anyway, and of all processes one has it.
-    writeEach: write,
+    writeWithoutTransaction: write,
     exclusive: write,
 
     epoch() {
@@ -333,12 +333,12 @@ export async function openSqlite(
       }
     },
 
-    scrub: (part) => logs[part].ask(),
-    async scrubAgain() {
+    checkpoint: (part) => logs[part].ask(),
+    async retryCheckpoint() {
       logs.keys.askOnce();
     },
 
-    findInCopies: (tenant, number) => ({
+    searchCopies: (tenant, number) => ({
       ...findIn(putAside(files.data), 'customers WHERE anonymized_at IS NULL AND', tenant, number),
       ...findIn(putAside(files.keys), 'data_keys WHERE', tenant, number),
     }),

@@ -171,7 +171,7 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
         .catch((error) => failures.set(place, error)),
     );
     // They are on the list until nothing of them is left in a log.
-    const areEmptied = [await database.scrub('keys'), await database.scrub('data')];
+    const areEmptied = [await database.checkpoint('keys'), await database.checkpoint('data')];
     if (areEmptied.includes(false)) return 0;
     const finished = begun.filter((place) => !failures.has(place));
     await database.write(function* () {
@@ -255,8 +255,8 @@ export function reconciliation({ database, run, seals, ledger, partition, comple
       // What is damaged stands in the way of no start.
       await raiseSequence().catch(unlessRefused);
       // A crash may have left what was destroyed in the logs.
-      await database.scrub('keys');
-      await database.scrub('data');
+      await database.checkpoint('keys');
+      await database.checkpoint('data');
       return again;
     },
 
