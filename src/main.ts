@@ -19,12 +19,12 @@ runCommand(process.argv.slice(2), [serve, ...commands], {
     return openServices(config, { mayCreate });
   },
   async restore(options, ...what) {
-    const { config, restoreFile } = await composed(options, false);
-    return restoreFile(config, ...what);
+    const { config, restorePart } = await composed(options, false);
+    return restorePart(config, ...what);
   },
   async move(options, ...sides) {
-    const { config, moveDeployment } = await composed(options, false);
-    return moveDeployment(config, ...sides);
+    const { config, transfer } = await composed(options, false);
+    return transfer(config, ...sides);
   },
   about: async () => (await import('./process/about.ts')).about(),
 }).then((code) => {

@@ -18,7 +18,7 @@ import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
 import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
 import type { Maintenance } from '../../src/application/ports/maintenance.ts';
 import type { SignedReceipt } from '../../src/application/privacy-reports.ts';
-import { openServices, restoreFile } from '../../src/compose.ts';
+import { openServices, restorePart } from '../../src/compose.ts';
 import { readConfig } from '../../src/config.ts';
 import { type CustomerUrn, parseCustomerUrn } from '../../src/domain/identity.ts';
 import { filesOf, occurrences, wrappedKeys } from '../support/bytes.ts';
@@ -57,8 +57,8 @@ async function backedUp(t: Test, customers = 3, dataDir = newFolder(t)) {
   return { dataDir, backup };
 }
 
-const restore = (dataDir: string, backup: string) => restoreFile(configOf(dataDir), 'data', backup, false);
-const restoreKeys = (dataDir: string, copy: string) => restoreFile(configOf(dataDir), 'keys', copy, false);
+const restore = (dataDir: string, backup: string) => restorePart(configOf(dataDir), 'data', backup, false);
+const restoreKeys = (dataDir: string, copy: string) => restorePart(configOf(dataDir), 'keys', copy, false);
 
 /** What lies in the folder beside the files that belong there. */
 const leftIn = (dataDir: string): string[] =>
@@ -518,7 +518,7 @@ t.test('to erase again whom only the record knows to be erased destroys the key,
   t.match(await repository.findErasure(tenantId('acme'), urnOf('cu.00.1')), { keyId: 'key' });
   t.equal(wrappedKeys(dataDir).length, 2);
   await close();
-  await restoreFile(configOf(dataDir), 'data', backup, false);
+  await restorePart(configOf(dataDir), 'data', backup, false);
   const again = await connectSqlite(t, dataDir);
   t.match(await again.repository.find(tenantId('acme'), byUrn('cu.00.1')), { customer: { status: 'Anonymized' } });
 });
@@ -559,8 +559,8 @@ t.test('a record that was erased and is damaged stands in nobody’s way', async
   withRawSqlite(sqliteFiles(dataDir).data, (raw) =>
     raw.prepare('UPDATE customers SET sealed = zeroblob(length(sealed)) WHERE number = 1').run(),
   );
-  await t.rejects(restoreFile(configOf(dataDir), 'keys', copy, false), { message: /1 records could not be read/ });
-  await restoreFile(configOf(dataDir), 'keys', copy, true);
+  await t.rejects(restorePart(configOf(dataDir), 'keys', copy, false), { message: /1 records could not be read/ });
+  await restorePart(configOf(dataDir), 'keys', copy, true);
   const reopened = await connectSqlite(t, dataDir);
   const acme = tenantOf(reopened.repository);
   t.equal(wrappedKeys(dataDir).length, 1, 'both keys are destroyed again');

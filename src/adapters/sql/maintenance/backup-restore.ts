@@ -12,18 +12,83 @@ import {
   statSync,
 } from 'node:fs';
 import Database from 'better-sqlite3';
-import { isSameFile, syncFolder, wipe } from '../../files.ts';
-import { inUse, sqliteFiles } from '../driver/sqlite.ts';
+import type { Restored } from '../../../application/ports/maintenance.ts';
+import { syncFolder } from '../../files.ts';
+import { createReferenceData } from '../../reference-data.ts';
+import { noTelemetry } from '../../telemetry/no-telemetry.ts';
+import { discard, stagedName } from '../backup.ts';
+import { createSqlCustomers } from '../customers/repository.ts';
+import { inUse, openSqlite, sqliteFiles } from '../driver/sqlite.ts';
+import { unlockVault } from '../root-keys.ts';
 import { checkVersion, migrations } from '../schema/migrations.ts';
-import { type Part, parts, type SchemaVersion } from '../schema/tables.ts';
+import type { Part, SchemaVersion } from '../schema/tables.ts';
 
 const what: Record<Part, string> = { data: 'backup', keys: 'copy of the keys' };
+
+export interface RestoreOptions {
+  /** Folder of the SQLite files. */
+  readonly dataDir: string;
+  readonly masterKeyFile: string;
+  readonly partition: string;
+}
+
+/**
+ * Replaces the records, or the keys, with a backup, while all servers are stopped. Tries the backup first, with the master
+ * key and the other part as they are. Throws, and replaces nothing, where the backup is of another deployment, does not open
+ * under the master key, or leaves records unreadable (unless `force`).
+ */
+export async function restoreBackup(
+  { dataDir, masterKeyFile, partition }: RestoreOptions,
+  part: Part,
+  file: string,
+  force: boolean,
+): Promise<Restored> {
+  const files = sqliteFiles(dataDir);
+  const counterpart = files[part === 'data' ? 'keys' : 'data'];
+  if (!existsSync(counterpart)) {
+    throw new Error(`${counterpart} is missing: on a new machine both copies are put in place by hand (README.md)`);
+  }
+  const staged = stage(part, dataDir, file);
+  let release = () => {};
+  try {
+    // The keys keep everybody out, whichever part is replaced.
+    if (part === 'keys') release = lockOut(files.keys);
+    const tried = { ...files, [part]: staged };
+    const database = await openSqlite({ files: tried, mayCreate: false, isExclusive: true }, noTelemetry);
+    let restored: Restored;
+    try {
+      const keptKeys = part === 'keys' || carryTenants(dataDir, staged);
+      const vault = await unlockVault({ database, masterKeyFile, mayCreate: false });
+      const repository = createSqlCustomers({ database, vault, referenceData: createReferenceData(), partition });
+      // Before anything is erased again: one side is what is in use, and a copy that does not belong to it must not touch it.
+      const unreadable = await repository.countUnreadable();
+      if (unreadable > 0 && !force) {
+        throw new Error(
+          `${unreadable} records could not be read with these keys: nothing was replaced (--force replaces all the same)`,
+        );
+      }
+      restored = { erasedAgain: await repository.reconcile(true), unreadable, keptKeys };
+      if (part === 'data') {
+        database.detachRecords();
+        release = lockOut(files.data);
+        restored = { ...restored, replaced: putInPlace(part, dataDir, staged) };
+      }
+    } finally {
+      await database.close();
+    }
+    if (part === 'keys') restored = { ...restored, replaced: putInPlace(part, dataDir, staged) };
+    return restored;
+  } finally {
+    release();
+    discard(part, staged);
+  }
+}
 
 /**
  * A copy of a backup beside the file that it is to replace. Throws where it is not a sound copy of that part, of this
  * deployment. To be called while nobody has the files open.
  */
-export function stage(part: Part, dataDir: string, file: string): string {
+function stage(part: Part, dataDir: string, file: string): string {
   const target = sqliteFiles(dataDir)[part];
   const staged = stagedName(target);
   discard(part, staged);
@@ -45,19 +110,6 @@ export function stage(part: Part, dataDir: string, file: string): string {
     throw error;
   }
 }
-
-/** Removes a staged copy, and what was left beside it. Keys are overwritten; records open under none. */
-export function discard(part: Part, staged: string): void {
-  const remove = part === 'keys' ? wipe : (path: string) => rmSync(path, { force: true });
-  for (const suffix of ['', '-wal', '-shm', '-journal']) remove(staged + suffix);
-}
-
-/** Removes what a restore that was interrupted has left, and fails one that is under way. */
-export function discardStaged(dataDir: string): void {
-  for (const part of parts) discard(part, stagedName(sqliteFiles(dataDir)[part]));
-}
-
-const stagedName = (file: string): string => `${file}.restoring`;
 
 function checkCopy(part: Part, file: string, staged: string, dataDir: string): void {
   const copy = readHeader(part, staged);
@@ -90,7 +142,7 @@ function readHeader(part: Part, file: string): SchemaVersion | undefined {
  * Puts tenants and API keys of the present records in a staged copy, so that a key that was revoked since does not work
  * again; false where they cannot be read, or differ in form: then they are the copy's.
  */
-export function carryTenants(dataDir: string, staged: string): boolean {
+function carryTenants(dataDir: string, staged: string): boolean {
   const { data } = sqliteFiles(dataDir);
   if (!existsSync(data)) return false;
   const database = new Database(staged);
@@ -116,7 +168,7 @@ export function carryTenants(dataDir: string, staged: string): boolean {
  * Gives a staged copy, which nobody has open, the name of the file that it replaces. What was there is kept beside it under
  * a name of its own. @returns that name; undefined where there was nothing
  */
-export function putInPlace(part: Part, dataDir: string, staged: string): string | undefined {
+function putInPlace(part: Part, dataDir: string, staged: string): string | undefined {
   const target = sqliteFiles(dataDir)[part];
   const replaced = existsSync(target)
     ? `${target}.replaced-${new Date().toISOString().replaceAll(/[^\dT]/g, '')}`
@@ -134,7 +186,7 @@ export function putInPlace(part: Part, dataDir: string, staged: string): string 
  * Writes the log of a file back into it, and keeps everybody else out of it. Throws where somebody is in it. One that is
  * missing or damaged, with which nothing starts, stays as it is. @returns what ends it
  */
-export function lockOut(file: string): () => void {
+function lockOut(file: string): () => void {
   if (!existsSync(file)) return () => {};
   const database = new Database(file, { timeout: 0 });
   try {
@@ -148,27 +200,4 @@ export function lockOut(file: string): () => void {
     return () => {};
   }
   return () => database.close();
-}
-
-/** Whether a file is a copy of the keys of this deployment, and not its store of keys itself under another name. */
-export function isCopyOfKeys(path: string, dataDir: string): boolean {
-  const { keys } = sqliteFiles(dataDir);
-  if (isSameFile(path, keys)) return false;
-  const [copy, ours] = [deploymentOf(path), deploymentOf(keys)];
-  return copy !== undefined && copy === ours;
-}
-
-/** Undefined where a file is not one of keys. */
-function deploymentOf(keys: string): string | undefined {
-  try {
-    const database = new Database(keys, { readonly: true, fileMustExist: true });
-    try {
-      return database.prepare('SELECT deployment FROM keys_version').pluck().get() as string;
-    } finally {
-      database.close();
-    }
-  } catch (error) {
-    if (error instanceof Database.SqliteError) return undefined;
-    throw error;
-  }
 }

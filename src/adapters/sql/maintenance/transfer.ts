@@ -1,7 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import { type Expression, type SqlBool, sql } from 'kysely';
+import { makeFolder } from '../../files.ts';
+import { noTelemetry } from '../../telemetry/no-telemetry.ts';
 import type { SqlDatabase } from '../driver/database.ts';
 import { type Routine, runOnce, type SqlRow } from '../driver/query.ts';
+import { openSqlite, sqliteFiles } from '../driver/sqlite.ts';
+import { unlockVault } from '../root-keys.ts';
+import { migrate } from '../schema/migrations.ts';
 import { type Part, parts, type Tables, unfinishedMove } from '../schema/tables.ts';
 
 /** Every table with its primary key, keys before records: a record without its key would be an erasure to be completed. */
@@ -28,6 +33,62 @@ export interface Progress {
   /** Rows of all tables that are the same on both sides by now, and how many there are. */
   readonly done: number;
   readonly total: number;
+}
+
+/** One side of a transfer: `sqlite:<data folder>` or `postgres://…`. */
+export interface TransferSide {
+  readonly url: string;
+  /** The keys' database, where they have one of their own. */
+  readonly keysUrl?: string | undefined;
+}
+
+export interface TransferOptions {
+  readonly masterKeyFile: string;
+  readonly poolSize: number;
+  readonly timeoutMs: number;
+}
+
+/**
+ * Copies a whole deployment to another place, while all servers are stopped; see `transferTables`. The master key's file
+ * stays where it is. @returns the rows of each table, which are the same on both sides
+ */
+export async function transferDeployment(
+  options: TransferOptions,
+  from: TransferSide,
+  to: TransferSide,
+  onProgress: (progress: Progress) => void,
+): Promise<Readonly<Record<string, number>>> {
+  const { masterKeyFile } = options;
+  const source = await openSide(from, options, false);
+  try {
+    // Checks the master key before anything is created.
+    await unlockVault({ database: source, masterKeyFile, mayCreate: false });
+    const target = await openSide(to, options, true);
+    try {
+      await migrate(target, { mayCreate: true, mayBeUnfinished: true });
+      const counts = await transferTables(source, target, onProgress);
+      await unlockVault({ database: target, masterKeyFile, mayCreate: false });
+      return counts;
+    } finally {
+      await target.close();
+    }
+  } finally {
+    await source.close();
+  }
+}
+
+async function openSide(
+  { url, keysUrl }: TransferSide,
+  { poolSize, timeoutMs }: TransferOptions,
+  mayCreate: boolean,
+): Promise<SqlDatabase> {
+  const [, folder] = /^sqlite:(?:\/\/)?(.+)$/.exec(url) ?? [];
+  if (folder !== undefined) {
+    if (mayCreate) makeFolder(folder);
+    return openSqlite({ files: sqliteFiles(folder), mayCreate, isExclusive: true }, noTelemetry);
+  }
+  const { openPostgres } = await import('../driver/postgres.ts');
+  return openPostgres({ url, ...(keysUrl !== undefined && { keysUrl }), poolSize, timeoutMs }, noTelemetry);
 }
 
 /**

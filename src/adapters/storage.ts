@@ -1,0 +1,20 @@
+import type { CustomerRepository } from '../application/ports/customer-repository.ts';
+import type { Maintenance } from '../application/ports/maintenance.ts';
+import type { TenantDirectory } from '../application/ports/tenant-directory.ts';
+import type { Vault } from './crypto/vault.ts';
+
+/** One opened storage: every port that keeps data, over the same files, database or memory. */
+export interface Storage {
+  readonly repository: CustomerRepository;
+  readonly directory: TenantDirectory;
+  readonly vault: Vault;
+  readonly maintenance: Maintenance;
+  /** Whether the storage takes writes now. */
+  readonly canWrite: () => Promise<boolean>;
+  /** What recovery changed when the storage was opened, one sentence each. A later process is not told again. */
+  readonly recovered: readonly string[];
+  /** Conditions that an operator should correct, one sentence each, told at every start. */
+  readonly warnings: readonly string[];
+  /** Finishes operations in flight, then closes. */
+  close(): Promise<void>;
+}
