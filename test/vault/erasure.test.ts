@@ -265,7 +265,7 @@ t.test('an entry of the ledger that is damaged is in the way of no start, and of
     const dying = createSqlCustomers({ database: endingAfter(1, database), vault, referenceData, partition: '00' });
     await t.rejects(tenantOf(dying).forget(byUrn(`cu.00.${number}`)), { message: 'the process is dead' });
   }
-  const damaged = vault.ledgerHash('acme cu.00.2');
+  const damaged = vault.erasureHash('acme cu.00.2');
   withRawSqlite(keys, (raw) => raw.prepare('UPDATE erasures SET sealed = randomblob(100) WHERE hash = ?').run(damaged));
   const listed = () => withRawSqlite(keys, (raw) => raw.prepare('SELECT number FROM pending_erasures').pluck().all());
   await t.rejects(repository.deleteExpired(noon), DatabaseFailure, 'it is heard of');

@@ -1,14 +1,9 @@
 /** The cryptography on its own: what was sealed comes back to its owner, and to nobody else. */
 import fc from 'fast-check';
 import t from 'tap';
-import {
-  ephemeralVault,
-  newRoots,
-  openVault,
-  rewrapRoots,
-  secureBuffer,
-  verifySignature,
-} from '../../src/adapters/crypto/vault.ts';
+import { secureBuffer } from '../../src/adapters/crypto/primitives.ts';
+import { newRoots, rewrapRoots } from '../../src/adapters/crypto/root-keys.ts';
+import { ephemeralVault, openVault, verifySignature } from '../../src/adapters/crypto/vault.ts';
 
 const vault = ephemeralVault();
 const owner = 'acme cu.00.1';
@@ -113,10 +108,46 @@ t.test('the parts of a digest cannot run into each other', async () => {
 });
 
 t.test('what outlives a data key opens in its own context alone', async (t) => {
-  const sealed = vault.sealLasting('erased', 'an entry');
-  t.equal(vault.openLasting(sealed, 'an entry'), 'erased');
-  t.throws(() => vault.openLasting(sealed, 'another entry'));
-  t.throws(() => ephemeralVault().openLasting(sealed, 'an entry'));
+  const sealed = vault.sealForLog('erased', 'an entry');
+  t.equal(vault.openFromLog(sealed, 'an entry'), 'erased');
+  t.throws(() => vault.openFromLog(sealed, 'another entry'));
+  t.throws(() => ephemeralVault().openFromLog(sealed, 'an entry'));
+});
+
+t.test('the parts of a chain link cannot run into each other', async (t) => {
+  const parts = fc.array(fc.oneof(texts, fc.uint8Array({ maxLength: 12 }), fc.maxSafeNat()), { maxLength: 4 });
+  const bytesOf = (part: string | number | Uint8Array): string => {
+    if (typeof part === 'number') return part.toString(16).padStart(16, '0');
+    return (typeof part === 'string' ? Buffer.from(part) : Buffer.from(part)).toString('hex');
+  };
+  const previous = fc.uint8Array({ maxLength: 4 });
+  fc.assert(
+    fc.property(previous, parts, previous, parts, (one, oneParts, other, otherParts) => {
+      const same =
+        JSON.stringify([one, ...oneParts].map(bytesOf)) === JSON.stringify([other, ...otherParts].map(bytesOf));
+      return vault.chainLink(one, ...oneParts).equals(vault.chainLink(other, ...otherParts)) === same;
+    }),
+  );
+  t.throws(() => vault.chainLink(new Uint8Array(), -1));
+  t.throws(() => vault.chainLink(new Uint8Array(), 1.5));
+});
+
+t.test('a chain link depends on the previous link, each part, their order and the deployment', async (t) => {
+  const first = vault.chainLink(new Uint8Array(), 'deployment', 'acme');
+  t.equal(first.length, 32);
+  t.same(vault.chainLink(first, 1, 'hash', 'sealed'), vault.chainLink(first, 1, 'hash', 'sealed'));
+  const links = [
+    first,
+    ephemeralVault().chainLink(new Uint8Array(), 'deployment', 'acme'),
+    vault.chainLink(new Uint8Array(), 'deployment', 'globex'),
+    vault.chainLink(first, 1, 'hash', 'sealed'),
+    vault.chainLink(flipped(first, 0), 1, 'hash', 'sealed'),
+    vault.chainLink(first, 2, 'hash', 'sealed'),
+    vault.chainLink(first, 1, 'sealed', 'hash'),
+    vault.chainLink(first, 1, 'hashs', 'ealed'),
+    vault.chainLink(first, 1, 'hash', 'sealed', ''),
+  ];
+  t.equal(new Set(links.map((link) => link.toString('hex'))).size, links.length);
 });
 
 t.test('the roots open under their master key, which is wiped, and make the same vault every time', async (t) => {

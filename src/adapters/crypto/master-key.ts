@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import sodium from 'sodium-native';
 import { overwrite, syncFolder } from '../files.ts';
-import { secureBuffer } from './vault.ts';
+import { secureBuffer } from './primitives.ts';
 
 /** A master key that is not there, cannot be read, or is not the right one. */
 export class MasterKeyError extends Error {}

@@ -6,7 +6,8 @@ import {
   readMasterKey,
   requireWritable,
 } from '../crypto/master-key.ts';
-import { newRoots, openVault, rewrapRoots, type Vault, type WrappedRoots } from '../crypto/vault.ts';
+import { newRoots, rewrapRoots, type WrappedRoots } from '../crypto/root-keys.ts';
+import { openVault, type Vault } from '../crypto/vault.ts';
 import type { SqlDatabase } from './driver/database.ts';
 import type { Dialect } from './driver/dialects.ts';
 import { compileQuery, type Routine, runOnce } from './driver/query.ts';

@@ -77,13 +77,13 @@ export function recordSeals(vault: Vault, referenceData: ReferenceData) {
     },
 
     sealRemainder: (tenant: string, number: number, remainder: RetainedFields): Buffer =>
-      vault.sealLasting(JSON.stringify(remainder), remainderOf(ownerOf(tenant, number))),
+      vault.sealForLog(JSON.stringify(remainder), remainderOf(ownerOf(tenant, number))),
 
     /** What is left in the record of a customer that was erased. Throws `DatabaseFailure` where that is damaged. */
     openRemainder(tenant: string, { number, sealed }: Pick<ErasedRow, 'number' | 'sealed'>): RetainedFields {
       const owner = ownerOf(tenant, number);
       try {
-        return JSON.parse(vault.openLasting(sealed, remainderOf(owner))) as RetainedFields;
+        return JSON.parse(vault.openFromLog(sealed, remainderOf(owner))) as RetainedFields;
       } catch {
         throw damaged(owner);
       }
@@ -114,14 +114,14 @@ export function recordSeals(vault: Vault, referenceData: ReferenceData) {
     },
 
     /** By which the ledger knows a customer: it tells nothing without the key. */
-    ledgerHash: (tenant: string, number: number): Buffer => vault.ledgerHash(ownerOf(tenant, number)),
+    ledgerHash: (tenant: string, number: number): Buffer => vault.erasureHash(ownerOf(tenant, number)),
 
     sealEntry: (hash: Buffer, entry: LedgerEntry): Buffer =>
-      vault.sealLasting(JSON.stringify(entry), hash.toString('hex')),
+      vault.sealForLog(JSON.stringify(entry), hash.toString('hex')),
 
     openEntry(hash: Buffer, sealed: Buffer): LedgerEntry {
       try {
-        return JSON.parse(vault.openLasting(sealed, hash.toString('hex'))) as LedgerEntry;
+        return JSON.parse(vault.openFromLog(sealed, hash.toString('hex'))) as LedgerEntry;
       } catch (cause) {
         throw new DatabaseFailure(
           new Error('an entry of the ledger of erasures is damaged, or belongs to other keys', { cause }),
