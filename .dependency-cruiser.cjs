@@ -34,7 +34,7 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/http/' },
       to: {
-        pathNot: ['^src/(http|application|domain)/', npm(...fastify, '@sinclair/typebox')],
+        pathNot: ['^src/(http|application|domain)/', '^openapi[.]json$', npm(...fastify, '@sinclair/typebox')],
         dependencyTypesNot: ['core'],
       },
     },
@@ -63,6 +63,27 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/adapters/' },
       to: { path: npm(...fastify) },
+    },
+    {
+      name: 'sql-driver-knows-no-table',
+      comment:
+        'driver <- schema <- erasure, customers, ... <- maintenance. The driver runs queries; it knows no table.',
+      severity: 'error',
+      from: { path: '^src/adapters/sql/driver/' },
+      to: { path: '^src/adapters/sql/(?!driver/)' },
+    },
+    {
+      name: 'sql-schema-knows-only-driver',
+      severity: 'error',
+      from: { path: '^src/adapters/sql/schema/' },
+      to: { path: '^src/adapters/sql/(?!driver/|schema/)' },
+    },
+    {
+      name: 'sql-maintenance-is-on-top',
+      comment: 'Backup, restore and transfer use the rest of the SQL adapter, and nothing there uses them.',
+      severity: 'error',
+      from: { path: '^src/adapters/sql/(?!maintenance/)' },
+      to: { path: '^src/adapters/sql/maintenance/' },
     },
     {
       name: 'binary-stands-alone',

@@ -1,14 +1,15 @@
 /**
- * The limit of the stack: a Fastify that answers the service's bytes, headers included, without doing anything. Started by
- * `run.ts` as `node bare.ts '{"<method> <path>": "<body>", …}' [<PostgreSQL URL>]`; prints its URL. With a database it first
- * runs the statement that the service runs for the request, through `pg`.
+ * The upper limit of the stack: a bare Fastify that sends the service's answers, headers included, and does nothing else.
+ * `run.ts` starts it as `node bare.ts '{"<method> <path>": "<body>", …}' [<PostgreSQL URL>]`; it prints its URL. With a
+ * database, it first runs the statement that the service would run for the request, through `pg`.
  */
 import { randomBytes } from 'node:crypto';
 import Fastify, { type HTTPMethods } from 'fastify';
 import pg from 'pg';
-import { customerStatements } from '../src/adapters/sql/customers/queries.ts';
-import { postgresDialect } from '../src/adapters/sql/driver/dialects.ts';
+import { changeWriter } from '../src/adapters/sql/customers/change-writer.ts';
+import { customerQueries } from '../src/adapters/sql/customers/queries.ts';
 import type { Routine } from '../src/adapters/sql/driver/query.ts';
+import { postgresDialect } from '../src/adapters/sql/schema/database.ts';
 import { mediaType } from '../src/http/envelope.ts';
 
 const [answers, databaseUrl] = process.argv.slice(2) as [string, string?];
@@ -22,16 +23,17 @@ const database = databaseUrl === undefined ? undefined : new pg.Pool({ connectio
 
 const tenant = 'acme';
 const customers = Number(process.env.CUSTOMERS ?? 0);
-const run = customerStatements(postgresDialect);
+const queries = customerQueries(postgresDialect);
+const writer = changeWriter(postgresDialect, queries, () => {});
 let added = 0;
 
-/** What the service sends to the database for a request to each path. */
+/** The service's statement for a request to each path. */
 const statements: Record<string, () => Routine<unknown>> = {
-  info: () => run.findByNumber({ tenant, number: 1 + Math.floor(Math.random() * customers) }),
-  validate: () => run.findHeld({ tenant, externalId: randomBytes(16) }),
+  info: () => queries.findByNumber({ tenant, number: 1 + Math.floor(Math.random() * customers) }),
+  validate: () => queries.findHolder({ tenant, externalId: randomBytes(16) }),
   store() {
     added += 1;
-    return run.insert({
+    const row = {
       tenant,
       number: 10 ** 14 + Date.now() * 1000 + added,
       version: 1,
@@ -42,8 +44,9 @@ const statements: Record<string, () => Routine<unknown>> = {
       wrapped: randomBytes(72),
       created_at: 0,
       updated_at: 0,
-      anonymized_at: null,
-    });
+    };
+    const actor = { keyId: 'bench', requestId: 'bench' };
+    return writer.insert(row, { type: 'customer.stored', changedFields: ['email', 'phoneNumber'], actor });
   },
 };
 

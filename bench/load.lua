@@ -1,6 +1,6 @@
--- What wrk sends: `wrk -s load.lua <url> -- <load> <tenant> <key> <first> <customers> <run>`.
--- <customers> are stored already, with the ExternalIds crm-1, crm-2, … and the URNs cu.00.1, cu.00.2, …; what must be
--- new in every request begins at <first> and with <run>. `done` prints what was measured as one line of JSON.
+-- The requests of wrk: `wrk -s load.lua <url> -- <load> <tenant> <API key> <first> <customers> <run>`.
+-- The storage holds <customers> customers with the ExternalIds crm-1, crm-2, … and the URNs cu.00.1, cu.00.2, …. New
+-- ExternalIds begin with <run>; deletions begin at the URN number <first>. `done` prints the results as one line of JSON.
 
 local threads = 0
 
@@ -23,11 +23,11 @@ end
 
 local region = '"claimedRegion":{"countryCode":"DE","languageCode":"de"}'
 
--- Some 450 bytes, as a tenant's backend would send it.
+-- About 450 bytes, as a tenant's backend would send.
 local function store()
   sent = sent + 1
   local id = run .. "-" .. lane .. "-" .. sent
-  -- One in a million is taken.
+  -- About one in a million is in use already.
   local phone = string.format("%09d", math.random(0, 999999999))
   return post("/store", '{"customer":{"externalIdentifier":"' .. id .. '","email":"jane.doe.' .. id
     .. '@example.com","phoneNumber":"+49170' .. phone .. '","salutation":"Frau Dr.","firstName":"Jane",'

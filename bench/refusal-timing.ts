@@ -1,6 +1,6 @@
 /**
- * Can the ways to be refused be told apart by a clock? Starts a server, sends refused requests of all ways in random
- * order over keep-alive sockets, and compares their times: `node bench/refusal-timing.ts [requests for each way]`.
+ * Does the time of a 401 reveal its reason? Starts a server, sends requests with each reason in random order over
+ * keep-alive connections, and compares their times: `node bench/refusal-timing.ts [requests per reason]`.
  */
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -21,9 +21,9 @@ const warmUp = 40;
 
 type Headers = Readonly<Record<string, string>>;
 
-/** Two tenants, `plain` and `proved` (which needs a bearer token), and the headers of each way to be refused. */
+/** Makes two tenants, `plain` and `proved` (which requires a bearer token). Returns headers for each reason of a 401. */
 async function prepare(dataDir: string): Promise<Record<string, Headers>> {
-  const { tenants, close } = await openServices(
+  const { tenants, apiKeys, close } = await openServices(
     { ...readConfig({}, {}), storage: 'sqlite', dataDir },
     { mayCreate: true },
   );
@@ -32,11 +32,11 @@ async function prepare(dataDir: string): Promise<Record<string, Headers>> {
   const keys = { publicKeyPem: await exportSPKI(publicKey) };
   const jwt = { issuer, audience, algorithm: 'RS256', tenantClaim: 'tenant', keys } as const;
   const [plain, proved] = ['plain', 'proved'].map((name) => parseTenantId(name) as TenantId) as [TenantId, TenantId];
-  await tenants.addTenant(plain, {});
-  await tenants.addTenant(proved, { jwt });
+  await tenants.add(plain, {});
+  await tenants.add(proved, { jwt });
 
   async function issue(tenant: TenantId) {
-    const issued = await tenants.issueKey(tenant, { name: 'bench', role: 'full' });
+    const issued = await apiKeys.issue(tenant, { name: 'bench', role: 'full' });
     if (issued === undefined) throw new Error(`there is no tenant ${tenant}`);
     return { id: issued.key.id, headers: { 'x-tn': tenant, 'x-api-key': issued.secret } };
   }
@@ -51,7 +51,7 @@ async function prepare(dataDir: string): Promise<Record<string, Headers>> {
     await issue(proved),
     await issue(plain),
   ];
-  await tenants.revokeKey(revoked.id);
+  await apiKeys.revoke(revoked.id);
   await close();
 
   return {
@@ -62,14 +62,14 @@ async function prepare(dataDir: string): Promise<Record<string, Headers>> {
     'wrong key': { ...good, 'x-api-key': apiKeyFormat.newApiKey('sandbox') },
     "other tenant's key": { ...good, 'x-tn': 'proved' },
     'revoked key': revoked.headers,
-    'token unasked': { ...good, authorization: 'Bearer x' },
+    'token not required': { ...good, authorization: 'Bearer x' },
     'token missing': needsToken,
     'token malformed': { ...needsToken, authorization: 'Bearer x' },
-    "token of another's": { ...needsToken, authorization: `Bearer ${token}` },
+    "other tenant's token": { ...needsToken, authorization: `Bearer ${token}` },
   };
 }
 
-/** Sends a request and gives the milliseconds until its answer was there. */
+/** Sends a request and returns the milliseconds until its answer. */
 async function time(socket: Socket, request: string): Promise<number> {
   const answered = once(socket, 'data') as Promise<[Buffer]>;
   const sent = performance.now();
@@ -87,23 +87,23 @@ function shuffled<Item>(items: readonly Item[]): Item[] {
     .map(({ item }) => item);
 }
 
-/** The times of each way: every round has each way once, in random order and at a random moment of the server's tick. */
-async function measure(url: string, ways: Record<string, Headers>): Promise<Map<string, number[]>> {
+/** The times for each reason. Each round has each reason once, in random order, at random moments of the event loop. */
+async function measure(url: string, reasons: Record<string, Headers>): Promise<Map<string, number[]>> {
   const { hostname, port } = new URL(url);
-  const requests = Object.entries(ways).map(([way, headers]) => {
+  const requests = Object.entries(reasons).map(([reason, headers]) => {
     const lines = Object.entries({ host: hostname, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
-    return { way, request: `GET /api/c2a/customer/info?urn=cu.00.1 HTTP/1.1\r\n${lines.join('')}\r\n` };
+    return { reason, request: `GET /api/c2a/customer/info?urn=cu.00.1 HTTP/1.1\r\n${lines.join('')}\r\n` };
   });
-  const times = new Map(requests.map(({ way }) => [way, [] as number[]]));
+  const times = new Map(requests.map(({ reason }) => [reason, [] as number[]]));
 
   async function lane(): Promise<void> {
     const socket = connect(Number(port), hostname).setNoDelay();
     await once(socket, 'connect');
     for (let round = -warmUp / lanes; round < samples / lanes; round += 1) {
-      for (const { way, request } of shuffled(requests)) {
+      for (const { reason, request } of shuffled(requests)) {
         await sleep(1 + Math.random() * 4);
         const elapsed = await time(socket, request);
-        if (round >= 0) times.get(way)?.push(elapsed);
+        if (round >= 0) times.get(reason)?.push(elapsed);
       }
     }
     socket.destroy();
@@ -112,7 +112,7 @@ async function measure(url: string, ways: Record<string, Headers>): Promise<Map<
   return times;
 }
 
-/** Mann-Whitney: how many standard deviations the ranks of two samples are apart. */
+/** The z value of the Mann-Whitney test for two samples. */
 function rankDistance(one: readonly number[], other: readonly number[]): number {
   const [n, m] = [one.length, other.length];
   let wins = 0;
@@ -127,18 +127,21 @@ function quantile(values: readonly number[], share: number): number {
   return sorted[Math.floor(share * (sorted.length - 1))] as number;
 }
 
-/** A line for each way, compared with all others together, and the pair that is farthest apart. */
+/** Prints a line per reason, compared with all others together, and the three pairs that differ most. */
 function report(times: ReadonlyMap<string, readonly number[]>): void {
   const all = [...times];
-  const lines = all.map(([way, own]) => {
-    const others = all.flatMap(([name, values]) => (name === way ? [] : values));
+  const lines = all.map(([reason, own]) => {
+    const others = all.flatMap(([name, values]) => (name === reason ? [] : values));
     const figures = {
       median: quantile(own, 0.5),
       mean: mean(own),
       p95: quantile(own, 0.95),
       z: rankDistance(own, others),
     };
-    return [way, Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, Number(value.toFixed(2))]))];
+    return [
+      reason,
+      Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, Number(value.toFixed(2))])),
+    ];
   });
   console.table(Object.fromEntries(lines));
 
@@ -147,14 +150,14 @@ function report(times: ReadonlyMap<string, readonly number[]>): void {
   );
   pairs.sort((one, other) => Math.abs(other.z) - Math.abs(one.z));
   for (const { one, other, z } of pairs.slice(0, 3)) console.log(`${one} / ${other}: z = ${z.toFixed(2)}`);
-  console.log(`Of ${pairs.length} pairs that are alike, one is expected beyond |z| = 3.5 in about 40 runs.`);
+  console.log(`If all reasons take the same time, one of ${pairs.length} pairs exceeds |z| = 3.5 in about 40 runs.`);
 }
 
 const dataDir = mkdtempSync(join(tmpdir(), 'c2a-refusals-'));
-const ways = await prepare(dataDir);
+const reasons = await prepare(dataDir);
 const server = await serving(['--data-dir', dataDir, '--log-level', 'silent']);
 try {
-  report(await measure(server.url, ways));
+  report(await measure(server.url, reasons));
 } finally {
   await server.stop();
   rmSync(dataDir, { recursive: true });

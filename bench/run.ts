@@ -1,7 +1,7 @@
 /**
- * `npm run bench`: how much of the bare stack's throughput the service keeps. Starts a bare Fastify (`bare.ts`) and the
- * service on one core, loads them in turns from the other with wrk (`load.lua`), and prints medians over the rounds.
- * `npm run bench -- --help` lists the options.
+ * `npm run bench`: the service's throughput as a ratio to a bare Fastify. Starts both on one core (`bare.ts`), loads them
+ * in turns from the other core with wrk (`load.lua`), and prints medians over the rounds. `npm run bench -- --help` lists
+ * the options.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,14 +20,14 @@ const loads = [
   'store',
   'update',
   'mixed',
-  // Last: what it has deleted is missed by the others.
+  // Last, as the other loads need the customers.
   'delete',
 ] as const;
 type Load = (typeof loads)[number];
 const storages = ['sqlite', 'memory', 'postgres'] as const;
 type Storage = (typeof storages)[number];
 
-/** What is expected at 64 connections, as a ratio to the bare stack. */
+/** The lowest ratio to the bare stack that is accepted at 64 connections. */
 const goals: Partial<Record<Storage, Partial<Record<Load, number>>>> = {
   sqlite: { 'info-urn-hot': 0.75, 'info-exid-hot': 0.75, validate: 0.75, store: 0.5, mixed: 0.65 },
   postgres: { 'info-urn-cold': 0.8, validate: 0.8, store: 0.8 },
@@ -48,23 +48,23 @@ const { values: options } = parseArgs({
 });
 if (options.help) {
   console.log(`npm run bench -- [options]
-  --loads        of ${loads.join(',')} (all)
-  --storages     of ${storages.join(',')} (sqlite)
-  --connections  e.g. 1,64,512 (64)
-  --customers    stored beforehand, kept in bench/data for the next run (100000)
-  --rounds       of which the median counts (5)
-  --seconds      of each measurement (2)
-  --warmup       seconds of each load on each side before it is measured (6)
-  --out          the figures as JSON (bench/results.json)`);
+  --loads        any of ${loads.join(',')} (default: all)
+  --storages     any of ${storages.join(',')} (default: sqlite)
+  --connections  for example 1,64,512 (default: 64)
+  --customers    number of customers, kept in bench/data for the next run (default: 100000)
+  --rounds       number of measurements that the median is taken of (default: 5)
+  --seconds      of a measurement (default: 2)
+  --warmup       seconds before the measurements of a load (default: 6)
+  --out          file for the results as JSON (default: bench/results.json)`);
   process.exit();
 }
 
-/** The server has the first core, the client the second. */
+/** The command on one core: servers on the first, the client on the second. */
 const pinned = (core: number, command: readonly string[]): string[] => ['taskset', '-c', String(core), ...command];
 const at = (path: string): string => resolve(import.meta.dirname, path);
 const node = process.execPath;
 
-/** Runs a command to its end and gives what it printed. */
+/** Runs a command and returns its standard output. Throws unless it exits with 0. */
 async function run(command: readonly string[], environment: Record<string, string> = {}): Promise<string> {
   const [file, ...words] = command as [string, ...string[]];
   const child = spawn(file, words, { env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'inherit'] });
@@ -80,12 +80,12 @@ async function run(command: readonly string[], environment: Record<string, strin
 interface Server {
   readonly url: string;
   readonly pid: number;
-  /** What it said when it was ready. */
+  /** The first line on standard output. */
   readonly greeting: string;
   stop(): Promise<void>;
 }
 
-/** Starts a server, whose first line on standard output holds its URL. */
+/** Starts a server whose first line on standard output contains its URL. */
 async function start(command: readonly string[], environment: Record<string, string> = {}): Promise<Server> {
   const [file, ...words] = pinned(0, command) as [string, ...string[]];
   const child = spawn(file, words, { env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'inherit'] });
@@ -114,7 +114,7 @@ interface Service extends Server {
   readonly databaseUrl?: string;
 }
 
-/** The service over a storage with customers. A data folder is made once and kept for the next run. */
+/** Starts the service over a storage with customers. A SQLite data folder is kept for the next run. */
 async function startService(storage: Storage): Promise<Service> {
   const serve = [node, at('../src/main.ts'), 'serve', '--json', '--port', '0', '--log-level', 'warn', '--rate-limit'];
   if (storage === 'memory') {
@@ -152,12 +152,12 @@ async function startService(storage: Storage): Promise<Service> {
   const server = await start([...serve, 'off', '--data-dir', folder]);
   return { ...server, credentials: JSON.parse(readFileSync(kept, 'utf8')), customers: Number(options.customers) };
 }
-/** What memory holds is stored anew at every start, over HTTP. */
+/** Fewer than in a database, as they are stored over HTTP at every start. */
 const memoryCustomers = 10_000;
 
 const base = '/api/c2a/customer';
 
-/** The text of an answer to one request. */
+/** The body of the answer to one request. Throws unless the status is 200. */
 async function ask({ url, credentials }: Service, operation: string, body?: object): Promise<string> {
   const [method, path] = operation.split(' ') as [string, string];
   const response = await fetch(url + base + path, {
@@ -170,7 +170,7 @@ async function ask({ url, credentials }: Service, operation: string, body?: obje
   return text;
 }
 
-/** A bare Fastify with the answers that the service gives. */
+/** Starts a bare Fastify with the service's answers. */
 async function startBare(service: Service): Promise<Server> {
   const info = await ask(service, 'GET /info?urn=cu.00.1');
   const { result } = JSON.parse(info) as { result: object };
@@ -188,7 +188,7 @@ async function startBare(service: Service): Promise<Server> {
   return start([node, at('bare.ts'), ...words], { CUSTOMERS: String(customers) });
 }
 
-/** What `load.lua` prints. Times in milliseconds. */
+/** The results that `load.lua` prints. Times in milliseconds. */
 interface Measured {
   readonly requests: number;
   readonly seconds: number;
@@ -200,7 +200,7 @@ interface Measured {
 }
 
 let runs = 0;
-/** Customers that were deleted by earlier measurements, on each storage. */
+/** Customers that earlier measurements deleted, by the service's URL. */
 const deleted = new Map<string, number>();
 
 async function measure(
@@ -221,7 +221,7 @@ async function measure(
   return measured;
 }
 
-/** Writes and the transactions that they shared, since the start. */
+/** Writes and transactions since the start of the service. */
 async function commits({ url }: Server): Promise<{ writes: number; commits: number }> {
   const text = await (await fetch(`${url}/metrics`)).text();
   const read = (name: string) => Number(new RegExp(`^c2a_commit_writes_${name} (.*)$`, 'm').exec(text)?.[1] ?? 0);
@@ -237,10 +237,10 @@ const median = (values: readonly number[]): number => {
   return ((sorted[(sorted.length - 1) >> 1] as number) + (sorted[sorted.length >> 1] as number)) / 2;
 };
 
-/** One line of the table: a load in turns on both, the median of the rounds. */
+/** One line of the table: medians of a load that was measured on both sides in turns. */
 async function compare(bare: Server, service: Service, storage: Storage, load: Load, connections: number) {
   const rounds: { bare: Measured; service: Measured }[] = [];
-  // Until V8 has compiled what is hot.
+  // V8 compiles the hot functions meanwhile.
   for (const side of [bare, service]) await measure(side, service, load, connections, options.warmup);
   const before = await commits(service);
   for (let round = 0; round < Number(options.rounds); round += 1) {
@@ -267,7 +267,7 @@ async function compare(bare: Server, service: Service, storage: Storage, load: L
     p99: of(({ p99 }) => p99, 'service'),
     p999: of(({ p999 }) => p999, 'service'),
     bareP99: of(({ p99 }) => p99, 'bare'),
-    /** Answers other than 2xx, and connections that failed. */
+    /** `refused`: answers other than 2xx; `broken`: connections that failed. */
     refused: rounds.reduce((sum, round) => sum + round.service.refused, 0),
     broken: rounds.reduce((sum, round) => sum + round.service.broken, 0),
     residentMb: residentMb(service),
@@ -329,6 +329,6 @@ writeFileSync(options.out, `${JSON.stringify({ options, rows }, null, 2)}\n`);
 function chosen<Value extends string>(text: string, all: readonly Value[]): Value[] {
   const words = text.split(',');
   const unknown = words.find((word) => !all.includes(word as Value));
-  if (unknown !== undefined) throw new Error(`${unknown} is none of ${all.join(', ')}`);
+  if (unknown !== undefined) throw new Error(`${unknown} must be one of ${all.join(', ')}`);
   return words as Value[];
 }

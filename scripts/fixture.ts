@@ -1,6 +1,6 @@
 /**
- * `npm run generate:fixture`: a small data folder of the present schema version, test/fixtures/schema-<version>. It is made
- * once, by the release that brings the version, and never anew: later programs are tried on what earlier ones have written.
+ * `npm run generate:fixture`: writes a small data folder of the present schema version, test/fixtures/schema-<version>. The
+ * release that adds the version writes it once; later versions test their upgrade with it.
  */
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -10,16 +10,16 @@ import { openServer, openServices } from '../src/compose.ts';
 import { readConfig } from '../src/config.ts';
 import { createDemoTenant } from '../src/process/demo.ts';
 
-// Either part may take a step.
+// Each part has its own migrations.
 const version = migrations.data.length + migrations.keys.length - 1;
 const folder = resolve(import.meta.dirname, '../test/fixtures', `schema-${version}`);
-if (existsSync(folder)) throw new Error(`${folder} is there already, and stays as it is`);
+if (existsSync(folder)) throw new Error(`${folder} already exists and must not change`);
 mkdirSync(folder, { recursive: true });
 
 const config = readConfig({}, { C2A_DATA_DIR: folder });
 const services = await openServices(config, { mayCreate: true });
 const app = await openServer(services, config, pino({ level: 'silent' }));
-const credentials = await createDemoTenant(services.tenants, 'acme');
+const credentials = await createDemoTenant(services, 'acme');
 
 const ask = async (method: 'GET' | 'POST', path: string, payload?: object, headers: Record<string, string> = {}) => {
   const url = `/api/c2a/customer/${path}`;
@@ -52,6 +52,6 @@ await ask('POST', 'delete', { customerUrn: erased });
 const records = [];
 for (const urn of [jane, changed, erased]) records.push(await ask('GET', `info?urn=${urn}`));
 await app.close();
-// The key was for these requests. Whoever tries the folder makes another.
+// Without the API key: a test issues its own.
 writeFileSync(join(folder, 'expected.json'), `${JSON.stringify({ records, erased }, null, 2)}\n`);
 for (const name of ['customers.db', 'keys.db', 'master.key']) chmodSync(join(folder, name), 0o644);

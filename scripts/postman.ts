@@ -1,42 +1,36 @@
 /**
- * The Postman collection (v2.1): the published samples and the main refusals, each with its checks. What there is to
- * call comes from the OpenAPI document, what to send from the samples.
+ * The Postman collection (v2.1): the published examples and the main refusals, each with its checks. The OpenAPI document
+ * gives the operations, the examples give the requests.
  */
 import type { MessageCode } from '../src/application/outcome.ts';
 import { httpStatus, mediaType } from '../src/http/envelope.ts';
-import { brokenRules, samples } from '../src/http/samples.ts';
+import { customerExamples } from '../src/http/routes/customer-examples.ts';
+import { erasureExamples } from '../src/http/routes/erasures.ts';
+import type { OpenApi, Operation, OperationId } from './openapi.ts';
 
-/** What is read of the OpenAPI document. */
-export interface OpenApi {
-  readonly info: { readonly title: string; readonly version: string; readonly description: string };
-  readonly paths: Record<string, Partial<Record<'get' | 'post', Operation>>>;
-}
-interface Operation {
-  readonly operationId: Name;
-  readonly summary: string;
-  readonly description?: string;
-}
-type Name = keyof typeof brokenRules;
+/** The published examples of each operation. */
+const examples = { ...customerExamples, erasure: erasureExamples };
+type Name = OperationId;
 
-/** In an order in which each can use what those before it left. */
+/** The order of the folders: each uses the customer of those before it. */
 const order: readonly Name[] = ['validate', 'store', 'info', 'update', 'delete', 'erasure'];
 
-const { customer } = samples.store;
+const { customer } = examples.store.request;
 
 /**
- * Values of the samples that must be new in every run, or come from an earlier answer: requests hold the variable
- * instead. They begin as the sample has them.
+ * Values of the examples that must be new in every run, or come from an earlier answer. Requests contain a variable in
+ * their place, whose initial value is that of the example.
  */
 const variables = {
   externalId: customer.externalIdentifier,
   email: customer.email,
   phoneNumber: customer.phoneNumber,
-  newEmail: samples.update.customer.email,
-  customerUrn: samples.customer.customerUrn,
+  newEmail: examples.update.request.customer.email,
+  customerUrn: examples.store.result.customerUrn,
   idempotencyKey: 'c2a-sample',
 };
 
-/** Runs before the first request, so that a run finds nothing of an earlier one in its way. */
+/** Runs before the first request, so that a run does not conflict with an earlier one. */
 const freshValues = [
   'const run = Date.now().toString(36) + Math.random().toString(36).slice(2, 6);',
   'const digits = String(Math.random()).slice(2, 9).padEnd(7, "0");',
@@ -50,18 +44,18 @@ const freshValues = [
 const variableOf = new Map(Object.entries(variables).map(([name, value]) => [value, `{{${name}}}`]));
 const templated = (sample: unknown): string => JSON.stringify(sample, (_, value) => variableOf.get(value) ?? value, 2);
 
-/** A request as it differs from the sample of its operation, and what must come of it. */
+/** A request, and its expected answer. */
 interface Step {
   readonly name: string;
   readonly expect: MessageCode | 401;
   readonly sample?: object;
-  /** In place of `sample`: sent as it is. */
+  /** The body as text, instead of `sample`. */
   readonly text?: string;
   readonly method?: 'GET' | 'POST';
   readonly headers?: Record<string, string>;
   readonly apiKey?: string;
   readonly before?: readonly string[];
-  /** Further lines of the test script; `body` and `headers` are those of the answer. */
+  /** More lines of the test script; `body` and `headers` are those of the answer. */
   readonly checks?: readonly string[];
 }
 
@@ -69,23 +63,23 @@ const equal = (what: string, actual: string, expected: string): string =>
   `pm.test(${JSON.stringify(what)}, () => pm.expect(${actual}).to.eql(${expected}));`;
 const remember = (variable: keyof typeof variables | 'etag', value: string): string =>
   `pm.collectionVariables.set("${variable}", ${value});`;
-const replayed = equal('is the first answer again', "headers.get('Idempotency-Replayed')", '"true"');
+const replayed = equal('is the first answer', "headers.get('Idempotency-Replayed')", '"true"');
 const key = { 'Idempotency-Key': '{{idempotencyKey}}' };
-const nobody = 'cu.00.999999999999';
+const unknownUrn = 'cu.00.999999999999';
 
-/** Another customer, but for the fields in `same`. */
+/** A store of another customer that shares the fields in `same`. */
 const storing = (same: Partial<typeof customer>): object => ({
-  ...samples.store,
+  ...examples.store.request,
   customer: { externalIdentifier: '{{externalId}}-other', firstName: customer.firstName, ...same },
 });
 
-/** What there is to see of each operation beside what holds for all ({@link common}). */
+/** The requests of each operation, before those that all operations have ({@link common}). */
 const steps: Record<Name, readonly Step[]> = {
   validate: [
     {
       name: 'Is free',
       expect: 'SUCCESS',
-      sample: samples.validate,
+      sample: examples.validate.request,
       before: freshValues,
       checks: [equal('is available', 'body.isAvailable', 'true')],
     },
@@ -94,18 +88,18 @@ const steps: Record<Name, readonly Step[]> = {
     {
       name: 'Stores',
       expect: 'SUCCESS',
-      sample: samples.store,
+      sample: examples.store.request,
       headers: key,
       checks: [
         remember('customerUrn', 'body.result.customerUrn'),
-        equal('is the customer that was sent', 'body.result.firstName', JSON.stringify(customer.firstName)),
+        equal('is the stored customer', 'body.result.firstName', JSON.stringify(customer.firstName)),
         equal('has the first version', "headers.get('ETag')", `'"1"'`),
       ],
     },
     {
-      name: 'Repeated with its Idempotency-Key',
+      name: 'Retry with its Idempotency-Key',
       expect: 'SUCCESS',
-      sample: samples.store,
+      sample: examples.store.request,
       headers: key,
       checks: [
         replayed,
@@ -118,7 +112,7 @@ const steps: Record<Name, readonly Step[]> = {
       sample: storing({}),
       headers: key,
     },
-    { name: 'ExternalId taken', expect: 'CUSTOMER_ALREADY_STORED', sample: samples.store },
+    { name: 'ExternalId taken', expect: 'CUSTOMER_ALREADY_STORED', sample: examples.store.request },
     { name: 'E-mail taken', expect: 'USER_WITH_SAME_EMAIL_EXISTS', sample: storing({ email: customer.email }) },
     {
       name: 'Phone number taken',
@@ -130,26 +124,26 @@ const steps: Record<Name, readonly Step[]> = {
     {
       name: 'By URN',
       expect: 'SUCCESS',
-      sample: samples.info,
+      sample: examples.info.request,
       checks: [
         remember('etag', "headers.get('ETag')"),
         equal('is that customer', 'body.result.customerUrn', 'pm.collectionVariables.get("customerUrn")'),
       ],
     },
     { name: 'By ExternalId', expect: 'SUCCESS', sample: { exId: variables.externalId } },
-    { name: 'Nobody', expect: 'CUSTOMER_NOT_FOUND', sample: { urn: nobody } },
+    { name: 'Unknown customer', expect: 'CUSTOMER_NOT_FOUND', sample: { urn: unknownUrn } },
   ],
   update: [
     {
       name: 'Another version',
       expect: 'VERSION_MISMATCH',
-      sample: samples.update,
+      sample: examples.update.request,
       headers: { 'If-Match': '"0"' },
     },
     {
       name: 'Changes',
       expect: 'SUCCESS',
-      sample: samples.update,
+      sample: examples.update.request,
       headers: { 'If-Match': '{{etag}}' },
       checks: [
         equal('has the new e-mail', 'body.result.email', 'pm.collectionVariables.get("newEmail")'),
@@ -157,34 +151,34 @@ const steps: Record<Name, readonly Step[]> = {
       ],
     },
     {
-      name: 'Nobody',
+      name: 'Unknown customer',
       expect: 'CUSTOMER_NOT_FOUND',
-      sample: { customer: { ...samples.update.customer, customerUrn: nobody } },
+      sample: { customer: { ...examples.update.request.customer, customerUrn: unknownUrn } },
     },
   ],
   delete: [
-    { name: 'Anonymises', expect: 'SUCCESS', sample: samples.delete },
-    { name: 'Is idempotent', expect: 'SUCCESS', sample: samples.delete },
-    { name: 'Nobody', expect: 'CUSTOMER_NOT_FOUND', sample: { customerUuid: nobody } },
+    { name: 'Anonymises', expect: 'SUCCESS', sample: examples.delete.request },
+    { name: 'Is idempotent', expect: 'SUCCESS', sample: examples.delete.request },
+    { name: 'Unknown customer', expect: 'CUSTOMER_NOT_FOUND', sample: { customerUuid: unknownUrn } },
   ],
   erasure: [
     {
       name: 'Receipt',
       expect: 'SUCCESS',
-      sample: samples.receiptOf,
+      sample: examples.erasure.request,
       checks: [
         equal('is that customer', 'body.result.receipt.customerUrn', 'pm.collectionVariables.get("customerUrn")'),
         equal('finds nothing left', 'body.result.receipt.residualScan.clean', 'true'),
       ],
     },
-    { name: 'Nobody', expect: 'ERASURE_NOT_FOUND', sample: { urn: nobody } },
+    { name: 'No erasure', expect: 'ERASURE_NOT_FOUND', sample: { urn: unknownUrn } },
   ],
 };
 
 /** The refusals that every operation has. */
 function common(name: Name, method: 'GET' | 'POST'): Step[] {
-  const { request, errors } = brokenRules[name];
-  const reported = equal('reports every problem', 'body.status.errors', JSON.stringify(errors));
+  const { request, errors } = examples[name].invalid;
+  const reported = equal('reports every violation', 'body.status.errors', JSON.stringify(errors));
   const other = method === 'GET' ? 'POST' : 'GET';
   return [
     { name: 'Broken field rules', expect: 'INVALID_REQUEST', sample: request, checks: [reported] },
@@ -200,7 +194,7 @@ function common(name: Name, method: 'GET' | 'POST'): Step[] {
           },
         ] as const)
       : []),
-    { name: 'Wrong key', expect: 401, sample: samples[name], apiKey: 'sk_dev_wrong' },
+    { name: 'Wrong key', expect: 401, sample: examples[name].request, apiKey: 'sk_dev_wrong' },
     {
       name: 'Wrong method',
       expect: 'METHOD_NOT_ALLOWED',
@@ -210,7 +204,7 @@ function common(name: Name, method: 'GET' | 'POST'): Step[] {
   ];
 }
 
-/** Every answer has its status, media type, code and request id. */
+/** Checks status, media type, code and request id. */
 function testScript({ expect, checks = [] }: Step): string[] {
   const status = expect === 401 ? 401 : httpStatus[expect];
   return [
@@ -272,7 +266,7 @@ const keyAuth = (value: string) => ({
 
 export function postmanCollection({ info, paths }: OpenApi): object {
   const folders = Object.entries(paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([verb, { operationId, summary, description }]) => {
+    Object.entries(methods as Record<string, Operation>).map(([verb, { operationId, summary, description }]) => {
       const method = verb === 'get' ? 'GET' : 'POST';
       const all = [...steps[operationId], ...common(operationId, method)];
       const items = all.map((step) => item(path, method, step));
@@ -280,7 +274,7 @@ export function postmanCollection({ info, paths }: OpenApi): object {
     }),
   );
   const position = ({ operationId }: { operationId: Name }): number => order.indexOf(operationId);
-  const initial = { baseUrl: 'http://localhost:3000', tenant: samples.tenant, apiKey: '', ...variables, etag: '' };
+  const initial = { baseUrl: 'http://localhost:3000', tenant: 'acme', apiKey: '', ...variables, etag: '' };
   return {
     info: {
       name: info.title,

@@ -1,91 +1,78 @@
-/** The only file that knows everybody: configuration → adapters → use cases → server. */
+/** Wires the program: configuration → adapters → use cases → server. The only file that imports all of them. */
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { apiKeyFormat } from './adapters/crypto/api-key-format.ts';
 import { makeFolder } from './adapters/files.ts';
+import { MemoryCustomers } from './adapters/memory/customers.ts';
 import { openMemoryStorage } from './adapters/memory/storage.ts';
 import { createReferenceData } from './adapters/reference-data.ts';
 import { restoreBackup } from './adapters/sql/maintenance/backup-restore.ts';
-import { type Progress, type TransferSide, transferDeployment } from './adapters/sql/maintenance/transfer.ts';
+import { transferDeployment } from './adapters/sql/maintenance/transfer.ts';
 import type { Part } from './adapters/sql/schema/tables.ts';
 import { openPostgresStorage, openSqliteStorage, usePostgresTools } from './adapters/sql/storage.ts';
 import type { Storage } from './adapters/storage.ts';
 import { createMetrics, type Metrics } from './adapters/telemetry/metrics.ts';
 import { createJwtVerifier } from './adapters/tokens/jwt.ts';
-import { type Customers, createCustomers } from './application/customers.ts';
+import { ApiKeys } from './application/api-keys.ts';
+import { Authentication } from './application/authentication.ts';
+import { Customers } from './application/customers.ts';
 import type { Clock } from './application/ports/clock.ts';
 import type { CustomerRepository } from './application/ports/customer-repository.ts';
-import type { Maintenance, Restored } from './application/ports/maintenance.ts';
+import type { Restored, TransferProgress, TransferSide } from './application/ports/maintenance.ts';
 import type { Telemetry } from './application/ports/telemetry.ts';
-import { createPrivacyReports, type PrivacyReports } from './application/privacy-reports.ts';
-import { createTenants, type Tenants } from './application/tenants.ts';
+import { PrivacyReports } from './application/privacy-reports.ts';
+import { Tenants } from './application/tenants.ts';
 import type { Config } from './config.ts';
 import type { ReferenceData } from './domain/reference-data.ts';
 import type { RequestLogger } from './http/access-log.ts';
-import { version } from './process/version.ts';
+import type { LoadDocuments } from './http/routes/documentation.ts';
+import { backgroundJobs, type Job, startJobs } from './process/jobs.ts';
 
-export interface Services {
+/** The use cases and the server's other dependencies. `close` finishes operations in flight and closes the storage. */
+export interface Services extends Omit<Storage, 'repository' | 'directory' | 'vault'> {
   readonly customers: Customers;
+  readonly authentication: Authentication;
   readonly tenants: Tenants;
+  readonly apiKeys: ApiKeys;
   readonly erasures: PrivacyReports;
-  readonly maintenance: Maintenance;
   readonly telemetry: Telemetry;
   readonly metrics: Pick<Metrics, 'contentType' | 'render'>;
-  /** Whether the storage takes writes right now. */
-  readonly canWrite: () => Promise<boolean>;
-  /** What was found and mended when the storage was opened; nobody who opens it later hears of it. */
-  readonly recovered: readonly string[];
-  /** What an operator should hear at every start. */
-  readonly warnings: readonly string[];
-  /** Writes down how often keys were used, and removes what has expired. To be called every few seconds, and at the end. */
-  tidy(): Promise<void>;
-  /** Finishes what was begun and closes the storage. */
-  close(): Promise<void>;
+  readonly jobs: readonly Job[];
 }
 
 export interface OpenOptions {
-  /** Whether a deployment is made where there is none; else that is an error. */
+  /** Whether to create a deployment if none exists. If false, a missing deployment is an error. */
   readonly mayCreate: boolean;
   readonly clock?: Clock;
-  /** Holds the customers in place of ours, where the storage is memory. */
+  /** Replaces the memory repository. Ignored with other storages. */
   readonly repository?: CustomerRepository | undefined;
-  /** Hears what an operator should know of. */
-  readonly onTrouble?: (message: string, error: unknown) => void;
+  /** Called with failures that fail no request but that an operator should know about. */
+  readonly onTrouble?: (message: string, error?: unknown) => void;
 }
 
-/** The use cases over the storage that is configured. */
+/** Opens the configured storage and creates the use cases. */
 export async function openServices(config: Config, options: OpenOptions): Promise<Services> {
   const { clock = Date.now, onTrouble = () => {} } = options;
   const referenceData = createReferenceData();
   const metrics = createMetrics();
   const tokens = createJwtVerifier({
     clock,
-    onTrouble: (uri, error) =>
-      onTrouble(`the keys of ${uri} were not fetched: older ones count while there are any`, error),
+    onTrouble: (uri, error) => onTrouble(`could not fetch the keys of ${uri}; keys fetched before stay valid`, error),
   });
-  const { environment } = config;
   const { repository, directory, vault, ...storage } = await openStorage(config, options, referenceData, metrics);
-  const tenants = createTenants({ directory, secrets: apiKeyFormat, tokens, telemetry: metrics, clock, environment });
+  const { environment } = config;
+  const shared = { directory, apiKeyFormat, clock, environment };
+  const authentication = new Authentication({ ...shared, tokens, telemetry: metrics });
   return {
-    customers: createCustomers({ repository, referenceData, digest: vault.digest, clock }),
-    tenants,
-    erasures: createPrivacyReports({ repository, signer: vault, referenceData, clock }),
-    maintenance: storage.maintenance,
+    ...storage,
+    customers: new Customers({ repository, referenceData, digest: vault.digest, clock }),
+    authentication,
+    tenants: new Tenants({ directory, clock }),
+    apiKeys: new ApiKeys({ ...shared, authentication }),
+    erasures: new PrivacyReports({ repository, signer: vault, referenceData, clock }),
     telemetry: metrics,
     metrics,
-    recovered: storage.recovered,
-    warnings: storage.warnings,
-    canWrite: storage.canWrite,
-    async tidy() {
-      tenants.prepareTokens().catch((error) => onTrouble('tenants were not read', error));
-      try {
-        await tenants.recordUse();
-      } finally {
-        // What may not be kept any longer goes, whatever else cannot be done.
-        await repository.deleteExpired(clock());
-      }
-    },
-    close: storage.close,
+    jobs: backgroundJobs({ authentication, repository, clearCache: storage.clearCache, clock, warn: onTrouble }),
   };
 }
 
@@ -95,12 +82,11 @@ function openStorage(
   referenceData: ReferenceData,
   telemetry: Telemetry,
 ): Storage | Promise<Storage> {
-  const { storage, dataDir, partition, databaseUrl } = config;
-  if (storage === 'memory') return openMemoryStorage({ partition, repository }, { referenceData });
+  const { storage, dataDir, partition, databaseUrl, keysDatabaseUrl, databaseReplicaUrl } = config;
+  if (storage === 'memory') return openMemoryStorage(repository ?? new MemoryCustomers(referenceData, partition));
   const options = { partition, masterKeyFile: masterKeyFileOf(config), mayCreate };
   if (databaseUrl === '') return openSqliteStorage({ ...options, dataDir }, { referenceData, telemetry });
-  const { keysDatabaseUrl, databaseReplicaUrl } = config;
-  // Also the folder of the master key, unless that is elsewhere.
+  // The default folder of the master key.
   if (mayCreate) makeFolder(dataDir);
   return openPostgresStorage(
     {
@@ -126,58 +112,33 @@ export async function restorePart(config: Config, part: Part, file: string, forc
   return restoreBackup({ dataDir, partition, masterKeyFile: masterKeyFileOf(config) }, part, file, force);
 }
 
-/** Copies a deployment to another place; see `transferDeployment`. */
+/** Copies a deployment to another database; see `transferDeployment`. */
 export const transfer = (
   config: Config,
   from: TransferSide,
   to: TransferSide,
-  onProgress: (progress: Progress) => void,
+  onProgress: (progress: TransferProgress) => void,
 ): Promise<Readonly<Record<string, number>>> =>
   transferDeployment({ ...poolOf(config), masterKeyFile: masterKeyFileOf(config) }, from, to, onProgress);
 
-/** How often the use of keys is written down, and what has expired is removed. */
-const tidyMs = 5_000;
-
 /**
- * The HTTP server over services, which it closes when it is closed itself. It does not listen.
- *
- * @param packed its documents as `packDocuments` has made them; else they are made of its routes
+ * Creates the HTTP server and starts the background jobs. The server does not listen yet. Closing it stops the jobs and
+ * closes the services.
  */
 export async function openServer(
   services: Services,
   config: Config,
   logger: RequestLogger,
-  packed?: () => string,
+  loadDocuments?: LoadDocuments,
 ): Promise<FastifyInstance> {
-  // Commands that do not serve need not load it.
+  // Imported on demand, because most commands do not serve.
   const { createServer } = await import('./http/server.ts');
-  const { packedDocuments } = await import('./http/routes/documentation.ts');
-  const documents = packed && packedDocuments(packed);
-  const app = await createServer(services, { ...config, logger, version, documents });
-  for (const warning of [...services.recovered, ...services.warnings]) logger.warn(warning);
-  let tidied: Promise<void> | undefined;
-  // One at a time, however long it takes.
-  const tidy = () => {
-    tidied ??= services
-      .tidy()
-      .catch((error) =>
-        logger.warn(
-          { err: error },
-          'the use of keys was not recorded, or not all was removed that has expired or was erased',
-        ),
-      )
-      .finally(() => {
-        tidied = undefined;
-      });
-    return tidied;
-  };
-  const tidying = setInterval(tidy, tidyMs).unref();
-  // Runs when the last request has been answered.
+  const app = await createServer(services, { ...config, logger, loadDocuments });
+  for (const line of [...services.recovered, ...services.warnings]) logger.warn(line);
+  const stopJobs = startJobs(services.jobs, { telemetry: services.telemetry, logger });
+  // Runs after the last request.
   app.addHook('onClose', async () => {
-    clearInterval(tidying);
-    // What was used meanwhile is for another one.
-    await tidied;
-    await tidy();
+    await stopJobs();
     await services.close();
   });
   return app;

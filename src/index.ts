@@ -1,32 +1,32 @@
-/** What another project imports. */
+/** Entry point of the package: the service as a library, for other projects' tests. */
 import type { FastifyInstance } from 'fastify';
 import pino from 'pino';
 import type { CustomerRepository } from './application/ports/customer-repository.ts';
 import { openServer, openServices } from './compose.ts';
 import { type Config, readConfig } from './config.ts';
-import { createDemoTenant } from './process/demo.ts';
+import { type Credentials, createDemoTenant } from './process/demo.ts';
 
 export interface ServiceOptions {
-  /** The tenant that is made; `acme` unless given. */
+  /** The id of the tenant that is added. Default: `acme`. */
   readonly tenant?: string;
-  /** Two digits, the second part of every CustomerUrn; `00` unless given. */
+  /** Two digits, the second part of every CustomerUrn. Default: `00`. */
   readonly partition?: string;
-  /** An adapter of one's own, in place of memory; `close` leaves it open. */
+  /** Replaces the memory repository. `close` leaves it open. */
   readonly repository?: CustomerRepository;
 }
 
-/** A test may be as fast as it likes, and block the event loop. */
+/** Tests may send requests at any rate and block the event loop. */
 const unlimited = { rateLimit: 'off', maxEventLoopDelayMs: 0 };
 
-/** A Fastify instance that holds everything in memory. */
+/** A Fastify instance with memory storage. */
 export type Service = FastifyInstance & {
-  /** The headers by which a request is authenticated as the tenant. */
-  readonly credentials: { readonly 'x-tn': string; readonly 'x-api-key': string };
+  /** The headers that authenticate a request as the tenant. */
+  readonly credentials: Credentials;
 };
 
 /**
- * The whole service in memory, for another project's tests: use `inject`, or `listen` on a port of its own. It has
- * one tenant, whose headers are in `credentials`. `close` ends it.
+ * Starts the whole service with memory storage and one tenant, for another project's tests. Use `inject`, or `listen` on a
+ * port. `close` ends it.
  */
 export async function createService({
   tenant = 'acme',
@@ -35,7 +35,7 @@ export async function createService({
 }: ServiceOptions = {}): Promise<Service> {
   const config: Config = { ...readConfig({}, { C2A_PARTITION: partition }), ...unlimited, storage: 'memory' };
   const services = await openServices(config, { mayCreate: true, repository });
-  const credentials = await createDemoTenant(services.tenants, tenant);
+  const credentials = await createDemoTenant(services, tenant);
   const app = await openServer(services, config, pino({ level: 'silent' }));
   return Object.assign(app, { credentials });
 }

@@ -1,34 +1,36 @@
-/** argv → command → exit code. */
+/** Runs a command of the command line, and exits with its code. */
 import cluster from 'node:cluster';
-import { commands } from './adapters/cli/commands.ts';
-import { type Options, runCommand } from './adapters/cli/run.ts';
+import { enableCompileCache } from 'node:module';
+import { join } from 'node:path';
+import type { Deployment } from './adapters/cli/context.ts';
+import { runProgram } from './adapters/cli/program.ts';
+import { isBinary } from './binary/embedded.ts';
 import { readConfig } from './config.ts';
-import { composition } from './process/composition.ts';
-import { serve } from './process/serve.ts';
+import { loadCompose } from './process/load-compose.ts';
+import { addServeCommand } from './process/serve.ts';
 
-async function composed(options: Options, mayCreate: boolean) {
-  const config = readConfig(options);
-  return { config, ...(await composition(config, mayCreate)) };
-}
+// Caches compiled modules. The binary embeds its own compiled code.
+if (!isBinary) enableCompileCache(join(import.meta.dirname, '../node_modules/.cache/compiled'));
 
-runCommand(process.argv.slice(2), [serve, ...commands], {
-  async open(options, mayCreate) {
-    const { config, openServices } = await composed(options, mayCreate);
-    if (config.storage === 'memory')
-      throw new Error('what is kept in memory ends with its process: no command can see it');
-    return openServices(config, { mayCreate });
+const deployment: Deployment = {
+  async open(options, mayCreate = false) {
+    const config = readConfig(options);
+    if (config.storage === 'memory') throw new Error('memory storage is per process; commands cannot open it');
+    return (await loadCompose(config, mayCreate)).openServices(config, { mayCreate });
   },
-  async restore(options, ...what) {
-    const { config, restorePart } = await composed(options, false);
-    return restorePart(config, ...what);
+  async restore(options, ...args) {
+    const config = readConfig(options);
+    return (await loadCompose(config, false)).restorePart(config, ...args);
   },
-  async move(options, ...sides) {
-    const { config, transfer } = await composed(options, false);
-    return transfer(config, ...sides);
+  async transfer(options, ...args) {
+    const config = readConfig(options);
+    return (await loadCompose(config, false)).transfer(config, ...args);
   },
   about: async () => (await import('./process/about.ts')).about(),
-}).then((code) => {
+};
+
+runProgram(process.argv.slice(2), deployment, addServeCommand).then((code) => {
   process.exitCode = code;
-  // The channel to the process that watches over it would keep a worker alive.
+  // The IPC channel to the supervisor would keep a worker alive.
   if (cluster.isWorker) process.exit();
 });

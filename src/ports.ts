@@ -1,8 +1,8 @@
-/** `c2a-customers/ports`: what an adapter of somebody else's is written with. */
+/** `c2a-customers/ports`: the ports and domain functions for your own adapter. */
 export { createReferenceData } from './adapters/reference-data.ts';
 export type { MaybePromise } from './application/maybe-promise.ts';
 export type * from './application/ports/customer-repository.ts';
-export { changedBy, keptAnswer } from './application/ports/customer-repository.ts';
+export { changedBy } from './application/ports/customer-repository.ts';
 export { DatabaseFailure } from './application/ports/database-failure.ts';
 export type * from './application/ports/tenant-directory.ts';
 export { anonymize, isAnonymized, rewrittenFields } from './domain/anonymization.ts';

@@ -1,4 +1,4 @@
-/** What every earlier schema version has written is read and carried on by this program. */
+/** Data of every earlier schema version is upgraded and works. */
 import t from 'tap';
 import { migrations } from '../src/adapters/sql/schema/migrations.ts';
 import { fixtures, unpack, upgrade } from './support/fixtures.ts';
@@ -9,12 +9,12 @@ t.test('there is a fixture of each schema version', async (t) => {
   t.same(
     [...fixtures].sort(),
     Array.from({ length: versions }, (_, index) => `schema-${index + 1}`),
-    'npm run generate:fixture makes the one of the present version',
+    'npm run generate:fixture makes the fixture of the current version',
   );
 });
 
 for (const fixture of fixtures) {
-  t.test(`${fixture} is upgraded by the start of the program`, async (t) => {
+  t.test(`${fixture} is upgraded at start`, async (t) => {
     const dataDir = newFolder(t);
     unpack(fixture, dataDir);
     await upgrade(t, fixture, dataDir);

@@ -1,8 +1,8 @@
 /**
- * `npm run build:binary`: the whole program in one file, dist/c2a, and what goes with it. The pinned runtime of node_modules
- * is what builds, and what is built upon. The same source gives the same bytes, wherever it lies.
+ * `npm run build:binary`: builds the program as one file, dist/c2a, with its licences, bill of materials and checksums. The
+ * pinned runtime in node_modules runs the build and is embedded. Builds are reproducible: the same source gives the same bytes.
  *
- *     npm run build:binary -- [folder to write to] [--commit <what --version says, where the source is no checkout>]
+ *     npm run build:binary -- [output folder] [--commit <commit for --version, if the source is not a checkout>]
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,8 +14,7 @@ import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { inject } from 'postject';
 import manifest from '../../package.json' with { type: 'json' };
 import type { EmbeddedName } from '../../src/binary/embedded.ts';
-import { packDocuments } from '../../src/http/routes/documentation.ts';
-import { createService } from '../../src/index.ts';
+import { loadDocuments } from '../../src/http/routes/documentation.ts';
 import { buildOfSource } from '../../src/process/about.ts';
 import { compileFlags } from './compile.ts';
 import { stripped } from './elf.ts';
@@ -29,10 +28,10 @@ const platform = `${process.platform}-${process.arch}`;
 
 const pinned = Object.values(manifest.optionalDependencies);
 if (!process.execPath.startsWith(join(root, 'node_modules')) || !pinned.includes(process.versions.node)) {
-  throw new Error('the binary is built by the runtime that package.json pins: npm run build:binary');
+  throw new Error('build with the runtime that package.json pins: npm run build:binary');
 }
 
-/** What makes documents, compiles schemas or injects requests, and is never loaded in the binary. */
+/** Loads documents, compiles schemas or injects requests: never loaded in the binary. */
 const leftOut = [
   '@fastify/ajv-compiler',
   '@fastify/fast-json-stringify-compiler',
@@ -42,7 +41,7 @@ const leftOut = [
   'pg-native',
 ];
 
-/** The addons are embedded, and found by a loader of ours. */
+/** Native addons are embedded, and loaded by src/binary/addons.ts. */
 const embeddedAddons: Plugin = {
   name: 'embedded addons',
   setup({ onLoad }) {
@@ -56,23 +55,23 @@ const embeddedAddons: Plugin = {
   },
 };
 
-/** What libraries load at once and use in ways of theirs that are not ours: it takes its time and its memory. */
+/** Modules that libraries load and this program never uses: they cost start time and memory. */
 const unused: Plugin = {
   name: 'unused',
   setup({ onLoad, onResolve }) {
-    // Loaded when it is used after all, which is never: Fastify has servers of these protocols.
+    // Loaded on first use, which never happens: Fastify imports them for its HTTPS and HTTP/2 servers.
     onResolve({ filter: /^node:(https|http2)$/ }, ({ path, namespace }) =>
       namespace === 'lazy' ? { path, external: true } : { path, namespace: 'lazy' },
     );
     onLoad({ filter: /./, namespace: 'lazy' }, ({ path }) => ({
       contents: `module.exports = new Proxy({}, { get: (_, name) => require('${path}')[name] });`,
     }));
-    // To push what was counted.
+    // Pushes metrics; ours are scraped.
     onLoad({ filter: /\/prom-client\/lib\/pushgateway\.js$/ }, () => ({ contents: '' }));
   },
 };
 
-/** Names stay as they are: logs show stacks and the names of errors. */
+/** Identifiers are not minified: logs show stacks and error names. */
 const bundling = {
   absWorkingDir: root,
   bundle: true,
@@ -83,10 +82,10 @@ const bundling = {
   minifyWhitespace: true,
   minifySyntax: true,
   legalComments: 'none',
-  external: leftOut,
+  external: [...leftOut, '*/openapi.json'],
   plugins: [embeddedAddons, unused],
   logLevel: 'warning',
-  // Where the source looks for its own folder, the binary does not.
+  // Only code that runs from source uses `import.meta`.
   logOverride: { 'empty-import-meta': 'silent' },
   metafile: true,
   write: false,
@@ -97,22 +96,11 @@ async function bundle(entry: string) {
   return { code: (outputFiles[0] as { text: string }).text, metafile };
 }
 
-/** `/openapi.json` and all that `/docs` needs. */
-async function documents(): Promise<string> {
-  const service = await createService();
-  try {
-    const { headers, rawPayload: bytes } = await service.inject('/openapi.json');
-    return await packDocuments({ headers: { 'content-type': String(headers['content-type']) }, bytes });
-  } finally {
-    await service.close();
-  }
-}
-
 const work = mkdtempSync(join(tmpdir(), 'c2a-build-'));
 const at = (name: string) => join(work, name);
 try {
   const { code, metafile } = await bundle('src/main.ts');
-  // Of the page, files of its packages are inside; see `documents`.
+  // The documents contain files of swagger-ui.
   const packages = packagesInside(root, metafile, ['@fastify/swagger-ui']);
   const source = { ...(await buildOfSource()), ...given };
   const texts = { licences: licences(root, packages), bill: billOfMaterials(root, packages, source.commit) };
@@ -122,7 +110,7 @@ try {
   const contents: Record<Exclude<EmbeddedName, 'compiled'>, string | Buffer> = {
     code: wrapped,
     build: JSON.stringify(source),
-    documents: await documents(),
+    documents: JSON.stringify(await loadDocuments()),
     licenses: texts.licences,
     'better-sqlite3': addon(`better-sqlite3/prebuilds/${platform}.node`),
     'sodium-native': addon(`sodium-native/prebuilds/${platform}/sodium-native.node`),
@@ -131,7 +119,7 @@ try {
     writeFileSync(at(name), zstdCompressSync(content, { params: { [constants.ZSTD_c_compressionLevel]: 19 } }));
   for (const [name, content] of Object.entries(contents)) pack(name, content);
 
-  // V8 compiles the program by running it.
+  // Runs the program, so that the code cache contains the functions of a start.
   writeFileSync(at('code.js'), wrapped);
   const compile = [...compileFlags, join(import.meta.dirname, 'compile.ts'), work, at('data')];
   execFileSync(process.execPath, compile, { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -142,9 +130,9 @@ try {
     main: 'start.js',
     output: 'blob',
     disableExperimentalSEAWarning: true,
-    // A signal must not open the debugger, through which all of the memory can be read.
+    // SIGUSR1 must not open the debugger, which can read all memory.
     execArgv: ['--disable-sigusr1'],
-    // Nor does NODE_OPTIONS of whoever starts it change what it is.
+    // NODE_OPTIONS of the environment must not change the program.
     execArgvExtension: 'none',
     assets: Object.fromEntries([...Object.keys(contents), 'compiled'].map((name) => [name, name])),
   };
@@ -161,7 +149,7 @@ try {
   rmSync(work, { recursive: true, force: true });
 }
 
-/** Puts the blob into a copy of the runtime. */
+/** Injects the blob into a copy of the runtime. */
 async function makeExecutable(blob: Buffer): Promise<void> {
   const isMac = process.platform === 'darwin';
   const runtime = readFileSync(process.execPath);

@@ -1,8 +1,8 @@
 /**
- * Runs the program's code until it serves, and writes down what V8 has compiled of it: a start from that takes a third less.
- * Whatever runs it: the same code gives the same bytes.
+ * Runs the program until it serves, and writes V8's code cache: a start with it takes a third less. The cache is reproducible:
+ * the same code gives the same bytes on every machine.
  *
- *     node <flags> compile.ts <folder of what is embedded> <data folder to make>
+ *     node <flags> compile.ts <folder of the embedded files> <data folder to create>
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -11,8 +11,8 @@ import { setFlagsFromString } from 'node:v8';
 import { constants, Script } from 'node:vm';
 
 /**
- * How V8 is to run here: with hashes that do not differ from run to run, and without collecting garbage, which throws away
- * compiled functions and wakes up those who count that.
+ * V8 flags for a reproducible cache: fixed hash seeds, and no garbage collection, which discards compiled functions and calls
+ * the observers of the metrics.
  */
 const flags = {
   'random-seed': 1,
@@ -22,7 +22,7 @@ const flags = {
 };
 export const compileFlags: readonly string[] = [
   ...Object.entries(flags).map(([name, value]) => `--${name}=${value}`),
-  // What was run often, and optimised, is noted in what is written down: how often and how soon depends on the machine.
+  // The cache records optimised functions, and which are optimised depends on the machine's speed.
   '--no-sparkplug',
   '--no-concurrent-recompilation',
 ];
@@ -30,10 +30,10 @@ export const compileFlags: readonly string[] = [
 if (process.argv[1] === import.meta.filename) compile(process.argv[2] as string, process.argv[3] as string);
 
 function compile(folder: string, dataDir: string): void {
-  // What is made under other flags than those that V8 is run with later is not taken. These have had their effect.
+  // V8 rejects a cache made under other flags than the binary's. These flags have taken effect by now.
   for (const name of Object.keys(flags)) setFlagsFromString(`--${name}=0`);
 
-  // A machine that is busy must not compile what waits for time to pass.
+  // Whether a longer timer fires before the end depends on the machine's speed, so none does.
   for (const name of ['setTimeout', 'setInterval'] as const) {
     const original = globalThis[name] as (run: () => void, ms: number) => NodeJS.Timeout;
     const lasting = (run: () => void, ms: number) => (ms < 100 ? original(run, ms) : original(() => {}, 1e9).unref());
@@ -47,7 +47,7 @@ function compile(folder: string, dataDir: string): void {
   const write = process.stdout.write.bind(process.stdout);
   process.stdout.write = ((text: string) => {
     if (!text.startsWith('{"url":')) return write(text);
-    // As V8 is run with later; see above.
+    // The binary's flags again; see above.
     setFlagsFromString('--sparkplug');
     writeFileSync(join(folder, 'compiled.bin'), program.createCachedData());
     process.exit(0);
@@ -56,7 +56,7 @@ function compile(folder: string, dataDir: string): void {
   const require = createRequire(import.meta.url);
   const sea = { isSea: () => true, getRawAsset: (name: string) => readFileSync(join(folder, name)) };
   const module = { exports: {} };
-  // Without a log, which is written in the background: whether that has ended by then depends on the machine.
+  // Without log lines: whether they are written before the end depends on the machine's speed.
   const words = ['serve', '--port', '0', '--data-dir', dataDir, '--json', '--log-level', 'error'];
   process.argv.splice(2, Number.POSITIVE_INFINITY, ...words);
   program.runInThisContext()(module.exports, (name: string) => (name === 'node:sea' ? sea : require(name)), module);

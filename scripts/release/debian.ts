@@ -30,7 +30,7 @@ if (process.platform !== 'linux' || architecture === undefined) {
   throw new Error(`there is no Debian package for ${process.platform}-${process.arch}`);
 }
 
-/** Where each file lies on the machine. */
+/** The package's files by their path on the target machine. */
 const files: Readonly<Record<string, string>> = {
   'usr/bin/c2a': join(folder, 'c2a'),
   'usr/lib/systemd/system/c2a-customers.service': join(packaging, 'c2a-customers.service'),
@@ -41,7 +41,7 @@ const files: Readonly<Record<string, string>> = {
   'usr/share/doc/c2a-customers/CHANGELOG.md': join(root, 'CHANGELOG.md'),
 };
 
-/** Who may read and run it: all, but of the settings, which may hold a password. */
+/** The mode of a file. Only root may read the settings, which may contain a password. */
 function modeOf(path: string): number {
   if (path === 'usr/bin/c2a') return 0o755;
   return path.startsWith('etc/') ? 0o600 : 0o644;
@@ -51,7 +51,7 @@ const timeOfCommit = () =>
   execFileSync('git', ['log', '-1', '--format=%ct'], { cwd: root, encoding: 'utf8', stdio: 'pipe' }).trim();
 const time = process.env.SOURCE_DATE_EPOCH ?? timeOfCommit();
 
-// Folders, too, are for all to read, whoever builds.
+// Folders must be readable for all, whatever the builder's umask.
 process.umask(0o022);
 const work = mkdtempSync(join(tmpdir(), 'c2a-debian-'));
 try {
@@ -82,7 +82,7 @@ try {
   }
 
   const made = `c2a-customers_${manifest.version}_${architecture}.deb`;
-  // More effort makes it a tenth smaller, and takes five times as long.
+  // Higher compression saves a tenth, and takes five times as long.
   const words = ['--root-owner-group', '-Zxz', '-z1', '--build', tree, join(work, made)];
   execFileSync('dpkg-deb', words, {
     stdio: ['ignore', 'ignore', 'inherit'],

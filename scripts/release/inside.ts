@@ -1,4 +1,4 @@
-/** What is inside the binary, beside code of ours: the packages, their licences, and the bill of materials. */
+/** Third-party contents of the binary: packages, licences and the bill of materials. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -10,32 +10,32 @@ export interface Package {
   readonly name: string;
   readonly version: string;
   readonly license: string;
-  /** Where it lies. */
+  /** Its folder in node_modules. */
   readonly folder: string;
 }
 
-/** The packages that a bundle was made of, by name. @param more others of which something is inside */
+/** The packages in a bundle, sorted by name. @param more packages whose files are embedded otherwise */
 export function packagesInside(root: string, { inputs }: Metafile, more: readonly string[]): readonly Package[] {
   const folders = Object.keys(inputs).map((path) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]);
   const all = new Set([...folders.filter((one) => one !== undefined), ...more.map((name) => `node_modules/${name}`)]);
   return [...all].sort().map((path) => {
     const folder = join(root, path);
     const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-    if (typeof license !== 'string') throw new Error(`${path} does not say by which licence it may be used`);
+    if (typeof license !== 'string') throw new Error(`${path} declares no licence`);
     return { name, version, license, folder };
   });
 }
 
 const isLicence = (file: string): boolean => /^(licen[cs]e|copying|notice)/i.test(file);
 
-/** Texts of what packages contain that is not theirs, and is not said in their own files. */
+/** Licence texts of code that packages embed, which their own files lack. */
 const within: Readonly<Record<string, readonly string[]>> = {
   '@fastify/swagger-ui': ['swagger-ui'],
   'better-sqlite3': ['sqlite'],
   'sodium-native': ['libsodium'],
 };
 
-/** The licences of all that is inside, one after the other. */
+/** The licences of everything in the binary, as one text. */
 export function licences(root: string, packages: readonly Package[]): string {
   const ours = readFileSync(join(root, 'LICENSE'), 'utf8');
   const runtime = readFileSync(join(dirname(dirname(process.execPath)), 'LICENSE'), 'utf8');
@@ -46,11 +46,11 @@ export function licences(root: string, packages: readonly Package[]): string {
       const text = readFileSync(join(root, 'packaging/licenses', `${part}.txt`), 'utf8');
       const [, known] = /^\S+ (\d\S+)\n/.exec(text) ?? [];
       if (known !== undefined && !holdsVersion(folder, known)) {
-        throw new Error(`${name} has another ${part} than ${known}: renew packaging/licenses/${part}.txt`);
+        throw new Error(`${name} no longer contains ${part} ${known}: update packaging/licenses/${part}.txt`);
       }
       texts.push(text);
     }
-    if (texts.length === 0) texts.push(`${license}, by its package.json; there is no other text.`);
+    if (texts.length === 0) texts.push(`${license}, by its package.json. The package has no licence file.`);
     return section(`${name} ${version} (${license})`, texts);
   });
   return [section(`c2a-customers ${manifest.version}`, [ours]), section(`Node.js ${process.versions.node}`, [runtime])]
@@ -76,15 +76,15 @@ interface Component {
 }
 
 /**
- * The bill of materials (CycloneDX) that npm makes of what is installed, less what is not inside, with the runtime and what
- * that consists of. Nothing in it differs between two builds of the same source.
+ * The bill of materials (CycloneDX): npm's, limited to the packages in the binary, plus the runtime and its libraries. It is
+ * reproducible.
  */
 export function billOfMaterials(root: string, packages: readonly Package[], commit: string): string {
   const words = ['sbom', '--sbom-format=cyclonedx', '--sbom-type=application'];
   const npm = JSON.parse(execFileSync('npm', words, { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 }));
   const inside = new Set(packages.map(({ name, version }) => `${name}@${version}`));
   const components = (npm.components as Component[]).filter((one) => inside.has(`${one.name}@${one.version}`));
-  if (components.length < inside.size) throw new Error('npm does not know of all that is inside');
+  if (components.length < inside.size) throw new Error('npm sbom lacks a package of the bundle');
   const refs = new Set(components.map((one) => one['bom-ref']));
   const { component } = npm.metadata;
   const runtime = {

@@ -1,4 +1,4 @@
-/** As much of postject as is used; it has no types of its own. */
+/** The part of postject that is used. The package has no types. */
 declare module 'postject' {
   export function inject(
     file: string,

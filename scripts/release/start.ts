@@ -1,6 +1,6 @@
 /**
- * What the runtime starts in the binary: the program's code, with what V8 has made of it at build time (`compile.ts`). Where
- * V8 does not take that, it compiles anew, the start takes longer, and a warning says so.
+ * The binary's entry: runs the program's code with the code cache of `compile.ts`. If V8 rejects the cache, it compiles the
+ * code, and a warning is printed.
  */
 import { constants, Script } from 'node:vm';
 import { embedded } from '../../src/binary/embedded.ts';
@@ -15,7 +15,6 @@ const program = embedded(
       importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
     }),
 );
-if (program.cachedDataRejected)
-  process.emitWarning('what was compiled at build time was not taken: this start is slow');
+if (program.cachedDataRejected) process.emitWarning('V8 rejected the embedded code cache; this start is slow');
 const module = { exports: {} };
 program.runInThisContext()(module.exports, require, module);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 const isReleased = (name: string): boolean => /^c2a($|[._-])/.test(name);
 
-/** Writes SHA256SUMS over what a folder has to release, for `sha256sum --check`. */
+/** Writes SHA256SUMS for the released files of a folder, for `sha256sum --check`. */
 export function writeSums(folder: string): void {
   const lines = readdirSync(folder, { withFileTypes: true })
     .filter((entry) => entry.isFile() && isReleased(entry.name))

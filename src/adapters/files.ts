@@ -3,6 +3,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  fstatSync,
   fsyncSync,
   linkSync,
   lstatSync,
@@ -17,13 +18,13 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
-/** Overwrites a file with zeros, on disk. What a file system or a drive keeps of the old blocks is beyond us. */
+/** Overwrites a file with zeros and syncs it. The file system or the drive may still keep the old blocks. */
 export function overwrite(path: string): void {
-  // Never what a link leads to.
+  // O_NOFOLLOW: never the target of a link.
   const file = openSync(path, constants.O_RDWR | (constants.O_NOFOLLOW ?? 0));
   try {
     const zeros = Buffer.alloc(64 * 1024);
-    const { size } = statSync(path);
+    const { size } = fstatSync(file);
     for (let at = 0; at < size; at += zeros.length) writeSync(file, zeros, 0, Math.min(zeros.length, size - at), at);
     fsyncSync(file);
   } finally {
@@ -31,84 +32,87 @@ export function overwrite(path: string): void {
   }
 }
 
-/** Makes a folder, for its owner alone, and those around it, where they are not there. */
+/** Makes a folder and its missing parents, readable by the owner only. */
 export function makeFolder(path: string): void {
   if (existsSync(path)) return;
   makeFolder(dirname(path));
   try {
-    // Not by `recursive`: Node does not come back from where a folder can be neither found nor made (/proc).
+    // Not `recursive`: Node never returns if a parent cannot be created, as in /proc.
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
 }
 
-/** Makes the names in a file's folder durable. */
-export function syncFolder(path: string): void {
-  const folder = openSync(dirname(path), 'r');
-  fsyncSync(folder);
-  closeSync(folder);
+/** Syncs a file to disk, or a folder, which makes the names in it durable. */
+export function sync(path: string): void {
+  const file = openSync(path, 'r');
+  fsyncSync(file);
+  closeSync(file);
 }
 
 /**
- * Puts a new copy in place of the previous one, whose bytes are overwritten once the new one has its name. What is there
- * must be such a copy (`isCopy`): anything else is left alone, and refused. Of several that do so at once, one copy is the last.
+ * Replaces a backup file with a new one and overwrites the old one. The file exists at every moment. Throws if
+ * `isBackup` returns false for the old file. Of concurrent calls, the last to finish wins.
+ *
+ * @param write writes the new backup to a path
  */
-export async function replaceCopy(
+export async function replaceBackup(
   name: string,
-  isCopy: (path: string) => boolean,
-  write: (next: string) => Promise<void>,
+  isBackup: (path: string) => boolean,
+  write: (path: string) => Promise<void>,
 ): Promise<void> {
   const path = existsSync(name) ? realpathSync(name) : name;
-  if (existsSync(path) && !isCopy(path))
-    throw new Error(`${path} is there, and is no earlier copy of these keys: choose another name`);
-  wipeLeft(path);
-  // Names of this run alone: another must not take them for its own.
-  const own = randomBytes(8).toString('hex');
-  const next = `${path}.next-${own}`;
-  const previous = `${path}.previous-${own}`;
+  if (existsSync(path) && !isBackup(path)) {
+    throw new Error(`${path} exists and is not a backup of these keys: choose another name`);
+  }
+  removeLeftovers(path);
+  // Random names, so that runs at the same time do not share them.
+  const run = randomBytes(8).toString('hex');
+  const next = `${path}.next-${run}`;
+  const previous = `${path}.previous-${run}`;
   await write(next);
-  // A second name first: at no moment is there no file of that name. (Where another run gives its copy the name in this very
-  // moment, that copy is removed without being overwritten.)
+  // The old file gets a second name, to be overwritten after the new one has taken its place. If another run replaces the
+  // file between these two calls, that run's backup is removed without being overwritten.
   if (existsSync(path)) linkSync(path, previous);
   renameSync(next, path);
-  syncFolder(path);
-  if (existsSync(previous)) wipeAllNames(previous);
+  sync(dirname(path));
+  if (existsSync(previous)) overwriteAndRemove(previous);
 }
 
-/** A file that nobody has written to for so long is not being written any more. */
-const abandonedMs = 10 * 60_000;
+/** A temporary file that was not written to for this time belongs to an interrupted run. */
+const leftoverAfterMs = 10 * 60_000;
 
-/** Wipes what runs of `replaceCopy` have left that were interrupted. */
-function wipeLeft(path: string): void {
+/** Overwrites and removes the temporary files of interrupted runs of `replaceBackup`. */
+function removeLeftovers(path: string): void {
   for (const name of readdirSync(dirname(path))) {
-    const rest = name.startsWith(basename(path)) ? name.slice(basename(path).length) : '';
-    const [, kind] = /^\.(next|previous)-[\da-f]{16}(?:-journal)?$/.exec(rest) ?? [];
-    const left = join(dirname(path), name);
-    const stat = kind === undefined ? undefined : lstatSync(left, { throwIfNoEntry: false });
-    if (stat === undefined || Date.now() - Math.max(stat.mtimeMs, stat.ctimeMs) < abandonedMs) continue;
-    if (kind === 'next') wipe(left);
-    // Interrupted before the new copy had its name, this is a second name of the one that counts.
-    else if (existsSync(path) && isSameFile(left, path)) unlinkSync(left);
-    else wipeAllNames(left);
+    if (!name.startsWith(basename(path))) continue;
+    const [, kind] = /^\.(next|previous)-[\da-f]{16}(?:-journal)?$/.exec(name.slice(basename(path).length)) ?? [];
+    const leftover = join(dirname(path), name);
+    const stat = kind === undefined ? undefined : lstatSync(leftover, { throwIfNoEntry: false });
+    if (stat === undefined || Date.now() - Math.max(stat.mtimeMs, stat.ctimeMs) < leftoverAfterMs) continue;
+    if (kind === 'next') wipe(leftover);
+    // The run was interrupted before the rename: the file is still the backup.
+    else if (existsSync(path) && isSameFile(leftover, path)) unlinkSync(leftover);
+    else overwriteAndRemove(leftover);
   }
 }
 
-/** Overwrites a file, whatever other names it has, and removes this one. */
-function wipeAllNames(path: string): void {
+/** Overwrites a file, even if it has other names, and removes this name. */
+function overwriteAndRemove(path: string): void {
   overwrite(path);
   unlinkSync(path);
 }
 
-/** Overwrites and removes a file, where there is one. Throws where it has other names too, or is a link to another file. */
+/** Overwrites and removes a file, if it exists. Throws if it is a link or has other names. */
 export function wipe(path: string): void {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return;
-  if (!stat.isFile() || stat.nlink > 1) throw new Error(`${path} is not a file of ours: remove it`);
-  wipeAllNames(path);
+  if (!stat.isFile() || stat.nlink > 1) throw new Error(`${path} is a link, or has other names: remove it`);
+  overwriteAndRemove(path);
 }
 
-/** Whether two paths lead to the same bytes, under whatever names. */
+/** Whether two paths lead to the same file, by links of either kind. Throws if one does not exist. */
 export function isSameFile(one: string, other: string): boolean {
   const [first, second] = [statSync(one), statSync(other)];
   return first.dev === second.dev && first.ino === second.ino;

@@ -5,26 +5,26 @@ import countries from 'iso-3166-1';
 import { type CountryCode, isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js/min/es6';
 import type { ReferenceData } from '../domain/reference-data.ts';
 
-/** ISO tables and numbering plans from kept libraries, IDNA from the runtime. */
+/** Reference data: ISO tables and numbering plans from maintained libraries, IDNA from the runtime. */
 export function createReferenceData(): ReferenceData {
   const countryCodes = new Set(countries.all().map(({ alpha2 }) => alpha2));
   const languageCodes = new Set(languages.getAllCodes());
 
   function phoneNumber(text: string, countryCode: string | undefined): string | undefined {
-    // Countries without a numbering plan of their own (Antarctica) know international numbers alone.
+    // For a country without a numbering plan (Antarctica) only international numbers are accepted.
     const defaultCountry =
       countryCode !== undefined && isSupportedCountry(countryCode) ? (countryCode as CountryCode) : undefined;
-    // "(+49) 170": the library expects nothing before the plus.
+    // "(+49) 170": the library accepts nothing before the plus.
     const dialled = text.replace(/^[([](?=\+)/, '');
     const number = parsePhoneNumberFromString(dialled, { ...(defaultCountry && { defaultCountry }), extract: false });
-    // The plans of some countries allow more than the 15 digits of E.164.
+    // Some countries' plans allow more than the 15 digits of E.164.
     if (!number?.isPossible() || number.number.length > '+'.length + 15) return undefined;
-    // A doubled national prefix leaves one behind: repeated until E.164 of E.164 is itself.
+    // Parsing removes one national prefix; a doubled one leaves another. Repeat until the result is stable.
     return number.number === text ? text : phoneNumber(number.number, countryCode);
   }
 
   return {
-    // Of other letters some become those of a code in another case (`ß`, `ﬁ`, the sign of Kelvin).
+    // Changing the case turns some other letters into ASCII (`ß`, `ﬁ`, the Kelvin sign).
     countryCode: (text) => (isLetters(text) ? member(countryCodes, text.toUpperCase()) : undefined),
     languageCode: (text) => (isLetters(text) ? member(languageCodes, text.toLowerCase()) : undefined),
 

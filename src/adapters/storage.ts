@@ -9,12 +9,14 @@ export interface Storage {
   readonly directory: TenantDirectory;
   readonly vault: Vault;
   readonly maintenance: Maintenance;
-  /** Whether the storage takes writes now. */
+  /** Whether the storage accepts writes now. */
   readonly canWrite: () => Promise<boolean>;
-  /** What recovery changed when the storage was opened, one sentence each. A later process is not told again. */
+  /** What recovery changed when the storage was opened, one sentence each. Later starts do not repeat them. */
   readonly recovered: readonly string[];
   /** Conditions that an operator should correct, one sentence each, told at every start. */
   readonly warnings: readonly string[];
+  /** Removes decrypted records from memory. A job calls it, so that none stays for more than a few seconds. */
+  readonly clearCache: () => void;
   /** Finishes operations in flight, then closes. */
   close(): Promise<void>;
 }

@@ -1,14 +1,22 @@
 import { isAnonymized } from '../domain/anonymization.ts';
-import { applyChange, type Customer, sameContent, storeFields, timestamp, updateFields } from '../domain/customer.ts';
-import { format, isObject, merge, missingFields, readPatch, required, violation } from '../domain/field-schema.ts';
+import {
+  applyChange,
+  type Customer,
+  type CustomerChange,
+  sameContent,
+  storeFields,
+  timestamp,
+  updateFields,
+} from '../domain/customer.ts';
+import { format, isObject, readObject, readPatch, required } from '../domain/field-schema.ts';
 import type { CustomerUrn, ExternalId } from '../domain/identity.ts';
-import { type PaymentOptions, type PaymentSettings, paymentOptions } from '../domain/payment-options.ts';
+import { type PaymentOptions, paymentOptions } from '../domain/payment-options.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
-import { onePerField, type Violation } from '../domain/violations.ts';
+import { onePerField, type Violation, violation } from '../domain/violations.ts';
+import type { Caller } from './authentication.ts';
 import { keyViolations, runOnce } from './idempotency.ts';
-import type { MaybePromise } from './maybe-promise.ts';
-import { andThen } from './maybe-promise.ts';
-import { type Completed, completed, invalid, type Outcome, type Refusal, refusal } from './outcome.ts';
+import { andThen, type MaybePromise } from './maybe-promise.ts';
+import { type Completed, completed, invalid, type Outcome, refusal } from './outcome.ts';
 import type { Clock } from './ports/clock.ts';
 import type {
   CustomerReference,
@@ -19,31 +27,33 @@ import type {
   WriteResult,
 } from './ports/customer-repository.ts';
 import type { Digest } from './ports/digest.ts';
-import type { Caller } from './tenants.ts';
 
+/** A customer and its payment options. */
 export interface Snapshot extends Customer {
   readonly options: PaymentOptions;
 }
 
-/** What a writing request may carry beside its body. */
+/** The headers of a writing request. */
 export interface WriteConditions {
-  /** By which the log and the ledger of erasures know the request. */
+  /** Identifies the request in the log and in the erasure log. */
   readonly requestId: string;
-  /** The Idempotency-Key as it was sent; a repeat within 24 hours gets the first answer. */
+  /** The Idempotency-Key as sent. */
   readonly idempotencyKey?: string | undefined;
-  /** If-Match as it was sent, and whether it accepts a version; absent: any version will do. */
+  /** If-Match (RFC 9110 section 13.1.1) as sent, and whether it matches a version. If absent, every version matches. */
   readonly ifMatch?: { readonly text: string; accepts(version: number): boolean } | undefined;
 }
 
-/** The fields by which requests other than store and update name a customer. */
+/** The body of `validate`. */
 export const validateFields = {
   externalId: required(format('externalId', "The tenant's own identifier of the customer.")),
 } as const;
+/** The body of `delete`: exactly one field identifies the customer. */
 export const deleteFields = {
   customerUuid: format('customerUrn', 'The CustomerUrn; the name of the field is historical.'),
   customerUrn: format('customerUrn', 'The CustomerUrn.'),
   externalIdentifier: format('externalReference', "The tenant's own identifier of the customer."),
 } as const;
+/** The query of `info`. */
 export const infoFields = {
   urn: format('customerUrn', 'The CustomerUrn; wins where both are given.'),
   exId: format('externalReference', "The tenant's own identifier of the customer."),
@@ -56,176 +66,157 @@ interface Dependencies {
   readonly clock: Clock;
 }
 
-export type Customers = ReturnType<typeof createCustomers>;
-
 /**
- * The last snapshot of a record, as long as somebody has the record: one that is read often gives the same object. On the
- * record itself, and not in a WeakMap: what is in there outlives the record by many collections (docs/performance.md).
+ * The five operations of C2A-01. Each takes the request as sent and checks all rules. With an Idempotency-Key, a write
+ * can also return the refusals of {@link runOnce}.
  */
-const lastSnapshot = Symbol('last snapshot');
-type Remembering = StoredCustomer & {
-  [lastSnapshot]?: { readonly of: Customer; readonly payment: PaymentSettings; readonly made: Completed<Snapshot> };
-};
+export class Customers {
+  readonly #dependencies: Dependencies;
+  readonly #runOnce: ReturnType<typeof runOnce>;
 
-function snapshotOf(stored: Remembering, payment: PaymentSettings): Completed<Snapshot> {
-  const { customer, version, [lastSnapshot]: last } = stored;
-  // Whoever copies the record copies this too.
-  if (last?.of === customer && last.payment === payment) return last.made;
-  const made = { ...completed({ ...customer, options: paymentOptions(customer, payment) }), version };
-  // An adapter may give records that nothing can be written on.
-  if (Object.isExtensible(stored)) stored[lastSnapshot] = { of: customer, payment, made };
-  return made;
-}
-
-/** The five operations of C2A-01. Bodies come as they were sent: every rule about them is checked here. */
-export function createCustomers({ repository, referenceData, digest, clock }: Dependencies) {
-  const once = runOnce(digest, clock);
-  const occasion = ({ keyId }: Caller, { requestId }: WriteConditions): WriteContext => ({
-    keyId,
-    requestId,
-    now: clock(),
-  });
-
-  /** Whether an ExternalId is still free. Stores and reserves nothing. Answers BAD_REQUEST, INVALID_REQUEST. */
-  function validate({ tenant }: Caller, body: unknown): MaybePromise<Outcome<{ readonly isAvailable: boolean }>> {
-    if (!isObject(body)) return refusal('BAD_REQUEST');
-    const violations: Violation[] = [];
-    const given = readPatch(validateFields, body, '', referenceData, violations);
-    violations.push(...missingFields(validateFields, merge(validateFields, {}, given), ''));
-    if (violations.length > 0) return invalid(onePerField(violations));
-    return andThen(repository.hasExternalId(tenant.id, given.externalId as ExternalId), (isHeld) =>
-      completed({ isAvailable: !isHeld }),
-    );
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
+    this.#runOnce = runOnce(dependencies.digest, dependencies.clock);
   }
 
-  /**
-   * Projects a new customer. Answers BAD_REQUEST, INVALID_REQUEST, the three conflicts, and what an
-   * Idempotency-Key adds (see `runOnce`).
-   */
-  async function store(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
-    const { tenant } = caller;
+  /** Whether an ExternalId is available. Stores and reserves nothing. Refusals: BAD_REQUEST, INVALID_REQUEST. */
+  validate({ tenant }: Caller, body: unknown): MaybePromise<Outcome<{ readonly isAvailable: boolean }>> {
+    if (!isObject(body)) return refusal('BAD_REQUEST');
+    const { repository, referenceData } = this.#dependencies;
+    const request = readObject(validateFields, body, referenceData);
+    if (!request.ok) return invalid(request.violations);
+    const held = repository.hasExternalId(tenant.id, request.value.externalId as ExternalId);
+    return andThen(held, (isHeld) => completed({ isAvailable: !isHeld }));
+  }
+
+  /** Stores a new customer. Refusals: BAD_REQUEST, INVALID_REQUEST, the three conflicts. */
+  async store(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
     if (!hasCustomer(body)) return refusal('BAD_REQUEST');
+    const { repository, referenceData } = this.#dependencies;
     const violations = keyViolations(conditions.idempotencyKey);
     const change = readPatch(storeFields, body, '', referenceData, violations);
     const applied = applyChange(undefined, change, referenceData);
     if (!applied.ok) return invalid(onePerField([...violations, ...applied.violations]));
     if (violations.length > 0) return invalid(onePerField(violations));
-    return once(tenant.id, conditions.idempotencyKey, ['store', change], async (key) =>
-      toCustomer(await repository.store(tenant.id, applied.value, occasion(caller, conditions), key)),
+    const { id } = caller.tenant;
+    return this.#runOnce(id, conditions.idempotencyKey, ['store', change], async (key) =>
+      toOutcome(await repository.store(id, applied.value, this.#contextOf(caller, conditions), key), showCustomer),
     );
   }
 
   /**
-   * Changes a customer by RFC 7396. One that changes nothing succeeds and leaves `updatedAt` alone. Answers
-   * BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND (for an anonymised customer too), VERSION_MISMATCH, the three
-   * conflicts, and what an Idempotency-Key adds.
+   * Applies a merge patch (RFC 7396) to a customer. A patch that changes nothing succeeds and keeps `updatedAt`.
+   * Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND (also for an anonymized customer), VERSION_MISMATCH, the
+   * three conflicts.
    */
-  async function update(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
-    const { tenant } = caller;
+  async update(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
     if (!hasCustomer(body)) return refusal('BAD_REQUEST');
-    const violations = keyViolations(conditions.idempotencyKey);
+    const { repository, referenceData } = this.#dependencies;
+    const { id } = caller.tenant;
+    const { idempotencyKey, ifMatch } = conditions;
+    const violations = keyViolations(idempotencyKey);
     const change = readPatch(updateFields, body, '', referenceData, violations);
-    const by = named(change.customer?.customerUrn, change.customer?.externalIdentifier);
-    if (by === undefined) return invalid(onePerField([...violations, ...missingName(violations)]));
+    const by = referenceOf(change.customer?.customerUrn, change.customer?.externalIdentifier);
+    if (by === undefined) return invalid(onePerField([...violations, ...missingReference(violations)]));
     if (violations.length > 0) {
-      // All violations at once: those of the merged record can only be seen with the record.
-      const found = await repository.find(tenant.id, by);
-      const applied = found && !isAnonymized(found.customer) && applyChange(found.customer, change, referenceData);
-      return invalid(onePerField(applied && !applied.ok ? [...violations, ...applied.violations] : violations));
+      // One response reports all violations. Those of the merged record can only be found by reading it.
+      const decision = this.#decide(change, undefined, 0)(await repository.find(id, by));
+      return invalid(onePerField([...violations, ...('refuse' in decision ? decision.refuse : [])]));
     }
-    return once(tenant.id, conditions.idempotencyKey, ['update', change, conditions.ifMatch?.text], async (key) => {
-      const asked = occasion(caller, conditions);
-      const decide = (current: StoredCustomer | undefined): Decision => {
-        if (current === undefined || isAnonymized(current.customer)) return { leave: 'CUSTOMER_NOT_FOUND' };
-        if (conditions.ifMatch?.accepts(current.version) === false) return { leave: 'VERSION_MISMATCH' };
-        const applied = applyChange(current.customer, change, referenceData);
-        if (!applied.ok) return { refuse: applied.violations };
-        if (sameContent(applied.value, current.customer)) return { leave: 'SUCCESS' };
-        const { customerUrn, createdAt } = current.customer;
-        return { write: { customerUrn, ...applied.value, createdAt, updatedAt: timestamp(asked.now) } };
-      };
-      return toCustomer(await repository.update(tenant.id, by, decide, asked, key));
+    return this.#runOnce(id, idempotencyKey, ['update', change, ifMatch?.text], async (key) => {
+      const context = this.#contextOf(caller, conditions);
+      const decide = this.#decide(change, ifMatch, context.now);
+      return toOutcome(await repository.update(id, by, decide, context, key), showCustomer);
     });
   }
 
   /**
-   * Anonymises a customer (GDPR Art. 17); see `domain/deletion.ts`. On one that is anonymised already it succeeds
-   * and changes nothing. Answers BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND, and what an Idempotency-Key adds.
+   * Erases a customer (GDPR Art. 17); see {@link CustomerRepository.erase}. Succeeds and changes nothing if the customer is
+   * already erased. Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND.
    */
-  async function remove(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<undefined>> {
-    const { tenant } = caller;
+  async erase(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<undefined>> {
     if (!isObject(body)) return refusal('BAD_REQUEST');
     const violations = keyViolations(conditions.idempotencyKey);
-    const { customerUuid, customerUrn, externalIdentifier } = readPatch(
-      deleteFields,
-      body,
-      '',
-      referenceData,
-      violations,
-    );
-    const by = named(customerUuid ?? customerUrn, externalIdentifier);
-    const given = { customerUuid, customerUrn, externalIdentifier };
-    const names = Object.entries(given).filter(
-      ([name, value]) => value != null || violations.some(({ field }) => field === name),
-    );
-    if (names.length !== 1 || (by === undefined && violations.length === 0)) {
-      const message = `Exactly one of ${Object.keys(deleteFields).join(', ')} must be given.`;
-      violations.push(violation('customerUuid', 'exactly_one', message));
+    const { repository, referenceData } = this.#dependencies;
+    const given = readPatch(deleteFields, body, '', referenceData, violations);
+    const by = referenceOf(given.customerUuid ?? given.customerUrn, given.externalIdentifier);
+    const names = Object.keys(deleteFields) as (keyof typeof deleteFields)[];
+    // A field with a violation counts as given.
+    const used = names.filter((name) => given[name] != null || violations.some(({ field }) => field === name));
+    if (used.length !== 1 || (by === undefined && violations.length === 0)) {
+      violations.push(violation('customerUuid', 'exactly_one', `Exactly one of ${names.join(', ')} must be given.`));
     }
     if (by === undefined || violations.length > 0) return invalid(onePerField(violations));
-    return once(tenant.id, conditions.idempotencyKey, ['delete', by], async (key) =>
-      toNothing(await repository.erase(tenant.id, by, occasion(caller, conditions), key)),
+    const { id } = caller.tenant;
+    return this.#runOnce(id, conditions.idempotencyKey, ['delete', by], async (key) =>
+      toOutcome(await repository.erase(id, by, this.#contextOf(caller, conditions), key), () => completed(undefined)),
     );
   }
 
-  /** A customer as it is now, with what it may pay by. Answers INVALID_REQUEST, CUSTOMER_NOT_FOUND. */
-  function info({ tenant }: Caller, query: { urn?: unknown; exId?: unknown }): MaybePromise<Outcome<Snapshot>> {
+  /** The current record of a customer, with its payment options. Refusals: INVALID_REQUEST, CUSTOMER_NOT_FOUND. */
+  info({ tenant }: Caller, { urn, exId }: { urn?: unknown; exId?: unknown }): MaybePromise<Outcome<Snapshot>> {
+    const { repository, referenceData } = this.#dependencies;
     const violations: Violation[] = [];
-    // A URN wins: what is beside it is not even read.
-    const { urn, exId } = query;
-    const byUrn = readPatch(infoFields, { urn }, '', referenceData, violations);
-    const by = named(byUrn.urn, byUrn.urn ? null : readPatch(infoFields, { exId }, '', referenceData, violations).exId);
+    const byUrn = readPatch(infoFields, { urn }, '', referenceData, violations).urn;
+    // The URN takes precedence; an ExternalId sent with it is not checked.
+    const byId = byUrn ? null : readPatch(infoFields, { exId }, '', referenceData, violations).exId;
+    const by = referenceOf(byUrn, byId);
     if (by === undefined && violations.length === 0) {
       violations.push(violation('urn', 'required', 'One of urn and exId is required.'));
     }
     if (by === undefined || violations.length > 0) return invalid(violations);
-    return andThen(repository.find(tenant.id, by), (stored) =>
-      stored === undefined ? refusal('CUSTOMER_NOT_FOUND') : snapshotOf(stored, tenant.payment),
-    );
+    return andThen(repository.find(tenant.id, by), (stored) => {
+      if (stored === undefined) return refusal('CUSTOMER_NOT_FOUND');
+      const { customer, version } = stored;
+      return { ...completed({ ...customer, options: paymentOptions(customer, tenant.payment) }), version };
+    });
   }
 
-  return { validate, store, update, remove, info };
+  #contextOf({ keyId }: Caller, { requestId }: WriteConditions): WriteContext {
+    return { keyId, requestId, now: this.#dependencies.clock() };
+  }
+
+  /** Decides how an update changes the current record. */
+  #decide(change: CustomerChange, ifMatch: WriteConditions['ifMatch'], now: number) {
+    return (current: StoredCustomer | undefined): Decision => {
+      if (current === undefined || isAnonymized(current.customer)) return { leave: 'CUSTOMER_NOT_FOUND' };
+      if (ifMatch?.accepts(current.version) === false) return { leave: 'VERSION_MISMATCH' };
+      const applied = applyChange(current.customer, change, this.#dependencies.referenceData);
+      if (!applied.ok) return { refuse: applied.violations };
+      if (sameContent(applied.value, current.customer)) return { leave: 'SUCCESS' };
+      const { customerUrn, createdAt } = current.customer;
+      return { write: { customerUrn, ...applied.value, createdAt, updatedAt: timestamp(now) } };
+    };
+  }
 }
 
 const hasCustomer = (body: unknown): boolean => isObject(body) && body.customer != null;
 
-/** How a request names its customer: the URN where it is given, else the ExternalId. */
-function named(urn: string | null | undefined, externalId: string | null | undefined): CustomerReference | undefined {
+/** A reference by URN if there is one, else by ExternalId. Undefined if both are missing. */
+function referenceOf(
+  urn: string | null | undefined,
+  externalId: string | null | undefined,
+): CustomerReference | undefined {
   if (urn) return { urn: urn as CustomerUrn };
   return externalId ? { externalId: externalId as ExternalId } : undefined;
 }
 
-/** An update that names no record, unless a name was given and is itself at fault. */
-function missingName(violations: readonly Violation[]): Violation[] {
+/** The violation of an update without a customer reference, unless another violation already reports the reference. */
+function missingReference(violations: readonly Violation[]): Violation[] {
   const names = ['customer', 'customer.customerUrn', 'customer.externalIdentifier'];
-  const atFault = violations.some(({ field, code }) => names.includes(field) && code !== 'unknown_field');
-  return atFault
+  const isReported = violations.some(({ field, code }) => names.includes(field) && code !== 'unknown_field');
+  return isReported
     ? []
     : [violation('customer.customerUrn', 'required', 'One of customerUrn and externalIdentifier is required.')];
 }
 
-function toCustomer(answer: WriteResult): Outcome<Customer> {
-  if (answer.code !== 'SUCCESS') return toRefusal(answer);
-  const { customer, version } = answer.stored;
-  return { ...completed(customer), version, ...replayedOf(answer) };
+function toOutcome<Result>(result: WriteResult, show: (stored: StoredCustomer) => Completed<Result>): Outcome<Result> {
+  if (result.code === 'INVALID_REQUEST') return invalid(onePerField(result.violations));
+  if (result.code !== 'SUCCESS') return refusal(result.code);
+  return { ...show(result.stored), ...(result.replayed && { replayed: true }) };
 }
 
-const toNothing = (answer: WriteResult): Outcome<undefined> =>
-  answer.code === 'SUCCESS' ? { ...completed(undefined), ...replayedOf(answer) } : toRefusal(answer);
-
-const toRefusal = (answer: Exclude<WriteResult, { code: 'SUCCESS' }>): Refusal =>
-  answer.code === 'INVALID_REQUEST'
-    ? invalid(onePerField(answer.violations))
-    : { ...refusal(answer.code), ...replayedOf(answer) };
-
-const replayedOf = ({ replayed }: WriteResult) => (replayed ? { replayed: true } : undefined);
+const showCustomer = ({ customer, version }: StoredCustomer): Completed<Customer> => ({
+  ...completed(customer),
+  version,
+});

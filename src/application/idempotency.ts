@@ -1,5 +1,5 @@
 import type { TenantId } from '../domain/identity.ts';
-import type { Violation } from '../domain/violations.ts';
+import { type Violation, violation } from '../domain/violations.ts';
 import { type Outcome, refusal } from './outcome.ts';
 import type { Clock } from './ports/clock.ts';
 import type { IdempotencyKey } from './ports/customer-repository.ts';
@@ -7,45 +7,44 @@ import type { Digest } from './ports/digest.ts';
 
 const lifetimeMs = 24 * 60 * 60 * 1000;
 
-/** What is wrong with an Idempotency-Key as it was sent; one that is absent is in order. */
+/** The violations of an Idempotency-Key as sent; none if it is absent. */
 export function keyViolations(idempotencyKey: string | undefined): Violation[] {
   if (idempotencyKey === undefined || /^[\x21-\x7e]{1,128}$/.test(idempotencyKey)) return [];
-  const message = 'Must be 1 to 128 visible ASCII characters.';
-  return [{ field: 'Idempotency-Key', code: 'invalid_format', message }];
+  return [violation('Idempotency-Key', 'invalid_format', 'Must be 1 to 128 visible ASCII characters.')];
 }
 
 /**
- * Runs a write under its Idempotency-Key (draft-ietf-httpapi-idempotency-key-header). The key belongs to the tenant;
- * the same key with the same request gets the first answer, for 24 hours.
+ * Idempotency-Keys (draft-ietf-httpapi-idempotency-key-header): the repository records a SUCCESS under the key for 24 hours
+ * and replays it. The same key with another request returns IDEMPOTENCY_KEY_REUSED. While a request is in flight in this
+ * process, others with its key get REQUEST_IN_PROGRESS. Another process waits in the database instead, then replays.
  *
- * The returned function answers REQUEST_IN_PROGRESS while this process still works on a request with that key
- * (another process waits in the database and then gets the first answer), and else what `work` answers.
+ * The repository gets two digests, of the key and of the request. The second one covers the key too: if the key is random,
+ * the digest cannot be used to test a guess of the request.
  *
- * The key reaches the repository as two digests. The fingerprint is taken over key and request together: where the
- * key is a random one, as it should be, nobody can confirm a guess at the request from what is kept.
+ * @returns a function that runs `work` under a tenant's key; without a key it just runs it. `request` is the request as
+ *   parsed by its field table, so that equal requests have equal JSON
  */
 export function runOnce(digest: Digest, clock: Clock) {
-  const running = new Set<string>();
+  const inProgress = new Set<string>();
 
-  /** @param request what was asked, as read by a table of fields, so that equal requests have equal JSON */
-  return async function once<Result>(
+  return async <Result>(
     tenant: TenantId,
     idempotencyKey: string | undefined,
     request: readonly unknown[],
     work: (key?: IdempotencyKey) => Promise<Outcome<Result>>,
-  ): Promise<Outcome<Result>> {
+  ): Promise<Outcome<Result>> => {
     if (idempotencyKey === undefined) return work();
-    const owned = `${tenant} ${idempotencyKey}`;
-    if (running.has(owned)) return refusal('REQUEST_IN_PROGRESS');
-    running.add(owned);
+    const tenantKey = `${tenant} ${idempotencyKey}`;
+    if (inProgress.has(tenantKey)) return refusal('REQUEST_IN_PROGRESS');
+    inProgress.add(tenantKey);
     try {
       return await work({
-        digest: digest('idempotency-key', tenant, idempotencyKey),
+        keyDigest: digest('idempotency-key', tenant, idempotencyKey),
         requestDigest: digest('request', idempotencyKey, JSON.stringify(request)),
         expiresAt: clock() + lifetimeMs,
       });
     } finally {
-      running.delete(owned);
+      inProgress.delete(tenantKey);
     }
   };
 }

@@ -1,7 +1,7 @@
-/** A value, or a promise of it. Reads that hit a cache return the value itself, which avoids a promise for each. */
+/** A value or a promise of it; avoids a promise on cache hits. */
 export type MaybePromise<Value> = Value | Promise<Value>;
 
-/** Applies `next` to the value: at once where it is there, else when its promise resolves. */
+/** Applies `next` to the value: immediately, or when its promise resolves. */
 export const andThen = <Value, Result>(
   value: MaybePromise<Value>,
   next: (value: Value) => Result,

@@ -1,8 +1,8 @@
 import type { Conflict } from '../domain/identity.ts';
 import type { Violation } from '../domain/violations.ts';
 
-/** Every way in which a request can end short of success, and the sentence that a caller gets with it. */
-const sentences = {
+/** Every refusal code, with its message to the caller. */
+const messages = {
   BAD_REQUEST: 'The request has no usable body: a JSON object with the required members is expected.',
   INVALID_REQUEST: 'One or more fields break a rule; see errors.',
   FORBIDDEN: 'The role of this API key does not allow the operation.',
@@ -19,50 +19,48 @@ const sentences = {
   UNSUPPORTED_MEDIA_TYPE: 'The body must be sent as application/json.',
   IDEMPOTENCY_KEY_REUSED: 'The Idempotency-Key was used with another request.',
   TOO_MANY_REQUESTS: 'The rate limit is exceeded; see Retry-After.',
-  SQL_DATABASE_FAILURE: 'The database did not complete the operation; repeat it, a write with its Idempotency-Key.',
-  INTERNAL_SERVER_ERROR: 'Something unforeseen happened.',
+  SQL_DATABASE_FAILURE: 'The database did not complete the operation; retry, a write with its Idempotency-Key.',
+  INTERNAL_SERVER_ERROR: 'An unexpected error occurred.',
   SERVICE_UNAVAILABLE: 'The service is overloaded or shutting down; see Retry-After.',
 } as const satisfies Record<string, string> & Record<Conflict, string>;
 
-export type RefusalCode = keyof typeof sentences;
+export type RefusalCode = keyof typeof messages;
 export type MessageCode = 'SUCCESS' | RefusalCode;
 
-/** The published `AzotteStatus`. */
+/** The published `AzotteStatus` of a completed request. */
 export interface Success {
   readonly messageCode: 'SUCCESS';
 }
-export interface RefusalStatus {
+/** The published `AzotteStatus` of a refused request. */
+interface RefusalStatus {
   readonly messageCode: RefusalCode;
   readonly message: string;
-  /** With `INVALID_REQUEST`: all violations of the request, in a stable order. */
+  /** With INVALID_REQUEST: all violations of the request, in a stable order. */
   readonly errors?: readonly Violation[];
 }
 
-/** What every use case returns: its result, or why there is none. Adapters only translate it. */
+/** The return value of every use case. Expected failures are refusals; unexpected ones are exceptions. */
 export type Outcome<Result> = Completed<Result> | Refusal;
 export interface Completed<Result> {
   readonly status: Success;
   readonly result: Result;
-  /** The version of the record in `result`, where there is one. */
+  /** The version of the record in `result`, if it is a record. */
   readonly version?: number;
-  /** True where an earlier request with the same Idempotency-Key did the work. */
-  readonly replayed?: boolean;
+  /** True if an earlier request with the same Idempotency-Key made the change. */
+  readonly replayed?: true;
 }
 export interface Refusal {
   readonly status: RefusalStatus;
-  readonly replayed?: boolean;
 }
 
 const success: Success = { messageCode: 'SUCCESS' };
 
-/** A use case that did what was asked. */
 export const completed = <Result>(result: Result): Completed<Result> => ({ status: success, result });
 
 const refusals = Object.fromEntries(
-  Object.entries(sentences).map(([messageCode, message]) => [messageCode, { status: { messageCode, message } }]),
+  Object.entries(messages).map(([messageCode, message]) => [messageCode, { status: { messageCode, message } }]),
 ) as Record<RefusalCode, Refusal>;
 
-/** A use case that ends for this reason. */
 export const refusal = (code: RefusalCode): Refusal => refusals[code];
 
 /** INVALID_REQUEST with all violations. */

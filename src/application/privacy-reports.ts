@@ -1,91 +1,31 @@
-import { isAnonymized, retentionGrounds } from '../domain/anonymization.ts';
-import { type Customer, timestamp } from '../domain/customer.ts';
-import { format, merge, missingFields, readPatch, required } from '../domain/field-schema.ts';
+import { isAnonymized, type RetentionGround, retentionGrounds } from '../domain/anonymization.ts';
+import { timestamp } from '../domain/customer.ts';
+import { format, readObject, required } from '../domain/field-schema.ts';
 import type { CustomerUrn, TenantId } from '../domain/identity.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
-import { onePerField, type Violation } from '../domain/violations.ts';
+import type { Caller } from './authentication.ts';
 import { completed, invalid, type Outcome, refusal } from './outcome.ts';
 import type { Clock } from './ports/clock.ts';
-import type { Actor, CustomerRepository, ResidueFinding, StoredCustomer } from './ports/customer-repository.ts';
+import type { CustomerRepository, ResidueFinding, ResidueKind, StoredCustomer } from './ports/customer-repository.ts';
 import { DatabaseFailure } from './ports/database-failure.ts';
 import type { Signer } from './ports/signer.ts';
-import type { Caller } from './tenants.ts';
 
-/** What a deployment asserts of one erasure. Times are ISO 8601, UTC, with milliseconds. */
-export interface ErasureReceipt {
-  readonly receiptVersion: 1;
-  readonly tenant: string;
-  readonly customerUrn: CustomerUrn;
-  readonly erasedAt: string;
-  /** The API key and the request that asked for it; both are in the log. `unknown` where the entry was lost with its keys. */
-  readonly keyId: string;
-  readonly requestId: string;
-  /** Fields that had a value and were rewritten or removed; null where that is not known any more. */
-  readonly rewritten: readonly string[] | null;
-  /** What was kept, and on what ground. */
-  readonly kept: readonly { readonly field: string; readonly ground: string }[];
-  /** Whether the key under which the record was sealed is gone from the store of keys, its log, and copies that were put aside. */
-  readonly dataKeyDestroyed: boolean;
-  /** What was found when the receipt was made. */
-  readonly residualScan: {
-    readonly scannedAt: string;
-    readonly clean: boolean;
-    readonly findings: readonly ResidueFinding[];
-    /** Where it could not look. */
-    readonly unseen: readonly string[];
-  };
-}
+/** A receipt of one erasure, and the deployment's signature. */
+export type SignedReceipt = NonNullable<Awaited<ReturnType<PrivacyReports['receipt']>>>;
 
-export interface SignedReceipt {
-  readonly receipt: ErasureReceipt;
-  readonly signature: {
-    readonly algorithm: 'Ed25519';
-    /** base64url; compare it with the one that the deployment publishes. */
-    readonly publicKey: string;
-    /** base64url, over the receipt as JSON without white space. */
-    readonly value: string;
-  };
-}
-
-/** All that is held about one customer (GDPR Art. 15 and 20). */
-export interface SubjectExport {
-  readonly tenant: string;
-  readonly exportedAt: string;
-  /** What the tenant's backend sent, by `store` and `update`; for one that was erased, what remains; null where it is not there. */
-  readonly record: Customer | null;
-  readonly provenance?: {
-    readonly source: string;
-    readonly firstReceivedAt: string;
-    readonly lastChangedAt: string;
-    /** How often it was written. */
-    readonly version: number;
-    /** The API key and the request that sent it first, and last. */
-    readonly storedBy?: Actor;
-    readonly changedBy?: Actor;
-  };
-  /** What is made of the record and kept beside it, in words: it cannot be read back. */
-  readonly derived: readonly string[];
-  /** Answers that are kept for repeats of a request: they name the customer by its URN alone. */
-  readonly keptAnswers: readonly { readonly code: string; readonly keptUntil: string }[];
-  /** Copies of our files that a restore has put aside, and that hold something of the customer. */
-  readonly copies: readonly string[];
-  /** Where nobody looked. */
-  readonly unseen: readonly string[];
-  /** The entry in the ledger of erasures, where there is one. */
-  readonly erasure?: Actor & { readonly erasedAt: string; readonly rewritten?: readonly string[] };
-}
-
-/** Findings of places where keys are, or were, begin with this. */
-const keysPlace = 'keys';
-/** And those of our tables and indexes with one of these; any other place is a copy. */
-const ownPlace = /^(keys|customers): /;
-const groundOfAnswers = 'Art. 6(1)(b) GDPR: a repeat of a request gets its first answer; holds code and URN alone';
-const derivedValues = [
+const idempotencyGround =
+  'Art. 6(1)(b) GDPR: a retry of a request gets its first result; contains only keyed digests, the code and the URN';
+/** Derived data; the record cannot be reconstructed from it. */
+const derivedData = [
   'keyed digests (blind indexes) of the external identifier, the e-mail address and the phone number',
-  'a data key of its own, under which the record is sealed',
+  'a data key that encrypts only this record',
   'keyed digests of requests with an Idempotency-Key, for 24 hours',
 ];
+/** Findings of these kinds could make an erased record readable again. */
+const keyKinds: readonly ResidueKind[] = ['data_key', 'keys_log', 'keys_copy'];
+const copyKinds: readonly ResidueKind[] = ['records_copy', 'keys_copy'];
 
+/** The query of `erasure`. */
 export const erasureFields = { urn: required(format('customerUrn', 'The CustomerUrn.')) } as const;
 
 interface Dependencies {
@@ -95,57 +35,58 @@ interface Dependencies {
   readonly clock: Clock;
 }
 
-export type PrivacyReports = ReturnType<typeof createPrivacyReports>;
+/** Reports about erasures and stored data. Times are ISO 8601, UTC, milliseconds. */
+export class PrivacyReports {
+  readonly #dependencies: Dependencies;
 
-/** What can be shown of erasures, and of what is held. */
-export function createPrivacyReports({ repository, signer, referenceData, clock }: Dependencies) {
-  /** A signed receipt, with a look through the storage made now; undefined where nobody was erased under that URN. */
-  async function receipt(tenant: TenantId, urn: CustomerUrn): Promise<SignedReceipt | undefined> {
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /**
+   * A signed receipt, including a search of the storage at this moment. Undefined if no customer with this URN was erased.
+   * The signature covers the receipt as JSON without white space; signature and public key are base64url.
+   */
+  async receipt(tenant: TenantId, urn: CustomerUrn) {
+    const { repository, signer, clock } = this.#dependencies;
     const erasure = await repository.findErasure(tenant, urn);
     if (erasure === undefined) return undefined;
-    // First, as it completes what was left half done.
-    const stored = await findIfSound(tenant, urn);
     const { findings, unseen } = await repository.findResidue(tenant, urn);
-    const answers = await findKeptAnswers(tenant, urn);
-    const receipt: ErasureReceipt = {
+    const receipt = {
       receiptVersion: 1,
       tenant,
       customerUrn: urn,
       erasedAt: timestamp(erasure.erasedAt),
+      // The actor; both ids are in the log. `unknown` if the entry was lost.
       keyId: erasure.keyId,
       requestId: erasure.requestId,
       rewritten: erasure.rewritten ?? null,
-      kept: [
-        ...retentionGrounds(stored?.customer),
-        ...answers.map(({ keptUntil }) => ({
-          field: `answer to a repeated request, until ${keptUntil}`,
-          ground: groundOfAnswers,
-        })),
-      ],
-      dataKeyDestroyed: findings.every(({ place, found }) => !place.startsWith(keysPlace) || found === 0),
+      kept: await this.#kept(tenant, urn),
+      dataKeyDestroyed: isDataKeyDestroyed(findings),
+      // Lets a verifier detect a log that was truncated or replaced later: its chain value differs at this position.
+      erasureLog: erasure.position ?? null,
       residualScan: {
         scannedAt: timestamp(clock()),
         clean: findings.every(({ found }) => found === 0),
         findings,
         unseen,
       },
-    };
-    const value = Buffer.from(signer.sign(JSON.stringify(receipt))).toString('base64url');
-    return { receipt, signature: { algorithm: 'Ed25519', publicKey: publicKey(), value } };
+    } as const;
+    const value = base64url(signer.sign(JSON.stringify(receipt)));
+    return { receipt, signature: { algorithm: 'Ed25519', publicKey: this.publicKey(), value } } as const;
   }
 
-  /** The receipt of an erasure, for the tenant. Answers INVALID_REQUEST, ERASURE_NOT_FOUND. */
-  async function show({ tenant }: Caller, query: Readonly<Record<string, unknown>>): Promise<Outcome<SignedReceipt>> {
-    const violations: Violation[] = [];
-    const given = readPatch(erasureFields, { urn: query.urn }, '', referenceData, violations);
-    violations.push(...missingFields(erasureFields, merge(erasureFields, {}, given), ''));
-    if (violations.length > 0) return invalid(onePerField(violations));
-    const signed = await receipt(tenant.id, given.urn as CustomerUrn);
+  /** The receipt of an erasure, for the tenant. Refusals: INVALID_REQUEST, ERASURE_NOT_FOUND. */
+  async show({ tenant }: Caller, { urn }: Readonly<Record<string, unknown>>): Promise<Outcome<SignedReceipt>> {
+    const query = readObject(erasureFields, { urn }, this.#dependencies.referenceData);
+    if (!query.ok) return invalid(query.violations);
+    const signed = await this.receipt(tenant.id, query.value.urn as CustomerUrn);
     return signed === undefined ? refusal('ERASURE_NOT_FOUND') : completed(signed);
   }
 
-  /** Everything that is held about one customer; undefined where there is nothing. */
-  async function subjectExport(tenant: TenantId, urn: CustomerUrn): Promise<SubjectExport | undefined> {
+  /** All data about one customer (GDPR Art. 15 and 20). Undefined if there is none. */
+  async subjectExport(tenant: TenantId, urn: CustomerUrn) {
+    const { repository, clock } = this.#dependencies;
     const stored = await repository.find(tenant, { urn });
     const erasure = await repository.findErasure(tenant, urn);
     if (stored === undefined && erasure === undefined) return undefined;
@@ -154,18 +95,11 @@ export function createPrivacyReports({ repository, signer, referenceData, clock 
       tenant,
       exportedAt: timestamp(clock()),
       record: stored?.customer ?? null,
-      ...(stored && {
-        provenance: {
-          source: "sent by the tenant's backend (C2A-01 store and update)",
-          firstReceivedAt: stored.customer.createdAt,
-          lastChangedAt: stored.customer.updatedAt,
-          version: stored.version,
-          ...stored.origin,
-        },
-      }),
-      derived: stored === undefined || isAnonymized(stored.customer) ? [] : derivedValues,
-      keptAnswers: await findKeptAnswers(tenant, urn),
-      copies: findings.filter(({ place, found }) => found > 0 && !ownPlace.test(place)).map(({ place }) => place),
+      ...(stored && { provenance: provenanceOf(stored) }),
+      derived: stored === undefined || isAnonymized(stored.customer) ? [] : derivedData,
+      idempotencyRecords: await this.#idempotencyRecords(tenant, urn),
+      // Files that a restore replaced.
+      copies: findings.filter(({ kind, found }) => found > 0 && copyKinds.includes(kind)).map(({ place }) => place),
       unseen,
       ...(erasure && {
         erasure: {
@@ -178,26 +112,55 @@ export function createPrivacyReports({ repository, signer, referenceData, clock 
     };
   }
 
-  /** The record; undefined where it cannot be read: the ledger knows of the erasure all the same. */
-  async function findIfSound(tenant: TenantId, urn: CustomerUrn): Promise<StoredCustomer | undefined> {
+  /** The public key that verifies this deployment's receipts: base64url. */
+  publicKey(): string {
+    return base64url(this.#dependencies.signer.publicKey);
+  }
+
+  async #kept(tenant: TenantId, urn: CustomerUrn): Promise<RetentionGround[]> {
+    const stored = await this.#findReadable(tenant, urn);
+    const idempotencyRecords = await this.#idempotencyRecords(tenant, urn);
+    return [
+      ...retentionGrounds(stored?.customer),
+      ...idempotencyRecords.map(({ keptUntil }) => ({
+        field: `idempotency record, until ${keptUntil}`,
+        ground: idempotencyGround,
+      })),
+    ];
+  }
+
+  /** The record; undefined if it is damaged. A receipt needs only the erasure log. */
+  async #findReadable(tenant: TenantId, urn: CustomerUrn): Promise<StoredCustomer | undefined> {
     try {
-      return await repository.find(tenant, { urn });
+      return await this.#dependencies.repository.find(tenant, { urn });
     } catch (error) {
       if (error instanceof DatabaseFailure) return undefined;
       throw error;
     }
   }
 
-  /** Those whose time is not over. */
-  async function findKeptAnswers(tenant: TenantId, urn: CustomerUrn) {
-    const kept = await repository.findIdempotencyRecords(tenant, urn);
-    return kept
-      .filter(({ expiresAt }) => expiresAt > clock())
+  /** The customer's idempotency records that have not expired. */
+  async #idempotencyRecords(tenant: TenantId, urn: CustomerUrn) {
+    const { repository, clock } = this.#dependencies;
+    const now = clock();
+    const records = await repository.findIdempotencyRecords(tenant, urn);
+    return records
+      .filter(({ expiresAt }) => expiresAt > now)
       .map(({ code, expiresAt }) => ({ code, keptUntil: timestamp(expiresAt) }));
   }
-
-  /** The key that checks this deployment's receipts: base64url. */
-  const publicKey = (): string => Buffer.from(signer.publicKey).toString('base64url');
-
-  return { receipt, show, subjectExport, publicKey };
 }
+
+/** A scan without a `data_key` finding did not search for the data key, so it proves nothing. */
+const isDataKeyDestroyed = (findings: readonly ResidueFinding[]): boolean =>
+  findings.some(({ kind }) => kind === 'data_key') &&
+  findings.every(({ kind, found }) => found === 0 || !keyKinds.includes(kind));
+
+const provenanceOf = ({ customer, version, origin }: StoredCustomer) => ({
+  source: "sent by the tenant's backend (C2A-01 store and update)",
+  firstReceivedAt: customer.createdAt,
+  lastChangedAt: customer.updatedAt,
+  version,
+  ...origin,
+});
+
+const base64url = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64url');

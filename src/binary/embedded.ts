@@ -1,7 +1,7 @@
 import { getRawAsset, isSea } from 'node:sea';
 import { zstdDecompressSync } from 'node:zlib';
 
-/** What the binary carries; packed when it is built (`scripts/release/binary.ts`). */
+/** Assets embedded in the binary, compressed when it is built (`scripts/release/binary.ts`). */
 export type EmbeddedName =
   | 'code'
   | 'compiled'
@@ -11,15 +11,15 @@ export type EmbeddedName =
   | 'better-sqlite3'
   | 'sodium-native';
 
-/** Whether the program is the binary; else it runs from its source. */
+/** True in the single-file binary, false when run from source. */
 export const isBinary = isSea();
 
-/** All that is carried is smaller, so that it is unpacked in one piece. What is not written to takes no memory. */
+/** Larger than every asset, so that each is decompressed into one chunk. Unused pages take no memory. */
 const chunkSize = 4 * 1024 * 1024;
 
 /**
- * Uses something that the binary carries. Its bytes are gone afterwards: the collector would leave them in memory for long in
- * a process that has little to do.
+ * Calls `use` with the bytes of an embedded asset, then frees them. In an idle process the garbage collector would keep them
+ * for a long time.
  */
 export function embedded<Result>(name: EmbeddedName, use: (bytes: Buffer<ArrayBuffer>) => Result): Result {
   const bytes = zstdDecompressSync(new Uint8Array(getRawAsset(name)), { chunkSize }) as Buffer<ArrayBuffer>;
@@ -30,5 +30,4 @@ export function embedded<Result>(name: EmbeddedName, use: (bytes: Buffer<ArrayBu
   }
 }
 
-/** A text that the binary carries. */
 export const embeddedText = (name: EmbeddedName): string => embedded(name, (bytes) => bytes.toString('utf8'));

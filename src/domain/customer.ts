@@ -3,22 +3,20 @@ import {
   flag,
   format,
   group,
-  isRequired,
   merge,
   missingFields,
   type Patch,
   required,
   text,
   type Values,
-  violation,
 } from './field-schema.ts';
 import { type CustomerUrn, canonicalEmail, type ExternalId, type UniqueKeys } from './identity.ts';
 import type { ReferenceData } from './reference-data.ts';
-import { accepted, type Parsed, refused } from './violations.ts';
+import { accepted, type Parsed, refused, requiredViolation, type Violation, violation } from './violations.ts';
 
 /**
- * Every field of a customer that a caller may send. To add one, add a line here: parsing, merging, storage, the
- * published schema and anonymisation (which keeps only what `deletion.ts` names) follow.
+ * Every field of a customer that a caller may send. To add a field, add a line here: parsing, merging, storage, the
+ * published schema and anonymization derive from it. Anonymization removes what `anonymization.ts` does not retain.
  */
 export const customerFields = {
   externalIdentifier: required(
@@ -73,20 +71,21 @@ export const customerFields = {
   },
 } as const;
 
-const regionFields = {
-  countryCode: required(format('countryCode', 'ISO 3166-1 alpha-2.')),
-  languageCode: required(format('languageCode', 'ISO 639-1.')),
-} as const;
+const claimedRegion = group(
+  {
+    countryCode: required(format('countryCode', 'ISO 3166-1 alpha-2.')),
+    languageCode: required(format('languageCode', 'ISO 639-1.')),
+  },
+  'The region that the customer claims; national phone numbers are read in it.',
+);
 
-const regionMeaning = 'The region that the customer claims; national phone numbers are read in it.';
-
-/** The body of a store. */
+/** The body of `store`. */
 export const storeFields = {
   customer: required(group(customerFields, 'The customer to project.')),
-  claimedRegion: required(group(regionFields, regionMeaning)),
+  claimedRegion: required(claimedRegion),
 } as const;
 
-/** The body of an update: the same fields, and what names the record. */
+/** The body of `update`: the same fields and the CustomerUrn. */
 export const updateFields = {
   customer: required(
     group(
@@ -94,17 +93,17 @@ export const updateFields = {
       'The fields to change; null removes one.',
     ),
   ),
-  claimedRegion: group(regionFields, regionMeaning),
+  claimedRegion,
 } as const;
 
 type CustomerFields = Values<typeof customerFields>;
-export type ClaimedRegion = Values<typeof regionFields>;
+export type ClaimedRegion = Values<typeof claimedRegion.fields>;
 export type CustomerChange = Patch<typeof storeFields>;
 
-/** What `deletion.ts` alone may set. */
+/** A status that callers cannot send; only `anonymization.ts` sets it. */
 export const anonymizedStatus = 'Anonymized';
 
-/** What there is to store of a customer before it has an identifier of ours. */
+/** The content of a customer: everything but its CustomerUrn and times. */
 export interface CustomerContent extends Omit<CustomerFields, 'status'> {
   readonly status: CustomerFields['status'] | typeof anonymizedStatus;
   readonly claimedRegion: ClaimedRegion;
@@ -119,8 +118,9 @@ export interface Customer extends CustomerContent {
 }
 
 /**
- * The record that results from a change to `current` (undefined for a new customer), by the rules that hold for
- * the whole record. Applying an empty change gives an equal record.
+ * Applies a change and checks the rules of the whole record. An empty change results in an equal record.
+ *
+ * @param current undefined for a new customer
  */
 export function applyChange(
   current: CustomerContent | undefined,
@@ -128,33 +128,37 @@ export function applyChange(
   referenceData: ReferenceData,
 ): Parsed<CustomerContent> {
   const record = current && { customer: current as CustomerFields, claimedRegion: current.claimedRegion };
-  const merged = merge(storeFields, record ?? {}, change) as MergedBody;
+  const merged = merge(storeFields, record ?? {}, change);
   const violations = missingFields(storeFields, merged, '');
-  const { customer = {}, claimedRegion } = merged;
-  if (customer.legalType === 'Corporate' && customer.corporationInfo === undefined) {
-    violations.push(isRequired('customer.corporationInfo'));
+  const { customer, claimedRegion } = merged;
+  if (customer?.legalType === 'Corporate' && customer.corporationInfo === undefined) {
+    violations.push(requiredViolation('customer.corporationInfo'));
   }
-  let { phoneNumber } = customer;
   const dialled = change.customer?.phoneNumber;
-  // An international number needs no country; a national one can only be read in one.
-  if (dialled && (claimedRegion?.countryCode !== undefined || dialled.includes('+'))) {
-    phoneNumber = referenceData.phoneNumber(dialled, claimedRegion?.countryCode);
-    if (phoneNumber === undefined) {
-      violations.push(violation('customer.phoneNumber', 'invalid_format', 'Must be a possible phone number (E.164).'));
-    }
-  }
-  if (violations.length > 0) return refused(...violations);
-  // Setting a member that is there keeps the table's order.
-  const fields = (phoneNumber === undefined ? customer : { ...customer, phoneNumber }) as CustomerFields;
-  return accepted({ ...fields, claimedRegion: claimedRegion as ClaimedRegion });
+  const phoneNumber = dialled
+    ? internationalNumber(dialled, claimedRegion?.countryCode, referenceData, violations)
+    : customer?.phoneNumber;
+  if (violations.length > 0 || customer === undefined || claimedRegion === undefined) return refused(violations);
+  // Assigning to an existing member keeps the order of the field table.
+  return accepted({ ...customer, ...(phoneNumber !== undefined && { phoneNumber }), claimedRegion });
 }
 
-type MergedBody = {
-  readonly customer?: Partial<CustomerFields>;
-  readonly claimedRegion?: Partial<ClaimedRegion>;
-};
+/** The number in E.164. A national number needs the country; if that is missing, another rule reports it. */
+function internationalNumber(
+  dialled: string,
+  countryCode: string | undefined,
+  referenceData: ReferenceData,
+  violations: Violation[],
+): string | undefined {
+  if (countryCode === undefined && !dialled.includes('+')) return undefined;
+  const phoneNumber = referenceData.phoneNumber(dialled, countryCode);
+  if (phoneNumber === undefined) {
+    violations.push(violation('customer.phoneNumber', 'invalid_format', 'Must be a possible phone number (E.164).'));
+  }
+  return phoneNumber;
+}
 
-/** A customer at its first version. @param now milliseconds since 1970 */
+/** The first version of a customer. @param now milliseconds since 1970 */
 export function newCustomer(content: CustomerContent, customerUrn: CustomerUrn, now: number): Customer {
   const createdAt = timestamp(now);
   return { customerUrn, ...content, createdAt, updatedAt: createdAt };
@@ -163,7 +167,7 @@ export function newCustomer(content: CustomerContent, customerUrn: CustomerUrn, 
 /** ISO 8601, UTC, milliseconds. @param now milliseconds since 1970 */
 export const timestamp = (now: number): string => new Date(now).toISOString();
 
-/** The values by which a customer is unique; undefined for an anonymised one, which claims none. */
+/** The unique keys of a customer. Undefined for an anonymized customer, which has none. */
 export function uniqueKeysOf(content: CustomerContent, referenceData: ReferenceData): UniqueKeys | undefined {
   if (content.status === anonymizedStatus) return undefined;
   const email = content.email === undefined ? undefined : canonicalEmail(content.email, referenceData);
@@ -174,14 +178,14 @@ export function uniqueKeysOf(content: CustomerContent, referenceData: ReferenceD
   };
 }
 
-/** Whether two records say the same. Both come from `applyChange`, so equal content has equal JSON. */
-export function sameContent(one: CustomerContent, other: CustomerContent): boolean {
-  return JSON.stringify(contentOf(one)) === JSON.stringify(contentOf(other));
-}
+/** Whether two records have equal content. Both are results of `applyChange`, so equal content has equal JSON. */
+export const sameContent = (one: CustomerContent, other: CustomerContent): boolean =>
+  JSON.stringify(contentOf(one)) === JSON.stringify(contentOf(other));
 
-const contentNames = [...Object.keys(customerFields), 'claimedRegion'] as (keyof CustomerContent)[];
+/** The names of the content fields, in the order of the field schema. */
+export const contentNames = [...Object.keys(customerFields), 'claimedRegion'] as readonly (keyof CustomerContent)[];
 
-/** The content of a record, in the table's order, without what we add to it. */
+/** The content of a record in the order of the field table, without CustomerUrn and times. */
 export function contentOf(customer: CustomerContent): CustomerContent {
   const content: Record<string, unknown> = {};
   for (const name of contentNames) {

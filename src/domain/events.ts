@@ -1,17 +1,18 @@
-import { type Customer, customerFields } from './customer.ts';
+import { type Customer, contentNames } from './customer.ts';
 
-/** What happened to a customer. To add a type, add it here and where the change is made. */
+/** The types of change events. To add a type, add it here and to the code that makes the change. */
 export type ChangeEventType = 'customer.stored' | 'customer.updated' | 'customer.anonymized';
 
-/** The names of a customer's top-level fields that can change. */
-const changeableFields = [...Object.keys(customerFields), 'claimedRegion'] as readonly (keyof Customer)[];
-
 /**
- * The names of the top-level fields that differ between two records, in the order of the field schema. A change event
- * carries these names and never a value, so that events survive an erasure (GDPR Art. 17).
+ * The names of the top-level fields that a store or an update changed, in the order of the field table; for an erasure see
+ * `rewrittenFields`. Change events contain only names and no values, so they may be kept after an erasure (GDPR Art. 17).
  *
- * @param before undefined for a new customer: then every field that has a value
+ * @param before undefined for a new customer: then the result is all fields with a value
  */
 export function changedFields(before: Customer | undefined, after: Customer): string[] {
-  return changeableFields.filter((name) => JSON.stringify(before?.[name]) !== JSON.stringify(after[name]));
+  if (before === undefined) return contentNames.filter((name) => after[name] !== undefined);
+  // Equal objects have equal JSON, as both come from the same field table.
+  return contentNames.filter(
+    (name) => before[name] !== after[name] && JSON.stringify(before[name]) !== JSON.stringify(after[name]),
+  );
 }

@@ -1,49 +1,31 @@
-/**
- * How a field is described, read and merged. A record is a table of fields; its TypeScript type, its JSON schema
- * (`http/schemas.ts`), the parser, the merge and the columns' content all derive from that one table.
- */
+/** Fields of records. A record's TypeScript type, JSON schema, parser, merge and stored content derive from its field table. */
 import { canonicalEmail, isReservedExternalId, parseCustomerUrn } from './identity.ts';
 import type { ReferenceData } from './reference-data.ts';
-import type { Violation, ViolationCode } from './violations.ts';
+import {
+  accepted,
+  onePerField,
+  type Parsed,
+  refused,
+  requiredViolation,
+  type Violation,
+  type ViolationCode,
+  violation,
+} from './violations.ts';
 
-interface Described {
+export type Field = {
   /** One sentence for the published documentation. */
   readonly about: string;
   readonly required?: true;
-}
-interface TextField extends Described {
-  readonly kind: 'text';
-  /** In characters (code points), after trimming. */
-  readonly max: number;
-}
-interface FormatField extends Described {
-  readonly kind: FormatKind;
-}
-/** `externalId` is one to be stored; `externalReference` names a stored one, and merely finds nothing where reserved. */
-type FormatKind =
-  | 'externalId'
-  | 'externalReference'
-  | 'customerUrn'
-  | 'email'
-  | 'phoneNumber'
-  | 'countryCode'
-  | 'languageCode';
-interface ChoiceField<Value extends string = string> extends Described {
-  readonly kind: 'choice';
-  readonly values: readonly Value[];
-  readonly fallback?: Value;
-}
-interface FlagField extends Described {
-  readonly kind: 'flag';
-  readonly fallback: false;
-}
-interface GroupField<Table extends FieldTable = FieldTable> extends Described {
-  readonly kind: 'group';
-  readonly fields: Table;
-  /** Present even where the caller says nothing: its members all have a fallback. */
-  readonly always?: true;
-}
-export type Field = TextField | FormatField | ChoiceField | FlagField | GroupField;
+} & (
+  | { readonly kind: 'text' /** In characters (code points), after trimming. */; readonly max: number }
+  | { readonly kind: FormatKind }
+  | { readonly kind: 'choice'; readonly values: readonly string[]; readonly fallback?: string }
+  | { readonly kind: 'flag'; readonly fallback: false }
+  // `always`: present even if the caller omits it, because every member has a fallback.
+  | { readonly kind: 'group'; readonly fields: FieldTable; readonly always?: true }
+);
+type FieldOf<Kind> = Extract<Field, { readonly kind: Kind }>;
+type FormatKind = keyof typeof formats;
 export interface FieldTable {
   readonly [name: string]: Field;
 }
@@ -57,38 +39,39 @@ export const group = <const Table extends FieldTable>(fields: Table, about: stri
   ({ kind: 'group', fields, about }) as const;
 export const required = <const F extends Field>(field: F) => ({ ...field, required: true }) as const;
 
-type Value<F extends Field> =
-  F extends GroupField<infer Table>
-    ? Values<Table>
-    : F extends ChoiceField<infer Choice>
-      ? Choice
-      : F extends FlagField
-        ? boolean
-        : string;
+type Value<F extends Field> = F extends { readonly fields: infer Table extends FieldTable }
+  ? Values<Table>
+  : F extends { readonly values: readonly (infer Choice)[] }
+    ? Choice
+    : F extends { readonly kind: 'flag' }
+      ? boolean
+      : string;
 type Certain = { readonly required: true } | { readonly fallback: unknown } | { readonly always: true };
-/** The canonical record: what is required or has a fallback is there, the rest is left out where it has no value. */
+/** The canonical record. Required fields and fields with a fallback are always present. */
 export type Values<Table extends FieldTable> = {
   readonly [Name in keyof Table as Table[Name] extends Certain ? Name : never]: Value<Table[Name]>;
 } & {
   readonly [Name in keyof Table as Table[Name] extends Certain ? never : Name]?: Value<Table[Name]>;
 };
-/** A change to a record (RFC 7396): absent leaves alone, null removes, groups merge. */
+/** A merge patch (RFC 7396): an absent field stays, null removes, groups merge. */
 export type Patch<Table extends FieldTable> = {
   readonly [Name in keyof Table]?:
-    | (Table[Name] extends GroupField<infer Inner> ? Patch<Inner> : Value<Table[Name]>)
+    | (Table[Name] extends { readonly fields: infer Inner extends FieldTable } ? Patch<Inner> : Value<Table[Name]>)
     | null;
 };
 
 export const isObject = (input: unknown): input is Readonly<Record<string, unknown>> =>
   typeof input === 'object' && input !== null && !Array.isArray(input);
 
-/** At most so many unknown properties are listed for one object, so that an answer cannot dwarf its request. */
-const maxUnknownListed = 100;
+/** Limits the response to a request with many unknown properties. */
+const maxUnknownReported = 100;
 
 /**
- * Reads an object by its table into a canonical patch. Every problem is reported, in the table's order, then
- * unknown properties in theirs. Strings are put in NFC and trimmed; one that is empty then counts as absent.
- * A phone number is only checked for its characters: what it means depends on the country (see `customer.ts`).
+ * Parses an object into a canonical patch. Reports violations in the order of the field table, then unknown properties in
+ * the order of the input. Strings are trimmed and normalized to NFC; an empty string counts as absent. Checks only the
+ * characters of a phone number, because the rest depends on the country (see `customer.ts`).
+ *
+ * @param violations new violations are appended to it
  */
 export function readPatch<Table extends FieldTable>(
   table: Table,
@@ -106,22 +89,37 @@ export function readPatch<Table extends FieldTable>(
     const given = input[name];
     if (given === undefined || !Object.hasOwn(input, name)) continue;
     const at = join(path, name);
-    const value = given === null ? null : read(table[name] as Field, given, at, referenceData, violations);
+    const value = given === null ? null : readValue(table[name] as Field, given, at, referenceData, violations);
     if (value !== undefined) patch[name] = value;
   }
   const unknown = Object.keys(input).filter((name) => !Object.hasOwn(table, name));
-  for (const name of unknown.slice(0, maxUnknownListed)) violations.push(unknownField(path, name));
+  for (const name of unknown.slice(0, maxUnknownReported)) violations.push(unknownField(path, name));
   return patch as Patch<Table>;
 }
 
-function read(
+/** Parses a complete object: like {@link readPatch}, but every required field must have a value. */
+export function readObject<Table extends FieldTable>(
+  table: Table,
+  input: unknown,
+  referenceData: ReferenceData,
+): Parsed<Values<Table>> {
+  const violations: Violation[] = [];
+  const record = merge(table, {}, readPatch(table, input, '', referenceData, violations));
+  violations.push(...missingFields(table, record, ''));
+  return violations.length > 0 ? refused(onePerField(violations)) : accepted(record as Values<Table>);
+}
+
+/** Reports a violation of the field being parsed. */
+type Fail = (code: ViolationCode, message: string) => undefined;
+
+function readValue(
   field: Field,
   given: unknown,
   at: string,
   referenceData: ReferenceData,
   violations: Violation[],
 ): unknown {
-  const fail = (code: ViolationCode, message: string): undefined => {
+  const fail: Fail = (code, message) => {
     violations.push(violation(at, code, message));
   };
   if (field.kind === 'group') {
@@ -129,73 +127,93 @@ function read(
       ? readPatch(field.fields, given, at, referenceData, violations)
       : fail('invalid_type', mustBeObject);
   }
-  if (field.kind === 'flag') {
-    return typeof given === 'boolean' ? given : fail('invalid_type', 'Must be true or false.');
-  }
+  if (field.kind === 'flag') return typeof given === 'boolean' ? given : fail('invalid_type', 'Must be true or false.');
   if (typeof given !== 'string') return fail('invalid_type', 'Must be a string.');
+  const text = canonicalText(given, fail);
+  return text === undefined ? undefined : readText(field, text, fail, referenceData);
+}
+
+/** More than any field allows, in any Unicode normalization form. */
+const maxTrimmedLength = 1024;
+
+function canonicalText(given: string, fail: Fail): string | undefined {
   const trimmed = given.trim();
   if (trimmed === '') return undefined;
-  // Before anything looks at it: normalising takes time that grows with the square of the length.
-  if (trimmed.length > maxTrimmedLength) return fail('too_long', 'Is far too long.');
+  // Checked before normalizing, whose time grows with the square of the length.
+  if (trimmed.length > maxTrimmedLength) return fail('too_long', 'Is longer than any field allows.');
   if (!trimmed.isWellFormed()) return fail('invalid_format', 'Must be well-formed Unicode.');
-  // Composing can leave white space at an end.
-  const value = trimmed.normalize('NFC').trim();
-  switch (field.kind) {
-    case 'text':
-      return longerThan(value, field.max) ? tooLong(fail, field.max) : value;
-    case 'choice':
-      return field.values.includes(value) ? value : fail('invalid_value', `Must be one of ${field.values.join(', ')}.`);
-    case 'externalId':
-    case 'externalReference':
-      if (longerThan(value, maxExternalIdLength)) return tooLong(fail, maxExternalIdLength);
-      if (hasControlCharacter.test(value)) return fail('invalid_format', 'Must not hold control characters.');
-      return field.kind === 'externalId' && isReservedExternalId(value)
-        ? fail('reserved', 'Must not begin with "cu." or "anonymized-": those are ours.')
-        : value;
-    case 'customerUrn':
-      return parseCustomerUrn(value) ?? fail('invalid_format', 'Must be a CustomerUrn such as cu.00.482.');
-    case 'email':
-      return canonicalEmail(value, referenceData) === undefined
-        ? fail('invalid_format', 'Must be an e-mail address (RFC 5321) of at most 254 bytes.')
-        : value;
-    case 'phoneNumber':
-      return phoneCharacters.test(value)
-        ? value
-        : fail('invalid_format', 'Must be a phone number: digits, with "+", spaces, dots, dashes and brackets.');
-    case 'countryCode':
-      return referenceData.countryCode(value) ?? fail('invalid_value', 'Must be an ISO 3166-1 alpha-2 country code.');
-    case 'languageCode':
-      return referenceData.languageCode(value) ?? fail('invalid_value', 'Must be an ISO 639-1 language code.');
-  }
+  // Trimmed again: composition can leave white space at an end.
+  return trimmed.normalize('NFC').trim();
 }
 
-/** No field needs more, in any way to write it. */
-const maxTrimmedLength = 1024;
-const mustBeObject = 'Must be an object.';
+function readText(
+  field: FieldOf<'text' | 'choice' | FormatKind>,
+  text: string,
+  fail: Fail,
+  referenceData: ReferenceData,
+): string | undefined {
+  if (field.kind === 'text') return withinLength(text, field.max, fail);
+  if (field.kind !== 'choice') return formats[field.kind](text, fail, referenceData);
+  return field.values.includes(text) ? text : fail('invalid_value', `Must be one of ${field.values.join(', ')}.`);
+}
+
 export const maxExternalIdLength = 128;
-const hasControlCharacter = /\p{Cc}/u;
-/** What people write numbers with. E.164 has at most 15 digits; 40 leaves room for their punctuation. */
+/** The characters of written phone numbers. E.164 has at most 15 digits; 40 leaves room for punctuation. */
 const phoneCharacters = /^(?=.{1,40}$)[([]?\+?[\d .()[\]-]+$/;
 
-/** Counts code points, as JSON Schema's `maxLength` does, but only where UTF-16 units leave it open. */
-function longerThan(value: string, max: number): boolean {
-  return value.length > max && (value.length > 2 * max || [...value].length > max);
+const formats = {
+  externalId: (text, fail) => {
+    const externalId = readExternalId(text, fail);
+    return externalId !== undefined && isReservedExternalId(externalId)
+      ? fail('reserved', 'Must not begin with "cu." or "anonymized-", which are reserved.')
+      : externalId;
+  },
+  /** Refers to a stored customer; a reserved ExternalId is allowed, and finds none. */
+  externalReference: readExternalId,
+  customerUrn: (text, fail) =>
+    parseCustomerUrn(text) ?? fail('invalid_format', 'Must be a CustomerUrn such as cu.00.482.'),
+  email: (text, fail, referenceData) =>
+    canonicalEmail(text, referenceData) === undefined
+      ? fail('invalid_format', 'Must be an e-mail address (RFC 5321) of at most 254 bytes.')
+      : text,
+  phoneNumber: (text, fail) =>
+    phoneCharacters.test(text)
+      ? text
+      : fail('invalid_format', 'Must be a phone number: digits, with "+", spaces, dots, dashes and brackets.'),
+  countryCode: (text, fail, referenceData) =>
+    referenceData.countryCode(text) ?? fail('invalid_value', 'Must be an ISO 3166-1 alpha-2 country code.'),
+  languageCode: (text, fail, referenceData) =>
+    referenceData.languageCode(text) ?? fail('invalid_value', 'Must be an ISO 639-1 language code.'),
+} satisfies Readonly<Record<string, (text: string, fail: Fail, referenceData: ReferenceData) => string | undefined>>;
+
+function readExternalId(text: string, fail: Fail): string | undefined {
+  const externalId = withinLength(text, maxExternalIdLength, fail);
+  return externalId !== undefined && /\p{Cc}/u.test(externalId)
+    ? fail('invalid_format', 'Must not contain control characters.')
+    : externalId;
 }
 
-const tooLong = (fail: (code: ViolationCode, message: string) => undefined, max: number): undefined =>
-  fail('too_long', `Must be at most ${max} characters.`);
+/** Counts code points, like JSON Schema's `maxLength`; in most cases the number of UTF-16 units is sufficient. */
+function withinLength(text: string, max: number, fail: Fail): string | undefined {
+  const isTooLong = text.length > max && (text.length > 2 * max || [...text].length > max);
+  return isTooLong ? fail('too_long', `Must be at most ${max} characters.`) : text;
+}
 
-/** A property's name may be personal data too, so only one that looks like a field's name is repeated. */
+const mustBeObject = 'Must be an object.';
+
+/** A property name may be personal data, so the message repeats it only if it has the form of a field name. */
 function unknownField(path: string, name: string): Violation {
   return /^[A-Za-z_][\w-]{0,63}$/.test(name)
     ? violation(join(path, name), 'unknown_field', 'Is not a field of this request.')
-    : violation(path === '' ? 'body' : path, 'unknown_field', 'Holds a property that is not a field of this request.');
+    : violation(path === '' ? 'body' : path, 'unknown_field', 'Has a property that is not a field of this request.');
 }
 
+type Loose = Readonly<Record<string, unknown>>;
+
 /**
- * Applies a patch to a record by RFC 7396: what is absent stays, null removes, groups merge. A field that has a
- * fallback and no value takes its fallback; a group that is left empty goes. The result has the table's order, so
- * equal records have equal JSON.
+ * Applies a merge patch (RFC 7396) to a record: an absent field stays, null removes, groups merge. A field without a value
+ * takes its fallback; a group that becomes empty is removed. The result has the order of the field table, so equal records
+ * have equal JSON.
  */
 export function merge<Table extends FieldTable>(
   table: Table,
@@ -204,44 +222,42 @@ export function merge<Table extends FieldTable>(
 ): Partial<Values<Table>> {
   const merged: Record<string, unknown> = {};
   for (const name in table) {
-    const value = mergedValue(table[name] as Field, (record as Loose)[name], (patch as Loose)[name]);
+    const field = table[name] as Field;
+    const [current, change] = [(record as Loose)[name], (patch as Loose)[name]];
+    const value = field.kind === 'group' ? mergeGroup(field, current, change) : mergeScalar(field, current, change);
     if (value !== undefined) merged[name] = value;
   }
   return merged as Partial<Values<Table>>;
 }
 
-type Loose = Readonly<Record<string, unknown>>;
+function mergeGroup({ fields, always }: FieldOf<'group'>, current: unknown, change: unknown): unknown {
+  const kept = change === null ? undefined : (current as Loose | undefined);
+  if (kept === undefined && !change && !always) return undefined;
+  const group = merge(fields, (kept ?? {}) as Partial<Values<FieldTable>>, (change ?? {}) as Patch<FieldTable>);
+  // A new group sent as {} stays, so that its missing members are reported. A new group of only nulls is removed, so that
+  // applying a patch twice has the same result as once.
+  const isSentEmpty = kept === undefined && isObject(change) && Object.keys(change).length === 0;
+  return Object.keys(group).length > 0 || isSentEmpty ? group : undefined;
+}
 
-function mergedValue(field: Field, current: unknown, change: unknown): unknown {
-  if (field.kind === 'group') {
-    const kept = change === null ? undefined : (current as Loose | undefined);
-    if (kept === undefined && !change && !field.always) return undefined;
-    const group = merge(field.fields, (kept ?? {}) as Partial<Values<FieldTable>>, (change ?? {}) as Patch<FieldTable>);
-    // A group sent as {} where there is none stays, so that its missing members are reported. One whose members are
-    // all null removes what is not there, so that applying a change twice is applying it once.
-    const sentEmpty = kept === undefined && isObject(change) && Object.keys(change).length === 0;
-    return Object.keys(group).length > 0 || sentEmpty ? group : undefined;
-  }
+function mergeScalar(field: Field, current: unknown, change: unknown): unknown {
   const value = change === undefined ? current : (change ?? undefined);
   return value ?? ('fallback' in field ? field.fallback : undefined);
 }
 
-/** A problem for every required field that has no value, groups included. */
+/** A violation for every required field without a value, including the fields of groups. */
 export function missingFields(table: FieldTable, record: Loose, path: string): Violation[] {
   const violations: Violation[] = [];
   for (const name in table) {
     const field = table[name] as Field;
     const value = record[name];
     if (value === undefined) {
-      if (field.required) violations.push(isRequired(join(path, name)));
+      if (field.required) violations.push(requiredViolation(join(path, name)));
     } else if (field.kind === 'group') {
       violations.push(...missingFields(field.fields, value as Loose, join(path, name)));
     }
   }
   return violations;
 }
-
-export const violation = (field: string, code: ViolationCode, message: string): Violation => ({ field, code, message });
-export const isRequired = (field: string): Violation => violation(field, 'required', 'Is required.');
 
 const join = (path: string, name: string): string => (path === '' ? name : `${path}.${name}`);

@@ -1,13 +1,13 @@
 import { anonymizedStatus, type Customer } from './customer.ts';
 
-/** A payment channel that a tenant offers, e.g. `CARD`; limited to these countries (ISO 3166-1) where any are named. */
-interface PaymentChannel {
-  readonly channel: string;
-  readonly countries?: readonly string[];
-}
-
+/** The payment channels that a tenant offers. */
 export interface PaymentSettings {
-  readonly channels: readonly PaymentChannel[];
+  readonly channels: readonly {
+    /** E.g. `CARD`. */
+    readonly channel: string;
+    /** ISO 3166-1 alpha-2. If absent, all countries. */
+    readonly countries?: readonly string[];
+  }[];
   readonly canSavePaymentMethod: boolean;
 }
 
@@ -18,7 +18,7 @@ export interface PaymentOptions {
 
 const noOptions: PaymentOptions = { availableChannels: [], canSavePaymentMethod: false };
 
-/** What a customer may pay with: the tenant's channels for the claimed country; nothing for one who is blocked or gone. */
+/** A customer's payment options: the tenant's channels for the claimed country; none for a blocked or anonymized customer. */
 export function paymentOptions({ status, claimedRegion }: Customer, settings: PaymentSettings): PaymentOptions {
   if (status === 'Blocked' || status === anonymizedStatus) return noOptions;
   const { channels, canSavePaymentMethod } = settings;

@@ -1,19 +1,18 @@
 /**
- * Knowledge of the outside world that rules need but that nobody should write by hand: ISO tables, numbering
- * plans, IDNA. The domain says what it asks; `adapters/reference-data.ts` answers from kept libraries.
- * All methods are pure and never throw.
+ * Reference data for the rules: ISO codes, numbering plans, IDNA. `adapters/reference-data.ts` implements it with
+ * libraries. All methods are pure and never throw.
  */
 export interface ReferenceData {
-  /** The ISO 3166-1 alpha-2 code in upper case, or undefined where it is not assigned. Any letter case is accepted. */
+  /** The ISO 3166-1 alpha-2 code in upper case; undefined if it is unassigned. Accepts any letter case. */
   countryCode(text: string): string | undefined;
-  /** The ISO 639-1 code in lower case, or undefined where there is none. Any letter case is accepted. */
+  /** The ISO 639-1 code in lower case; undefined if it is unassigned. Accepts any letter case. */
   languageCode(text: string): string | undefined;
   /**
-   * The number in E.164 (`+491701234567`), or undefined where no such number is possible. A number without
-   * `+` is read as dialled within `countryCode`, and is none where that is undefined.
+   * The number in E.164 (`+491701234567`); undefined if its length is impossible in its country. A number without `+` is
+   * read as dialled in `countryCode`; without a country the result is undefined.
    */
   phoneNumber(text: string, countryCode: string | undefined): string | undefined;
-  /** The domain in ASCII (IDNA, UTS #46), lower case, or undefined where it cannot be a domain. */
+  /** The domain in ASCII (IDNA, UTS #46), lower case; undefined if the text is not a domain. */
   asciiDomain(domain: string): string | undefined;
   /** Whether the text is an IP address of this version, without brackets. */
   isIpAddress(text: string, version: 4 | 6): boolean;

@@ -1,4 +1,4 @@
-/** What can be wrong with one field. The vocabulary is published: a caller may switch on it. */
+/** The rules that a request can break. Part of the published API: callers may depend on these codes. */
 export type ViolationCode =
   | 'required'
   | 'invalid_type'
@@ -9,7 +9,7 @@ export type ViolationCode =
   | 'unknown_field'
   | 'exactly_one';
 
-/** One broken rule. `message` never repeats what was submitted: it may be personal data. */
+/** One broken rule. `message` never repeats a submitted value, which may be personal data. */
 export interface Violation {
   /** Path from the root of the request, e.g. `customer.email`. */
   readonly field: string;
@@ -17,25 +17,27 @@ export interface Violation {
   readonly message: string;
 }
 
+export const violation = (field: string, code: ViolationCode, message: string): Violation => ({ field, code, message });
+export const requiredViolation = (field: string): Violation => violation(field, 'required', 'Is required.');
+
+/** A value, or the violations that prevent it. */
 export type Parsed<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly violations: readonly Violation[] };
 
 export const accepted = <T>(value: T): Parsed<T> => ({ ok: true, value });
-export const refused = (...violations: readonly Violation[]): Parsed<never> => ({ ok: false, violations: violations });
+export const refused = (violations: readonly Violation[]): Parsed<never> => ({ ok: false, violations });
 
 /**
- * The first problem of each field, in the order found. A field that is malformed is not also reported as
- * missing: the caller has one thing to mend.
+ * The first violation of each field, in the given order, so that a malformed field is not also reported as missing. Keeps
+ * all violations with the codes `unknown_field` and `exactly_one`, because another field may have the same path.
  */
 export function onePerField(violations: readonly Violation[]): Violation[] {
   const seen = new Set<string>();
   return violations.filter(({ field, code }) => {
-    // Several unknown properties may share the path of their parent, and a rule about several fields that of one of them;
-    // each stands for itself.
     if (code === 'unknown_field' || code === 'exactly_one') return true;
-    const first = !seen.has(field);
+    const isFirst = !seen.has(field);
     seen.add(field);
-    return first;
+    return isFirst;
   });
 }

@@ -1,37 +1,47 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify';
 import type { RefusalCode } from '../application/outcome.ts';
 import type { Telemetry } from '../application/ports/telemetry.ts';
 
-/** What was refused before there was a request: what is no HTTP, or came too slowly. */
-export interface RefusedConnection {
+/** A connection refused before its request was complete: the HTTP was malformed or the request too slow. */
+interface RefusedConnection {
   readonly requestId: string;
   readonly status: number;
   readonly code: RefusalCode;
-  /** Node's code of what was wrong, e.g. `ERR_HTTP_REQUEST_TIMEOUT`. */
+  /** Node's error code, e.g. `ERR_HTTP_REQUEST_TIMEOUT`; undefined if the error has none. */
   readonly cause: string | undefined;
   readonly ip: string | undefined;
 }
 
-/** What of a logger is needed. Fastify's type of it does not know pino's question for a level. */
+/** Fastify's logger type lacks pino's `isLevelEnabled`. */
 export interface RequestLogger extends FastifyBaseLogger {
   isLevelEnabled(level: string): boolean;
 }
 
-/** Writes the one line of an answered request, and counts it. Never a secret, a body or a query value. */
-export function requestLog(logger: RequestLogger, telemetry: Pick<Telemetry, 'request'>) {
-  function refused(refused: RefusedConnection): void {
-    telemetry.request('none', refused.code, 0);
-    logger.info(refused, 'connection refused');
-  }
+/** The `x-request-id` of a request if it is 1 to 64 of `A-Za-z0-9._-`, else a new id. */
+export function requestIdOf(request: Pick<IncomingMessage, 'headers'> | undefined): string {
+  const given = request?.headers['x-request-id'];
+  return typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : randomUUID();
+}
+
+export type AccessLog = ReturnType<typeof createAccessLog>;
+
+/** Counts each answered request and logs one line. A line never contains a secret, a body or a query value. */
+export function createAccessLog(logger: RequestLogger, telemetry: Pick<Telemetry, 'request'>) {
+  const refused = (connection: RefusedConnection): void => {
+    telemetry.request('none', connection.code, 0);
+    logger.info(connection, 'connection refused');
+  };
 
   function answered(request: FastifyRequest, reply: FastifyReply): void {
     const { caller } = request;
-    // The pattern, never the URL: a query value may be personal.
+    // The route's pattern, not the URL: a query value may be personal data.
     const { url: route = 'none', config } = request.routeOptions;
     const { elapsedTime } = reply;
     telemetry.request(route, reply.messageCode ?? String(reply.statusCode), elapsedTime / 1000);
     const level = config.forOperators ? 'debug' : 'info';
-    // Most of what a line costs is making it.
+    // Checked first, because building the line is expensive.
     if (!logger.isLevelEnabled(level)) return;
     const line = {
       requestId: request.id,

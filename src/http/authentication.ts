@@ -1,84 +1,57 @@
-import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, RequestPayload } from 'fastify';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FastifyRequest, onRequestHookHandler, preParsingHookHandler } from 'fastify';
+import type { Authentication, Credentials } from '../application/authentication.ts';
 import { refusal } from '../application/outcome.ts';
-import type { Tenants } from '../application/tenants.ts';
 import { answer, wrapped } from './envelope.ts';
 
-/** The same for every way to fail. */
+/** The same for every reason, which callers must not learn. */
 const challenge = 'ApiKey realm="c2a-customers", Bearer realm="c2a-customers"';
 
 /**
- * Refusals leave this long after their request came: how far a credential was right cannot be told from the time that
- * it took to refuse it. It also slows down guessing.
+ * Every 401 is sent this many milliseconds after its request arrived, so that the response time does not reveal which
+ * check failed. It also slows down guessing.
  */
 const refusalMs = 20;
 
 /**
- * Runs before the body is read. What fails gets a 401 that tells nothing: no body, the same headers whatever was
- * wrong.
+ * The `onRequest` hook of the API: sets `request.caller`, or answers 401 before the body is read. A 401 has no body and
+ * the same headers for every reason.
  */
-export function authenticate({ recall, authenticate }: Pick<Tenants, 'recall' | 'authenticate'>) {
-  return function onRequest(request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+export function authenticate(authentication: Pick<Authentication, 'recall' | 'authenticate'>): onRequestHookHandler {
+  return (request, reply, done) => {
     const credentials = credentialsOf(request);
-    const known = recall(credentials);
-    if (known !== undefined) {
-      request.caller = known;
+    const recalled = authentication.recall(credentials);
+    if (recalled !== undefined) {
+      request.caller = recalled;
       done();
       return;
     }
-    // Set before anything is looked at: a timer ticks in milliseconds from when it is set, so one that is set later
-    // would leave a tick later the more often, the longer the refusal took.
-    const release = releaseAfter(refusalMs);
-    authenticate(credentials).then((caller) => {
+    // Started before the look-up: timers have a resolution of a millisecond, so a timer started after it would more often
+    // fire a millisecond later after a slow look-up.
+    const released = delay(refusalMs);
+    authentication.authenticate(credentials).then(async (caller) => {
       if (caller === undefined) {
-        release.call(() => refuseUnknown(reply));
+        await released;
+        reply.code(401).header('www-authenticate', challenge).send();
         return;
       }
-      release.cancel();
       request.caller = caller;
       done();
     }, done);
   };
 }
 
-export const refuseUnknown = (reply: FastifyReply): FastifyReply =>
-  reply.code(401).header('www-authenticate', challenge).send();
-
-export const credentialsOf = ({ raw: { headers } }: FastifyRequest): Parameters<Tenants['authenticate']>[0] => ({
-  tenant: one(headers['x-tn']),
-  apiKey: one(headers['x-api-key']),
+const credentialsOf = ({ raw: { headers } }: FastifyRequest): Credentials => ({
+  tenant: single(headers['x-tn']),
+  apiKey: single(headers['x-api-key']),
   authorization: headers.authorization,
 });
 
-/**
- * Of routes that write: 403 where the key's role does not allow it; before the body is read, and counted like any other
- * request.
- */
-export function requireFullRole(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  payload: RequestPayload,
-  done: (error: Error | null, payload?: RequestPayload) => void,
-): void {
+/** The `preParsing` hook of writing routes: answers 403 before the body is read if the API key is read-only. */
+export const requireFullRole: preParsingHookHandler = (request, reply, payload, done) => {
   if (request.caller.role === 'full') done(null, payload);
   else reply.send(answer(reply, refusal('FORBIDDEN'), request.routeOptions.config.shape ?? wrapped));
-}
+};
 
-/** A moment that is fixed now, for what is decided on the way there. What is decided late is called at once. */
-function releaseAfter(ms: number) {
-  let passed = false;
-  let action: (() => void) | undefined;
-  const timer = setTimeout(() => {
-    passed = true;
-    action?.();
-  }, ms);
-  return {
-    call(decided: () => void) {
-      if (passed) decided();
-      else action = decided;
-    },
-    cancel: () => clearTimeout(timer),
-  };
-}
-
-const one = (header: string | string[] | undefined): string | undefined =>
+const single = (header: string | string[] | undefined): string | undefined =>
   typeof header === 'string' ? header : undefined;

@@ -1,17 +1,19 @@
 import type { FastifyReply } from 'fastify';
 import {
+  type Completed,
   isCompleted,
   type MessageCode,
   type Outcome,
   type Refusal,
-  type RefusalStatus,
+  type RefusalCode,
   type Success,
 } from '../application/outcome.ts';
+import { DatabaseFailure } from '../application/ports/database-failure.ts';
 
-/** Exactly this, letter case included: callers of the original compare it. */
+/** The media type of every envelope. Keep the letter case: existing callers of C2A-01 compare it as a string. */
 export const mediaType = 'application/clientOutput+Json; charset=utf-8';
 
-/** The one table from outcome to HTTP. A new code without a status does not compile. */
+/** Maps message codes to HTTP statuses. A new code without a status does not compile. */
 export const httpStatus = {
   SUCCESS: 200,
   BAD_REQUEST: 400,
@@ -35,51 +37,29 @@ export const httpStatus = {
   SERVICE_UNAVAILABLE: 503,
 } as const satisfies Record<MessageCode, number>;
 
-/** How a route puts what it refuses in the envelope: {@link wrapped} or {@link bare}. */
+/** The shape of a route's refusals: {@link wrapped} or {@link bare}. */
 export type RefusalShape = (refusal: Refusal) => object;
 
-/** Seconds after which a caller may try again what was refused for load. */
+/** Seconds to wait before retrying a request that was refused with 503. */
 const retryAfterSeconds = '1';
 
-interface Wrapped<Result> {
-  readonly result: Result;
-  readonly status: Success;
-}
-export interface WrappedRefusal {
-  readonly result: null;
-  readonly status: RefusalStatus;
-}
-export interface BareRefusal {
-  readonly status: RefusalStatus;
-}
+type Wrapped<Result> = Pick<Completed<Result>, 'result' | 'status'>;
+export type WrappedRefusal = Refusal & { readonly result: null };
 
-/** `{ result, status }`, and `result: null` on a refusal. */
+/** `{ result, status }`; a refusal has `result: null`. */
 export const wrapped = <Result>(outcome: Outcome<Result>): Wrapped<Result> | WrappedRefusal =>
   isCompleted(outcome) ? { result: outcome.result, status: outcome.status } : { result: null, status: outcome.status };
 
-/** The members of the result beside `status`, and `status` alone on a refusal. */
+/** The members of the result and `status` in one object; a refusal has only `status`. */
 export const bare = <Result extends object | undefined>(
   outcome: Outcome<Result>,
-): (Result & { readonly status: Success }) | BareRefusal =>
-  isCompleted(outcome)
-    ? { ...(outcome.result as Result & object), status: outcome.status }
-    : { status: outcome.status };
+): (Result & { readonly status: Success }) | Refusal =>
+  isCompleted(outcome) ? { ...(outcome.result as Result & object), status: outcome.status } : outcome;
 
 /**
- * A shape whose body is text already, the same for the same outcome: what is read often is written once. (Fastify sends
- * text as it is, so to everybody else it is the body.)
- */
-export function writtenOnce<Given extends object, Body>(shape: (outcome: Given) => Body): (outcome: Given) => Body {
-  // On the outcome itself, and not in a WeakMap: what is in there outlives the outcome by many collections.
-  const written = Symbol('written');
-  return (outcome: Given & { [written]?: string }) => {
-    outcome[written] ??= JSON.stringify(shape(outcome));
-    return outcome[written] as Body;
-  };
-}
-
-/**
- * Sets what an outcome says in the head of the answer and gives its body. `shape` is {@link wrapped} or {@link bare}.
+ * Sets the status and the headers of a response and returns its body.
+ *
+ * @param shape {@link wrapped} or {@link bare}
  */
 export function answer<Given extends Outcome<unknown>, Body>(
   reply: FastifyReply,
@@ -88,10 +68,37 @@ export function answer<Given extends Outcome<unknown>, Body>(
 ): Body {
   const code = outcome.status.messageCode;
   reply.messageCode = code;
-  // One URL may be of a customer of any tenant, and by nothing that a cache between knows (RFC 9111 section 3).
+  // A URL refers to a different customer for each tenant, and a shared cache ignores x-tn (RFC 9111 section 3).
   reply.code(httpStatus[code]).header('content-type', mediaType).header('cache-control', 'no-store');
   if (httpStatus[code] === 503) reply.header('retry-after', retryAfterSeconds);
   if (isCompleted(outcome) && outcome.version !== undefined) reply.header('etag', `"${outcome.version}"`);
-  if (outcome.replayed) reply.header('idempotency-replayed', 'true');
+  if (isCompleted(outcome) && outcome.replayed) reply.header('idempotency-replayed', 'true');
   return shape(outcome);
+}
+
+/** Thrown, or passed to a hook's `done`, to refuse a request before it reaches its use case. */
+export class RequestRefused extends Error {
+  readonly code: RefusalCode;
+
+  constructor(code: RefusalCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** The message codes for the statuses that Fastify and its plugins throw. Any other status is a bug. */
+const codeOfStatus: Readonly<Record<number, RefusalCode>> = {
+  400: 'BAD_REQUEST',
+  404: 'NOT_FOUND',
+  413: 'PAYLOAD_TOO_LARGE',
+  414: 'NOT_FOUND',
+  415: 'UNSUPPORTED_MEDIA_TYPE',
+  429: 'TOO_MANY_REQUESTS',
+};
+
+/** The message code of a thrown error; `INTERNAL_SERVER_ERROR` for an unexpected one. */
+export function codeOf(error: Error & { readonly statusCode?: number }): RefusalCode {
+  if (error instanceof RequestRefused) return error.code;
+  if (error instanceof DatabaseFailure) return 'SQL_DATABASE_FAILURE';
+  return codeOfStatus[error.statusCode ?? 500] ?? 'INTERNAL_SERVER_ERROR';
 }

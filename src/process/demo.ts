@@ -1,24 +1,27 @@
-import type { Tenants } from '../application/tenants.ts';
+import type { Services } from '../compose.ts';
 import { parseTenantId } from '../domain/identity.ts';
 
-/** The headers of a tenant's request. */
-export interface Credentials {
+/** The headers that authenticate a request. Not an interface, because TypeScript does not accept one as headers. */
+export type Credentials = {
   readonly 'x-tn': string;
   readonly 'x-api-key': string;
-}
+};
 
-/** Makes a tenant to try the service with, and a key for it. */
-export async function createDemoTenant(tenants: Tenants, name: string): Promise<Credentials> {
+/** Adds a tenant with two payment channels, and issues an API key for it. */
+export async function createDemoTenant(
+  { tenants, apiKeys }: Pick<Services, 'tenants' | 'apiKeys'>,
+  name: string,
+): Promise<Credentials> {
   const tenant = parseTenantId(name);
-  if (tenant === undefined) throw new Error('a tenant is named by 1 to 63 of a-z, 0-9, "-" and "_"');
+  if (tenant === undefined) throw new Error('a tenant id must be 1 to 63 of a-z, 0-9, "-" and "_"');
   const channels = [{ channel: 'CARD' }, { channel: 'SEPA' }];
-  await tenants.addTenant(tenant, { channels, canSavePaymentMethod: true });
-  const issued = await tenants.issueKey(tenant, { name: 'first', role: 'full' });
-  if (issued === undefined) throw new Error('the tenant that was just made is not there');
+  await tenants.add(tenant, { channels, canSavePaymentMethod: true });
+  const issued = await apiKeys.issue(tenant, { name: 'first', role: 'full' });
+  if (issued === undefined) throw new Error('the new tenant is missing');
   return { 'x-tn': tenant, 'x-api-key': issued.secret };
 }
 
-/** Commands that work when pasted, on a running server. */
+/** Shell commands that store, read and erase a customer of a running server. */
 export function demoCurls(url: string, credentials: Credentials): string[] {
   const headers = Object.entries(credentials)
     .map(([name, value]) => `-H '${name}: ${value}'`)

@@ -1,100 +1,103 @@
 /**
- * `serve --workers N`: processes that share a port and a database, and one that watches over them. What must hold between
- * them (uniqueness, idempotency, revocation, erasure) holds by the database, as between processes anywhere.
+ * `serve --workers N`: processes that share a port and a database, and a supervisor. The database ensures uniqueness,
+ * idempotency, revocation and erasure, as it does for processes on several machines.
  */
 import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { gatherMetrics } from '../adapters/telemetry/worker-metrics.ts';
+import { serveWorkerMetrics } from '../adapters/telemetry/worker-metrics.ts';
 import { isBinary } from '../binary/embedded.ts';
+import type { Config } from '../config.ts';
+import type { Greeting } from './greeting.ts';
+import type { Log } from './log.ts';
 
-/** What a worker says, as `{ greeting }`, when it listens: what `serve` prints. */
-export interface Greeting {
-  readonly value: object;
-  readonly text: string;
-}
-
-/** One that ends again and again must not take a whole core. */
+/** Prevents a worker that exits repeatedly from using a whole core. */
 const restartPauseMs = 1000;
 
 /**
- * Starts workers and keeps their number until `stopped`; then has them finish what they have.
+ * Starts workers and replaces those that exit. After `stopped`, lets them finish their requests.
  *
- * @param onReady hears what the first worker says, when all listen
- * @returns whether all have ended in order
- * @throws where one does not come to listen at the start; it has said why
+ * @param announce is called with the first worker's greeting, once all workers listen
+ * @returns whether all exited with code 0
+ * @throws if one of the first workers exits before it listens; the worker has printed the reason
  */
-export async function superviseWorkers({
-  count,
-  logger,
-  stopped,
-  onReady,
-}: {
-  readonly count: number;
-  readonly logger: Logger;
-  readonly stopped: Promise<void>;
-  onReady(greeting: Greeting): void;
-}): Promise<boolean> {
-  let isStopping = false;
-  let allInOrder = true;
-  gatherMetrics();
-  // A program in one file is no module that it could be told to run: it is started by its words alone.
+export async function superviseWorkers(
+  { workers: count }: Config,
+  log: Log,
+  stopped: Promise<void>,
+  announce: (greeting: Greeting) => void,
+): Promise<boolean> {
+  serveWorkerMetrics();
+  // The binary has no module path, so cluster needs its executable and arguments.
   const [exec, ...args] = process.argv.slice(2);
   if (isBinary) cluster.setupPrimary({ exec: exec as string, args, execArgv: [] });
+  const workers = new Workers(log.logger);
+  let succeeded = false;
+  try {
+    // The first worker starts alone, because it migrates the schema and adds the demo tenant.
+    const greeting = await Promise.race([workers.start(), stopped]);
+    if (greeting !== undefined) {
+      await Promise.race([Promise.all(Array.from({ length: count - 1 }, () => workers.start())), stopped]);
+      announce(greeting);
+      await stopped;
+    }
+  } finally {
+    succeeded = await workers.stop();
+  }
+  await log.end();
+  return succeeded;
+}
 
-  /** Those that once listened. The end of one that did not is told to whoever started it. */
-  const listened = new Set<number>();
-  function start(): Promise<Greeting> {
+/** The workers of this process, replaced when they exit. */
+class Workers {
+  readonly #logger: Logger;
+  /** Workers that have listened. If one exits earlier, `start` rejects instead. */
+  readonly #listening = new Set<number>();
+  #isStopping = false;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+    cluster.on('exit', ({ id }, code, signal) => {
+      if (this.#isStopping || !this.#listening.delete(id)) return;
+      logger.error({ worker: id, code, signal }, 'worker exited; starting another');
+      this.#replace();
+    });
+  }
+
+  /** Starts one worker. @returns its greeting, once it listens. Rejects if it exits before. */
+  start(): Promise<Greeting> {
     const worker = cluster.fork();
     return new Promise((resolve, reject) => {
       worker.on('message', ({ greeting }: { greeting?: Greeting }) => {
         if (greeting === undefined) return;
-        listened.add(worker.id);
+        this.#listening.add(worker.id);
         resolve(greeting);
       });
-      worker.once('exit', () => reject(new Error('a worker has ended before it listened')));
+      worker.once('exit', () => reject(new Error('a worker exited before it listened')));
     });
   }
-  async function replace(): Promise<void> {
+
+  /** Lets all workers finish their requests, and waits for their exit. @returns whether all succeeded */
+  async stop(): Promise<boolean> {
+    this.#isStopping = true;
+    const stops = Object.values(cluster.workers ?? {}).map(async (worker) => {
+      const exited = once(worker as Worker, 'exit');
+      worker?.process.kill('SIGTERM');
+      const [code, signal] = await exited;
+      // The signal kills a worker that does not handle it yet; such a worker has no requests.
+      return code === 0 || signal === 'SIGTERM';
+    });
+    return !(await Promise.all(stops)).includes(false);
+  }
+
+  async #replace(): Promise<void> {
     await delay(restartPauseMs);
-    if (isStopping) return;
-    start().catch(() => {
-      if (isStopping) return;
-      logger.error('a worker has ended before it listened; another is tried');
-      replace();
+    if (this.#isStopping) return;
+    this.start().catch(() => {
+      if (this.#isStopping) return;
+      this.#logger.error('worker exited before it listened; starting another');
+      this.#replace();
     });
   }
-  async function stop(): Promise<void> {
-    isStopping = true;
-    await Promise.all(
-      workers().map(async (worker) => {
-        const ended = once(worker, 'exit');
-        worker.process.kill('SIGTERM');
-        const [code, signal] = await ended;
-        // One that had not yet begun to listen for it ends by the signal itself, and has nothing to finish.
-        if (code !== 0 && signal !== 'SIGTERM') allInOrder = false;
-      }),
-    );
-  }
-
-  cluster.on('exit', ({ id }, code, signal) => {
-    if (isStopping || !listened.delete(id)) return;
-    logger.error({ worker: id, code, signal }, 'a worker has ended; another takes its place');
-    replace();
-  });
-  try {
-    // The first alone: it makes what is missing. What all would say, it says.
-    const greeting = await Promise.race([start(), stopped]);
-    if (greeting !== undefined) {
-      await Promise.race([Promise.all(Array.from({ length: count - 1 }, start)), stopped]);
-      onReady(greeting);
-      await stopped;
-    }
-  } finally {
-    await stop();
-  }
-  return allInOrder;
 }
-
-const workers = (): Worker[] => Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined);

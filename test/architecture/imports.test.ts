@@ -115,6 +115,21 @@ const planted: { file: string; imports: string; broken: [rule: string, to: strin
     broken: [['cli-knows-no-storage', 'src/adapters/sql/leaf.ts']],
   },
   {
+    file: 'src/adapters/sql/driver/table.ts',
+    imports: `import type { Leaf } from '../schema/leaf.ts'`,
+    broken: [['sql-driver-knows-no-table', 'src/adapters/sql/schema/leaf.ts']],
+  },
+  {
+    file: 'src/adapters/sql/schema/customers.ts',
+    imports: `import type { Leaf } from '../customers/leaf.ts'`,
+    broken: [['sql-schema-knows-only-driver', 'src/adapters/sql/customers/leaf.ts']],
+  },
+  {
+    file: 'src/adapters/sql/customers/backup.ts',
+    imports: `import type { Leaf } from '../maintenance/leaf.ts'`,
+    broken: [['sql-maintenance-is-on-top', 'src/adapters/sql/maintenance/leaf.ts']],
+  },
+  {
     file: 'src/binary/stranger.ts',
     imports: `import type { Leaf } from '../domain/leaf.ts'`,
     broken: [['binary-stands-alone', 'src/domain/leaf.ts']],

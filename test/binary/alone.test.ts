@@ -1,4 +1,4 @@
-/** Where the binary puts its addons, and what it is indifferent to. */
+/** Where the binary unpacks its native addons, and which environments it tolerates. */
 import { chmodSync, chownSync, mkdirSync, readdirSync, statSync, utimesSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -9,7 +9,7 @@ import { type Program, run } from '../support/process.ts';
 const prefix = 'c2a-addons-';
 const addonFolders = (folder: string) => readdirSync(folder).filter((name) => name.startsWith(prefix));
 
-/** Stores something and reads it again after a restart. */
+/** Stores a customer, and reads it after a restart. */
 async function works(t: Test, dataDir: string, program: Program): Promise<void> {
   const { serve, command } = deployment(t, dataDir, [], program);
   let server = await serve();
@@ -21,7 +21,7 @@ async function works(t: Test, dataDir: string, program: Program): Promise<void> 
   t.equal((await server.stop()).code, 0);
 }
 
-t.test('addons go to the folder of temporary files, for the moment of the start', async (t) => {
+t.test('addons are unpacked in the temporary folder during the start, then removed', async (t) => {
   const { home } = await installed(t);
   const { program } = await installed(t, { TMPDIR: home });
   const left = join(home, `${prefix}left`);
@@ -33,10 +33,10 @@ t.test('addons go to the folder of temporary files, for the moment of the start'
     for (const folder of [left, running]) chownSync(folder, uid, gid);
   }
   await works(t, join(home, 'data'), program);
-  t.same(addonFolders(home), [`${prefix}running`], 'what an earlier start has left is gone, what may be in use is not');
+  t.same(addonFolders(home), [`${prefix}running`], 'old leftovers are removed; a folder that may be in use is not');
 });
 
-t.test('where temporary files cannot be written the data folder serves', async (t) => {
+t.test('the data folder is used if the temporary folder cannot be written to', async (t) => {
   const { folder, home } = await installed(t);
   const locked = join(folder, 'locked');
   mkdirSync(locked);
@@ -47,7 +47,7 @@ t.test('where temporary files cannot be written the data folder serves', async (
   t.same(addonFolders(dataDir), []);
 });
 
-t.test('where neither can be written it says what it needs', async (t) => {
+t.test('if neither can be written to, the error says what is needed', async (t) => {
   const { folder } = await installed(t);
   const [file, ...words] = (await installed(t, { TMPDIR: '/nowhere' })).program;
   const said = await run(file, [...words, 'tenant', 'list', '--data-dir', join(folder, 'nowhere')]);
@@ -55,7 +55,7 @@ t.test('where neither can be written it says what it needs', async (t) => {
   t.match(said.stderr, /^c2a: the binary needs a folder that it can write to.*TMPDIR.*\/nowhere/);
 });
 
-/** Runs what follows in mounts of its own, which nobody else sees and which end with it. */
+/** Runs a program in a mount namespace of its own. */
 const withMounts = (script: string): Program => {
   const apart = ['--mount', '--propagation', 'private', 'sh', '-c', `${script} && exec "$@"`, 'sh'];
   return ['unshare', ...apart];
@@ -63,9 +63,9 @@ const withMounts = (script: string): Program => {
 const readOnlyBut = (folder: string): Program =>
   withMounts(`mount --bind '${folder}' '${folder}' && mount -o remount,bind,ro /`);
 const canMount = (await run('unshare', [...readOnlyBut('/mnt').slice(1), 'true'])).code === 0;
-const mounts = { skip: !canMount && 'mounts cannot be made here: that takes root' };
+const mounts = { skip: !canMount && 'mounting needs root' };
 
-t.test('where nothing in the folder of temporary files may be executed the data folder serves', mounts, async (t) => {
+t.test('the data folder is used if the temporary folder is mounted noexec', mounts, async (t) => {
   const { folder, home } = await installed(t);
   const noexec = join(folder, 'noexec');
   mkdirSync(noexec);
@@ -82,7 +82,7 @@ t.test('it runs on a read-only root with one writable folder', mounts, async (t)
   await works(t, join(home, 'data'), [...apart, ...program]);
 });
 
-t.test('the environment of whoever starts it does not change what it is', async (t) => {
+t.test('NODE_OPTIONS and NODE_PATH have no effect', async (t) => {
   const [file, ...words] = (await installed(t, { NODE_OPTIONS: '--require /nowhere', NODE_PATH: '/nowhere' })).program;
   t.match(await run(file, [...words, '--version']), { code: 0, stdout: /^c2a-customers/, stderr: '' });
 });

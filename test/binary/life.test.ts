@@ -1,23 +1,23 @@
-/** The binary through its life, alone in an empty folder, with no Node on the PATH and no privileges. */
+/** The binary in use: alone in an empty folder, without Node on the PATH and without privileges. */
 import { chmodSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import openApi from '../../openapi.json' with { type: 'json' };
 import { installed } from '../support/binary.ts';
+import { storing } from '../support/client.ts';
 import { deployment } from '../support/deployment.ts';
 import { fixtures, unpack, upgrade } from '../support/fixtures.ts';
 import { newDatabase } from '../support/postgres.ts';
 import { run } from '../support/process.ts';
-import { storing } from '../support/service.ts';
 
-/** A deployment that the binary runs. */
+/** A deployment run by the binary. */
 async function started(t: Test) {
   const { home, program } = await installed(t);
   return { home, program, ...deployment(t, join(home, 'data'), [], program) };
 }
 
-t.test('from the first start to the restore of a backup', async (t) => {
+t.test('a deployment works from the first start to the restore of a backup', async (t) => {
   const { dataDir, serve, command, useKey, beside, program } = await started(t);
   let server = await serve();
   t.equal(statSync(dataDir).mode & 0o777, 0o700);
@@ -55,38 +55,39 @@ t.test('from the first start to the restore of a backup', async (t) => {
   t.equal(signed.receipt.customerUrn, erased);
   await server.forget(urn);
   t.equal((await command('compact')).code, 0);
-  // The owner of the file may have protected it.
+  // The owner may have protected the file.
   const masterKey = join(dataDir, 'master.key');
   chmodSync(masterKey, 0o400);
   t.match(await command('keys', 'rotate-master'), { code: 1, stderr: 'cannot be written to' });
-  t.equal((await command('tenant', 'list')).code, 0, 'nothing was touched');
+  t.equal((await command('tenant', 'list')).code, 0, 'nothing was changed');
   chmodSync(masterKey, 0o600);
   t.equal((await command('keys', 'rotate-master')).code, 0);
   t.equal((await server.stop()).code, 0);
 
   t.match((await command('restore', backup)).value, { erasedAgain: 1, unreadable: 0 });
   server = await serve();
-  t.match((await server.info({ urn })).body.result, { status: 'Anonymized' }, 'who was erased does not come back');
-  t.equal((await server.info({ urn: after })).status, 404, 'what came after the backup is not there');
+  t.match((await server.info({ urn })).body.result, { status: 'Anonymized' }, 'erased customers stay erased');
+  t.equal((await server.info({ urn: after })).status, 404, 'customers stored after the backup are lost');
   t.equal((await server.stop('SIGINT')).code, 0);
 
   const [file, ...words] = program;
-  t.match(await run(file, [...words, '--help']), { code: 0, stdout: /^usage: c2a <command>/ });
-  t.match(await run(file, [...words, 'nonsense']), { code: 2 });
+  t.match(await run(file, [...words, '--help']), { code: 0, stdout: /^Usage: c2a <command>/ });
+  t.match(await run(file, [...words, 'nonsense']), { code: 2, stderr: /unknown command/ });
+  t.match(await run(file, [...words, 'bakup']), { code: 2, stderr: /Did you mean backup\?/ });
 });
 
-t.test('the documentation is inside, and the same', async (t) => {
+t.test('the documentation is embedded, and the same as from source', async (t) => {
   const server = await (await started(t)).serve();
-  t.same((await server.ask('/openapi.json')).body, openApi);
-  const page = await server.ask('/docs');
+  t.same((await server.get('/openapi.json')).body, openApi);
+  const page = await server.get('/docs');
   const assets = [...page.text.matchAll(/(?:src|href)="\.?([^"]+)"/g)].map(([, path]) => path as string);
   t.ok(assets.length > 5);
-  for (const path of [...assets, '/docs/json']) t.equal((await server.ask(path)).status, 200, path);
-  t.match((await server.ask('/docs/nowhere')).body.status, { messageCode: 'NOT_FOUND' });
-  t.match((await server.ask('/metrics')).text, 'process_resident_memory_bytes');
+  for (const path of [...assets, '/docs/json']) t.equal((await server.get(path)).status, 200, path);
+  t.match((await server.get('/docs/nowhere')).body.status, { messageCode: 'NOT_FOUND' });
+  t.match((await server.get('/metrics')).text, 'process_resident_memory_bytes');
 });
 
-t.test('over PostgreSQL, and moved to it', async (t) => {
+t.test('a deployment moves to PostgreSQL, and is served from there', async (t) => {
   const { serve, command, dataDir } = await started(t);
   let server = await serve();
   const urn = await server.has({ externalIdentifier: 'crm-1' });
@@ -103,14 +104,14 @@ t.test('it serves with several workers', async (t) => {
   const server = await serve('--workers', '2');
   const urn = await server.has({ externalIdentifier: 'crm-1' });
   for (let turn = 0; turn < 4; turn += 1) {
-    const { status } = await server.ask(`/api/c2a/customer/info?urn=${urn}`, { headers: { connection: 'close' } });
+    const { status } = await server.get(`/api/c2a/customer/info?urn=${urn}`, { connection: 'close' });
     t.equal(status, 200);
   }
   t.equal((await server.stop()).code, 0);
 });
 
 for (const fixture of fixtures) {
-  t.test(`${fixture} is upgraded by the start of the binary`, async (t) => {
+  t.test(`${fixture} is upgraded at the start of the binary`, async (t) => {
     const { home, program, handOver } = await installed(t);
     const dataDir = join(home, 'data');
     unpack(fixture, dataDir);
@@ -119,7 +120,7 @@ for (const fixture of fixtures) {
   });
 }
 
-t.test('it is small, and says how soon it is there', async (t) => {
+t.test('its memory is bounded, and its start time reported', async (t) => {
   const { serve } = await started(t);
   const times: number[] = [];
   let memory = '';
@@ -135,11 +136,11 @@ t.test('it is small, and says how soon it is there', async (t) => {
   }
   const resident = Number(/VmRSS:\s+(\d+) kB/.exec(memory)?.[1]) * 1024;
   t.comment(`ready after ${times.map(Math.round).join(', ')} ms; ${(resident / 1e6).toFixed(1)} MB`);
-  // Time depends on what else the machine does: it is said, and not judged. Memory does so a little.
+  // The time depends on the machine's load, so it is not asserted.
   t.ok(resident < 90e6, `${resident} bytes are resident`);
 });
 
-t.test('health is asked of a server by the binary itself', async (t) => {
+t.test('health asks a running server', async (t) => {
   const { serve, command } = await started(t);
   const server = await serve();
   const { port } = new URL(server.url);

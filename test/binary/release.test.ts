@@ -1,22 +1,22 @@
-/** What is released beside the binary, and that the same source gives the same bytes. */
+/** The files released with the binary, and their reproducibility. */
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import manifest from '../../package.json' with { type: 'json' };
 import { migrations } from '../../src/adapters/sql/schema/migrations.ts';
-import { commitOf } from '../../src/process/checkout.ts';
+import { commitOf } from '../../src/process/about.ts';
 import { build, installed, release, root } from '../support/binary.ts';
 import { run } from '../support/process.ts';
 
 const read = async (name: string) => readFileSync(join(await release(), name));
 const released = ['c2a', 'c2a.cdx.json', 'c2a.licenses.txt'];
 
-t.test('--version says what it is', async (t) => {
+t.test('--version prints the versions', async (t) => {
   const { program } = await installed(t);
   const [file, ...words] = program;
   const { code, stdout, stderr } = await run(file, [...words, '--version', '--json']);
   t.equal(code, 0);
-  t.equal(stderr, '', 'V8 has taken what was compiled at build time');
+  t.equal(stderr, '', 'V8 accepted the embedded code cache');
   t.match(JSON.parse(stdout), {
     version: manifest.version,
     commit: commitOf(root) ?? 'unknown',
@@ -24,11 +24,11 @@ t.test('--version says what it is', async (t) => {
     sqlite: /^3\.\d+\.\d+$/,
     schema: { data: migrations.data.length, keys: migrations.keys.length },
   });
-  const { stdout: forPeople } = await run(file, [...words, '--version']);
-  t.match(forPeople, /^c2a-customers \S+\ncommit \S+\nruntime .+\nSQLite \S+\nschema .+\n$/);
+  const { stdout: text } = await run(file, [...words, '--version']);
+  t.match(text, /^c2a-customers \S+\ncommit \S+\nruntime .+\nSQLite \S+\nschema .+\n$/);
 });
 
-t.test('the sums are those of what was built', async (t) => {
+t.test('SHA256SUMS has the sums of the built files', async (t) => {
   const { code, stdout } = await run('sha256sum', ['--check', '--strict', 'SHA256SUMS'], {}, await release());
   t.equal(code, 0);
   t.same(
@@ -43,7 +43,7 @@ interface Component {
   readonly licenses?: readonly unknown[];
 }
 
-t.test('the bill of materials and the licences have what is inside, and nothing else', async (t) => {
+t.test('the bill of materials and the licences list the embedded packages, and no others', async (t) => {
   const bill = JSON.parse((await read('c2a.cdx.json')).toString());
   t.match(bill, {
     bomFormat: 'CycloneDX',
@@ -69,12 +69,12 @@ t.test('the same source in another folder gives the same bytes', async (t) => {
   const folder = join(t.testdir({}), 'elsewhere');
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   mkdirSync(folder);
-  for (const name of ['src', 'scripts', 'packaging', 'package.json', 'package-lock.json', 'LICENSE']) {
+  for (const name of ['src', 'scripts', 'packaging', 'package.json', 'package-lock.json', 'openapi.json', 'LICENSE']) {
     cpSync(join(root, name), join(folder, name), { recursive: true });
   }
-  // Links to the same files, under paths of their own.
+  // Hard links: the same files under other paths.
   await run('cp', ['--archive', '--link', join(root, 'node_modules'), folder]);
-  // That copy is no checkout.
+  // The copy is not a checkout.
   await build(folder, join(folder, 'dist'), '--commit', commitOf(root) ?? 'unknown');
   t.same(readdirSync(join(folder, 'dist')).sort(), ['SHA256SUMS', ...released]);
   for (const name of released) t.ok(readFileSync(join(folder, 'dist', name)).equals(await read(name)), name);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import { createMemoryCustomers } from '../../src/adapters/memory/customers.ts';
+import { MemoryCustomers } from '../../src/adapters/memory/customers.ts';
 import type {
   CustomerReference,
   CustomerRepository,
@@ -16,11 +16,11 @@ import {
   connectSqlite,
   type Decide,
   type Fields,
+  idempotencyKey,
   newFolder,
   noon,
   overwrite,
   referenceData,
-  requestKey,
   tenantId,
   tenantOf,
 } from '../support/storage.ts';
@@ -102,12 +102,12 @@ async function play(
     write: Write,
     now: number,
   ): Promise<WriteResult | { thrown: string }> {
-    const key = write.key && requestKey(write.key.name, write.key.request, now + keyLifetimeMs);
+    const key = write.key && idempotencyKey(write.key.name, write.key.request, now + keyLifetimeMs);
     const when = { now, ...(key && { key }) };
     const asked = () => {
-      if ('add' in write) return acme.add(write.add, write.fields, when);
+      if ('add' in write) return acme.store(write.add, write.fields, when);
       const by = reference(write.change);
-      return write.step === 'forget' ? acme.forget(by, when) : acme.change(by, decideBy(write.step), when);
+      return write.step === 'forget' ? acme.erase(by, when) : acme.update(by, decideBy(write.step), when);
     };
     return asked().catch((error) => ({ thrown: error.message }));
   }
@@ -125,7 +125,7 @@ async function play(
     for (const externalId of externalIds) {
       const found = await find(byExternalId(externalId));
       note(found);
-      for (const side of sides) assert.equal(await side.holds(externalId), found !== null);
+      for (const side of sides) assert.equal(await side.hasExternalId(externalId), found !== null);
     }
     if (turn % 2 > 0) for (const repository of repositories) await repository.deleteExpired(noon + turn);
   }
@@ -137,7 +137,7 @@ const opened = async (t: Test, folder: string) => (await connectSqlite(t, folder
 /** Until something is reserved for a tenant, an add may wait, and what comes later overtake it. */
 async function warmUp(repository: CustomerRepository, tenant: string): Promise<void> {
   const side = tenantOf(repository, tenantId(tenant));
-  await atOnce(8, () => side.has(randomUUID()));
+  await atOnce(8, () => side.mustStore(randomUUID()));
 }
 
 async function sameAsMemory(repositories: readonly CustomerRepository[]): Promise<void> {
@@ -149,7 +149,7 @@ async function sameAsMemory(repositories: readonly CustomerRepository[]): Promis
       const tenant = `run-${run}`;
       for (const repository of repositories) await warmUp(repository, tenant);
       const played = (these: readonly CustomerRepository[]) => play(these, tenant, turns);
-      assert.deepEqual(await played(repositories), await played([createMemoryCustomers({ referenceData })]));
+      assert.deepEqual(await played(repositories), await played([new MemoryCustomers(referenceData)]));
     }),
     { numRuns: 150 },
   );

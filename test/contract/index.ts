@@ -1,4 +1,4 @@
-/** `c2a-customers/contract`: what proves an adapter of somebody else's. */
+/** `c2a-customers/contract`: the contract suites, to test your own adapter. */
 export {
   customerRepositoryContract,
   type MakeStorage,

@@ -1,10 +1,13 @@
-/** The contracts over memory. */
+/** The contract suites over memory. */
 import t from 'tap';
-import { createMemoryCustomers } from '../../src/adapters/memory/customers.ts';
+import { MemoryCustomers } from '../../src/adapters/memory/customers.ts';
 import { createMemoryTenants } from '../../src/adapters/memory/tenants.ts';
-import { referenceData } from '../support/storage.ts';
+import { createReferenceData } from '../../src/adapters/reference-data.ts';
+
 import { customerRepositoryContract } from './customer-repository.ts';
 import { tenantDirectoryContract } from './tenant-directory.ts';
 
-t.test('customers', async (t) => customerRepositoryContract(t, async () => createMemoryCustomers({ referenceData })));
+const referenceData = createReferenceData();
+
+t.test('customers', async (t) => customerRepositoryContract(t, async () => new MemoryCustomers(referenceData)));
 t.test('tenants', async (t) => tenantDirectoryContract(t, async () => createMemoryTenants()));

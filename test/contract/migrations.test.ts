@@ -1,7 +1,7 @@
-/** Schemas that move on: once, whoever starts, and with the program of before beside the new one. */
+/** Migrations on a made-up second version: applied once, with programs of both versions side by side. */
 import t, { type Test } from 'tap';
-import type { SqlDatabase } from '../../src/adapters/sql/driver/database.ts';
 import { runOnce } from '../../src/adapters/sql/driver/query.ts';
+import type { SqlDatabase } from '../../src/adapters/sql/schema/database.ts';
 import { type Migrations, migrations } from '../../src/adapters/sql/schema/migrations.ts';
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
 import { newDatabase } from '../support/postgres.ts';
@@ -22,13 +22,13 @@ const storages: Record<string, (t: Test) => Promise<Open>> = {
     const url = await newDatabase(t);
     return (all) => connectPostgres(t, { url }, all);
   },
-  async 'PostgreSQL with the keys apart'(t) {
+  async 'PostgreSQL, keys in a database of their own'(t) {
     const place = { url: await newDatabase(t), keysUrl: await newDatabase(t) };
     return (all) => connectPostgres(t, place, all);
   },
 };
 
-/** The next release: a column that old programs do not know. */
+/** The next release adds a column that old programs do not know. */
 const expanded: Migrations = {
   ...migrations,
   data: [
@@ -36,12 +36,12 @@ const expanded: Migrations = {
     {
       statements: ({ builder }) => [
         builder.schema.alterTable('customers').addColumn('note', 'text').compile(),
-        builder.insertInto('erasures_applied').values({ name: 'expanded', count: 0 }).compile(),
+        builder.insertInto('tenants').values({ tenant: 'expanded', payment: '{}', created_at: 0 }).compile(),
       ],
     },
   ],
 };
-/** The one after it: what only old programs use goes. */
+/** The one after it removes a column that only old programs use. */
 const contracted: Migrations = {
   ...expanded,
   data: [
@@ -55,32 +55,30 @@ const contracted: Migrations = {
 
 for (const [name, make] of Object.entries(storages)) {
   t.test(name, async (t) => {
-    t.test('ten that start together run each step once', async (t) => {
+    t.test('ten processes that start together apply each migration once', async (t) => {
       const open = await make(t);
       const opened = await atOnce(10, () => open(expanded));
       const rows = await opened[0]?.database.read(() =>
-        runOnce(
-          opened[0]?.database.dialect.builder.selectFrom('erasures_applied').selectAll().compile() as { sql: string },
-        ),
+        runOnce(opened[0]?.database.dialect.builder.selectFrom('tenants').selectAll().compile() as { sql: string }),
       );
-      t.equal(rows?.filter((row) => row.name === 'expanded').length, 1);
-      const adds = await atOnce(10, (index) => tenantOf((opened[index] as Opened).repository).add(`crm-${index}`));
+      t.equal(rows?.filter(({ tenant }) => tenant === 'expanded').length, 1);
+      const adds = await atOnce(10, (index) => tenantOf((opened[index] as Opened).repository).store(`crm-${index}`));
       t.ok(adds.every(({ code }) => code === 'SUCCESS'));
     });
 
-    t.test('a program goes on beside the schema of the next version, and may start on it', async (t) => {
+    t.test('a program works, and starts, on the schema of the next version', async (t) => {
       const open = await make(t);
       const old = tenantOf((await open()).repository);
-      await old.has('crm-1');
+      await old.mustStore('crm-1');
       const next = tenantOf((await open(expanded)).repository);
-      await next.has('crm-2');
+      await next.mustStore('crm-2');
       t.ok(await old.find(byExternalId('crm-2')));
-      await old.has('crm-3');
-      await tenantOf((await open()).repository).has('crm-4');
+      await old.mustStore('crm-3');
+      await tenantOf((await open()).repository).mustStore('crm-4');
       for (const externalId of ['crm-1', 'crm-3', 'crm-4']) t.ok(await next.find(byExternalId(externalId)), externalId);
     });
 
-    t.test('what only the version before needed goes one version later: older programs are refused', async (t) => {
+    t.test('a contracting migration refuses programs that do not know it', async (t) => {
       const open = await make(t);
       await open(expanded);
       await open(contracted);
@@ -89,9 +87,9 @@ for (const [name, make] of Object.entries(storages)) {
       await open(contracted);
     });
 
-    t.test('a step that fails leaves everything as it was', async (t) => {
+    t.test('a migration that fails changes nothing', async (t) => {
       const open = await make(t);
-      await tenantOf((await open()).repository).has('crm-1');
+      await tenantOf((await open()).repository).mustStore('crm-1');
       const broken: Migrations = {
         ...migrations,
         data: [
@@ -99,13 +97,13 @@ for (const [name, make] of Object.entries(storages)) {
           {
             statements: ({ builder }) => [
               builder.schema.alterTable('customers').addColumn('note', 'text').compile(),
-              { sql: 'nonsense' },
+              { sql: 'nonsense', part: 'data' },
             ],
           },
         ],
       };
       await t.rejects(open(broken));
-      t.ok(await tenantOf((await open(expanded)).repository).find(byExternalId('crm-1')), 'the column was not added');
+      t.ok(await tenantOf((await open(expanded)).repository).find(byExternalId('crm-1')), 'the column was rolled back');
     });
   });
 }

@@ -1,4 +1,4 @@
-/** What the contracts work with: customers to store, a repository as one tenant uses it, and who asks. */
+/** Examples for the contract suites: customers, a repository as one tenant uses it, the actor and time of writes. */
 import { createHash } from 'node:crypto';
 import type {
   CustomerReference,
@@ -23,7 +23,7 @@ export const tenantId = (name: string): TenantId => parseTenantId(name) as Tenan
 export const byUrn = (urn: string): CustomerReference => ({ urn: parseCustomerUrn(urn) as CustomerUrn });
 export const byExternalId = (externalId: string): CustomerReference => ({ externalId: externalId as ExternalId });
 
-/** One connection to a storage. */
+/** A connection to a storage. */
 export interface Connection {
   readonly repository: CustomerRepository;
   close(): Promise<void>;
@@ -40,7 +40,7 @@ const noConsents = {
   profilingConsent: false,
 };
 
-/** A customer as a store makes it of these fields. */
+/** The content that a store makes of these fields. */
 export function content(externalIdentifier: string, fields: Fields = {}): CustomerContent {
   return contentOf({
     externalIdentifier,
@@ -52,7 +52,7 @@ export function content(externalIdentifier: string, fields: Fields = {}): Custom
   });
 }
 
-/** Overwrites these fields, a millisecond after noon; undefined removes one. An anonymised record is not found. */
+/** Decides to overwrite fields, a millisecond after noon; undefined removes a field. An anonymized record is not found. */
 export function overwrite(
   fields: { readonly [Name in keyof CustomerContent]?: CustomerContent[Name] | undefined },
 ): Decide {
@@ -66,57 +66,54 @@ export function overwrite(
 
 const digest = (text: string) => createHash('sha256').update(text).digest();
 
-/** An Idempotency-Key; the same words make the same one. */
-export const requestKey = (name: string, request: string, expiresAt: number): IdempotencyKey => ({
-  digest: digest(name),
+/** An Idempotency-Key. Equal arguments make equal keys. */
+export const idempotencyKey = (name: string, request: string, expiresAt: number): IdempotencyKey => ({
+  keyDigest: digest(name),
   requestDigest: digest(request),
   expiresAt,
 });
 
-/** Who asks for everything that tests write. */
-export const asker = { keyId: 'key', requestId: 'request' };
+/** The actor of every write. */
+export const actor = { keyId: 'key', requestId: 'request' };
 
 interface When {
+  /** Milliseconds since 1970; noon by default, for an erasure a millisecond later. */
   readonly now?: number;
   readonly key?: IdempotencyKey;
 }
 
-/** A repository as one tenant uses it, at noon unless it says otherwise. */
+/** A repository as one tenant uses it. */
 export function tenantOf(repository: CustomerRepository, tenant: TenantId = tenantId('acme')) {
-  const change = (by: CustomerReference, decide: Decide, { now = noon, key }: When = {}) =>
-    repository.update(tenant, by, decide, { ...asker, now }, key);
-  const add = (externalId: string, fields: Fields = {}, { now = noon, key }: When = {}) =>
-    repository.store(tenant, content(externalId, fields), { ...asker, now }, key);
-
-  const forget = (by: CustomerReference, { now = noon + 1, key }: When = {}) =>
-    repository.erase(tenant, by, { ...asker, now }, key);
-
-  return {
-    add,
-    change,
-    forget,
+  const scenario = {
+    store: (externalId: string, fields: Fields = {}, { now = noon, key }: When = {}) =>
+      repository.store(tenant, content(externalId, fields), { ...actor, now }, key),
+    /** Stores a customer, and throws unless that succeeds. */
+    mustStore: async (externalId: string, fields: Fields = {}, when: When = {}) =>
+      storedIn(await scenario.store(externalId, fields, when)),
     find: async (by: CustomerReference) => repository.find(tenant, by),
-    holds: async (externalId: string) => repository.hasExternalId(tenant, externalId as ExternalId),
-    /** Adds what cannot be refused. */
-    has: async (externalId: string, fields: Fields = {}, when: When = {}) =>
-      storedIn(await add(externalId, fields, when)),
+    hasExternalId: async (externalId: string) => repository.hasExternalId(tenant, externalId as ExternalId),
+    update: (by: CustomerReference, decide: Decide, { now = noon, key }: When = {}) =>
+      repository.update(tenant, by, decide, { ...actor, now }, key),
+    erase: (by: CustomerReference, { now = noon + 1, key }: When = {}) =>
+      repository.erase(tenant, by, { ...actor, now }, key),
   };
+  return scenario;
 }
 
-/** The record of an answer that must be SUCCESS, and how to name it. */
-export function storedIn(answer: WriteResult) {
-  if (answer.code !== 'SUCCESS') throw new Error(`expected SUCCESS, got ${answer.code}`);
-  const { customer, version } = answer.stored;
-  return { stored: answer.stored, customer, version, by: byUrn(customer.customerUrn) };
+/** The record in a result, and its reference; throws unless the result is SUCCESS. */
+export function storedIn(result: WriteResult) {
+  if (result.code !== 'SUCCESS') throw new Error(`expected SUCCESS, got ${result.code}`);
+  const { customer, version } = result.stored;
+  return { stored: result.stored, customer, version, by: byUrn(customer.customerUrn) };
 }
 
-/** How often each code was answered. */
-export function tally(answers: readonly WriteResult[]): Record<string, number> {
+/** The number of results by code. */
+export function tally(results: readonly WriteResult[]): Record<string, number> {
   const counts: Record<string, number> = {};
-  for (const { code } of answers) counts[code] = (counts[code] ?? 0) + 1;
+  for (const { code } of results) counts[code] = (counts[code] ?? 0) + 1;
   return counts;
 }
 
-/** The results of `times` calls that are made in one turn. */
+/** The results of `times` calls in one turn of the event loop. */
 export const atOnce = <Result>(times: number, call: (index: number) => Promise<Result>): Promise<Result[]> =>
   Promise.all(Array.from({ length: times }, (_, index) => call(index)));

@@ -1,4 +1,4 @@
-/** What SQLite has to stand: other processes, sudden death, locks, full disks and files that are not ours. */
+/** SQLite with several processes, kill -9, locks, a full disk, and files that are not its own. */
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -29,7 +29,7 @@ const isSound = (path: string) =>
     (file) => withRawSqlite(file, (database) => database.pragma('integrity_check', { simple: true })) === 'ok',
   );
 
-t.test('two processes that write at once keep uniqueness and lose nothing', async (t) => {
+t.test('two processes that write at the same time keep unique values and lose no write', async (t) => {
   const { path, acme, close } = await open(t);
   const count = 200;
   const processes = await atOnce(2, () => startSqliteProcess(t, 'add', path, count));
@@ -49,7 +49,7 @@ t.test('two processes that write at once keep uniqueness and lose nothing', asyn
   t.ok(isSound(path));
 });
 
-t.test('what was acknowledged survives kill -9 at any moment', async (t) => {
+t.test('acknowledged writes survive kill -9 at any moment', async (t) => {
   const path = newFolder(t);
   const acknowledged = new Map<string, string>();
   for (let round = 0; round < 6; round += 1) {
@@ -69,21 +69,21 @@ t.test('what was acknowledged survives kill -9 at any moment', async (t) => {
     t.strictSame(lost, []);
     await close();
   }
-  t.equal(new Set(acknowledged.values()).size, acknowledged.size, 'no URN was handed out twice');
+  t.equal(new Set(acknowledged.values()).size, acknowledged.size, 'no CustomerUrn was assigned twice');
 });
 
-t.test('a process that is killed while it writes stops no other', async (t) => {
+t.test('a process that is killed while it writes does not stop other processes', async (t) => {
   const { path, acme } = await open(t);
   const writer = await startSqliteProcess(t, 'addForever', path, 'killed');
   writer.tell();
   await writer.said(1);
-  const writing = atOnce(20, (index) => acme.add(`crm-${index}`));
+  const writing = atOnce(20, (index) => acme.store(`crm-${index}`));
   await writer.kill();
   t.strictSame(tally(await writing), { SUCCESS: 20 });
   for (const line of writer.lines) t.ok(await acme.find(byExternalId(line.split(' ')[0] as string)));
 });
 
-t.test('many processes may open a new file at the same time', async (t) => {
+t.test('many processes can open a new file at the same time', async (t) => {
   const paths = Array.from({ length: 12 }, (_, index) => `${newFolder(t)}-${index}`);
   const processes = await atOnce(6, () => startSqliteProcess(t, 'open', paths[0] as string));
   for (const [round, path] of paths.entries()) {
@@ -91,51 +91,53 @@ t.test('many processes may open a new file at the same time', async (t) => {
     await Promise.all(processes.map(({ said }) => said(round + 1)));
     t.ok(isSound(path));
     const { acme } = await open(t, path);
-    t.equal((await acme.add('crm-1')).code, 'SUCCESS');
+    t.equal((await acme.store('crm-1')).code, 'SUCCESS');
   }
   for (const { done } of processes) await done();
 });
 
-t.test('a lock that another process holds for a moment delays writes and does not fail them', async (t) => {
+t.test('a short lock of another process delays writes, and none fails', async (t) => {
   const { path, acme } = await open(t);
   const holder = await startSqliteProcess(t, 'lock', path);
   holder.tell();
   await holder.said(1);
   let written = 0;
   const writing = atOnce(20, async (index) => {
-    const answer = await acme.add(`crm-${index}`);
+    const answer = await acme.store(`crm-${index}`);
     written += 1;
     return answer;
   });
   await delay(300);
   t.equal(written, 0);
-  t.equal(await acme.find(byExternalId('crm-1')), undefined, 'reading does not wait');
+  t.equal(await acme.find(byExternalId('crm-1')), undefined, 'reads do not wait');
   holder.tell();
   t.strictSame(tally(await writing), { SUCCESS: 20 });
 });
 
-t.test('a lock that is held too long is a DatabaseFailure, and what comes after it succeeds', async (t) => {
+t.test('a lock that is held too long is a DatabaseFailure, and later writes succeed', async (t) => {
   const { path, acme } = await open(t);
-  const { by, stored } = await acme.has('crm-0');
+  const { by, stored } = await acme.mustStore('crm-0');
   const holder = await startSqliteProcess(t, 'lock', path);
   holder.tell();
   await holder.said(1);
-  const failed = await Promise.allSettled([acme.add('crm-1'), acme.change(by, overwrite({ firstName: 'Jane' }))]);
+  const failed = await Promise.allSettled([acme.store('crm-1'), acme.update(by, overwrite({ firstName: 'Jane' }))]);
   for (const result of failed) t.ok(result.status === 'rejected' && result.reason instanceof DatabaseFailure);
   holder.tell();
   await holder.done();
-  t.strictSame(await acme.find(by), stored, 'nothing of it was stored');
-  t.equal((await acme.add('crm-1')).code, 'SUCCESS');
+  t.strictSame(await acme.find(by), stored, 'nothing of the failed write was stored');
+  t.equal((await acme.store('crm-1')).code, 'SUCCESS');
 });
 
-t.test('a full disk is a DatabaseFailure, loses nothing, and is forgotten when there is room again', async (t) => {
+t.test('a full disk is a DatabaseFailure and loses nothing, and writes succeed once there is space', async (t) => {
   const { path, database, acme, close } = await open(t);
-  const { by, stored } = await acme.has('crm-0');
+  const { by, stored } = await acme.mustStore('crm-0');
   const limit = (pages: number) => database.write(() => runOnce({ sql: `PRAGMA data.max_page_count = ${pages}` }));
   const big = { lastName: 'x'.repeat(100), primaryBillingAddress: { street: 'y'.repeat(8_000), countryCode: 'DE' } };
 
   await limit(1);
-  const results = await Promise.allSettled(Array.from({ length: 30 }, (_, index) => acme.add(`crm-${index + 1}`, big)));
+  const results = await Promise.allSettled(
+    Array.from({ length: 30 }, (_, index) => acme.store(`crm-${index + 1}`, big)),
+  );
   const failures = results.filter((result) => result.status === 'rejected');
   t.ok(failures.length > 0);
   t.ok(failures.every(({ reason }) => reason instanceof DatabaseFailure));
@@ -145,14 +147,14 @@ t.test('a full disk is a DatabaseFailure, loses nothing, and is forgotten when t
   t.strictSame(await acme.find(by), stored);
 
   await limit(1_000_000);
-  t.strictSame(tally(await atOnce(30, (index) => acme.add(`new-${index}`, big))), { SUCCESS: 30 });
+  t.strictSame(tally(await atOnce(30, (index) => acme.store(`new-${index}`, big))), { SUCCESS: 30 });
   await close();
   t.ok(isSound(path));
 });
 
-t.test('a file of a newer version is refused, by both versions, and not touched', async (t) => {
+t.test('a file with a newer schema version is refused and not changed', async (t) => {
   const { path, acme, close } = await open(t);
-  const { by, stored } = await acme.has('crm-1');
+  const { by, stored } = await acme.mustStore('crm-1');
   await close();
   const known = migrations.data.length;
   const setVersion = (version: number) =>
@@ -167,7 +169,7 @@ t.test('a file of a newer version is refused, by both versions, and not touched'
   t.strictSame(await (await open(t, path)).acme.find(by), stored);
 });
 
-t.test('what is no database is refused and not touched', async (t) => {
+t.test('a file that is not a database is refused and not changed', async (t) => {
   for (const [index, text] of ['hello', 'This is a letter to a friend. '.repeat(400)].entries()) {
     const path = `${newFolder(t)}-${index}`;
     mkdirSync(path);
@@ -177,21 +179,9 @@ t.test('what is no database is refused and not touched', async (t) => {
   }
 });
 
-t.test('every commit is synced, and what is deleted is overwritten', async (t) => {
-  const { database } = await open(t);
-  for (const [pragma, expected] of [
-    ['journal_mode', 'wal'],
-    ['synchronous', 2],
-    ['secure_delete', 1],
-  ] as const) {
-    const rows = await database.read(() => runOnce({ sql: `PRAGMA ${pragma}` }));
-    t.strictSame(rows, [{ [pragma]: expected }]);
-  }
-});
-
-t.test('the files are for their owner alone', async (t) => {
+t.test('only their owner can read the files', async (t) => {
   const { path, acme } = await open(t);
-  await acme.has('crm-1');
+  await acme.mustStore('crm-1');
   t.strictSame(readdirSync(path).sort(), [
     'customers.db',
     'customers.db-shm',
@@ -204,21 +194,21 @@ t.test('the files are for their owner alone', async (t) => {
   for (const file of readdirSync(path)) t.equal(statSync(join(path, file)).mode & 0o777, 0o600, file);
 });
 
-/** Adds customers that are personal in all their fields, changes them and deletes them: what is left once it is closed. */
+/** Stores, changes and erases customers with personal data in all fields. @returns what of it is left in the files */
 async function tracesOf(t: Test, customers: number): Promise<string[]> {
   const { path, acme, close } = await open(t);
   await atOnce(customers, async (index) => {
-    const { by } = await acme.has(`PERSONAL-${index}`, {
+    const { by } = await acme.mustStore(`PERSONAL-${index}`, {
       email: `personal-${index}@example.com`,
       phoneNumber: `+49170${7_000_000 + index}`,
       firstName: `PERSONAL${'x'.repeat(index % 100)}`,
       primaryBillingAddress: { street: `PERSONAL${'y'.repeat((index * 7) % 100)}`, countryCode: 'DE' },
     });
-    await acme.change(
+    await acme.update(
       by,
       overwrite({ firstName: 'PERSONAL', lastName: 'PERSONAL', email: `new-personal-${index}@example.com` }),
     );
-    await acme.forget(by);
+    await acme.erase(by);
   });
   await close();
   return readdirSync(path).flatMap(
@@ -226,10 +216,10 @@ async function tracesOf(t: Test, customers: number): Promise<string[]> {
   );
 }
 
-t.test('after anonymisation and a checkpoint no byte of what was personal is left in the file', async (t) => {
+t.test('after an erasure and a checkpoint no personal data is left in the files', async (t) => {
   t.strictSame(await tracesOf(t, 3), []);
 });
 
-t.test('nor of many customers, whose rows SQLite has moved from page to page', async (t) => {
+t.test('nor of many customers, whose rows SQLite has moved between pages', async (t) => {
   t.strictSame(await tracesOf(t, 500), []);
 });

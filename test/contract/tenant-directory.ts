@@ -1,15 +1,15 @@
 /**
- * What every `TenantDirectory` promises; see `src/application/ports.ts`. Call `sharedTenantsContract` too where
- * several connections see one storage.
+ * The contract of `TenantDirectory` (`src/application/ports/tenant-directory.ts`). Call `sharedTenantsContract` too where
+ * several connections use one storage.
  */
 import { createHash } from 'node:crypto';
 import type { ApiKey, Tenant, TenantDirectory } from '../../src/application/ports/tenant-directory.ts';
 import { noon, tenantId } from './scenario.ts';
 import type { ContractTest } from './test.ts';
 
-/** Opens a directory that holds nothing; it is closed when the test ends. */
+/** Opens an empty directory, which is closed when the test ends. */
 export type OpenDirectory<Test> = (t: Test) => Promise<TenantDirectory>;
-/** Makes storage that holds nothing, and gives what connects to it; all of it ends with the test. */
+/** Makes an empty storage and returns a function that connects to it. Both end with the test. */
 export type MakeDirectories<Test> = (t: Test) => () => Promise<TenantDirectory>;
 
 const payment = {
@@ -47,24 +47,23 @@ const apiKey = (owner: string, id: string, more: Partial<ApiKey> = {}): ApiKey =
   ...more,
 });
 
-/** A key whose digest is plain bytes, so that keys compare whatever kind of byte array an adapter gives. */
+/** An API key with a plain digest, so that keys compare with any kind of byte array. */
 const plain = (key: ApiKey | undefined): ApiKey | undefined => key && { ...key, digest: new Uint8Array(key.digest) };
 const ids = (keys: readonly ApiKey[]): string[] => keys.map(({ id }) => id);
 
-/** @param t gets a test for each sentence of the contract */
+/** @param t gets one test for each clause of the contract, each over an empty directory */
 export function tenantDirectoryContract<Test extends ContractTest>(t: Test, open: OpenDirectory<Test>): void {
-  /** A sentence of the contract, tried on a directory that holds nothing. */
-  const holds = (sentence: string, prove: (t: Test, directory: TenantDirectory) => Promise<void>) =>
-    t.test(sentence, async (t: Test) => prove(t, await open(t)));
+  const test = (clause: string, run: (t: Test, directory: TenantDirectory) => Promise<void>) =>
+    t.test(clause, async (t: Test) => run(t, await open(t)));
 
-  holds('an empty directory holds nothing', async (t, directory) => {
+  test('an empty directory has no tenants and no API keys', async (t, directory) => {
     t.strictSame(await directory.listTenants(), []);
     t.strictSame(await directory.listKeys(), []);
     t.equal(await directory.findTenant(tenantId('acme')), undefined);
     t.equal(await directory.findKey(tenantId('acme'), digest('x')), undefined);
   });
 
-  holds('a tenant is found as it was added, with and without what is optional', async (t, directory) => {
+  test('findTenant returns a tenant as added, with and without optional settings', async (t, directory) => {
     const tenants = [tenant('acme', { name: 'ACME "Ltd" 🦊', jwt }), tenant('globex')];
     for (const one of tenants) {
       t.equal(await directory.addTenant(one), true);
@@ -72,7 +71,7 @@ export function tenantDirectoryContract<Test extends ContractTest>(t: Test, open
     }
   });
 
-  holds('a tenant is added once, and the first one stays', async (t, directory) => {
+  test('addTenant returns false for an existing tenant, which stays unchanged', async (t, directory) => {
     const first = tenant('acme', { name: 'First' });
     await directory.addTenant(first);
     t.equal(await directory.addTenant(tenant('acme', { name: 'Second' })), false);
@@ -80,17 +79,17 @@ export function tenantDirectoryContract<Test extends ContractTest>(t: Test, open
     const answers = await Promise.all(
       ['one', 'two', 'three'].map((name) => directory.addTenant(tenant('globex', { name }))),
     );
-    t.equal(answers.filter(Boolean).length, 1, 'also of several at once');
+    t.equal(answers.filter(Boolean).length, 1, 'one of three concurrent calls succeeds');
   });
 
-  holds('tenants are listed by id', async (t, directory) => {
+  test('listTenants orders by id', async (t, directory) => {
     for (const name of ['globex', 'acme-2', '0', 'acme_2', 'acme', 'acme2']) await directory.addTenant(tenant(name));
     const listed = (await directory.listTenants()).map(({ id }) => id);
     t.strictSame(listed, [...listed].sort());
     t.equal(listed.length, 6);
   });
 
-  holds('name and settings of a tenant are replaced, and the rest stays', async (t, directory) => {
+  test('setTenant replaces name and settings of one tenant, and keeps createdAt', async (t, directory) => {
     await directory.addTenant(tenant('acme', { name: 'ACME', jwt }));
     await directory.addTenant(tenant('globex'));
     const settings = { channels: [], canSavePaymentMethod: false };
@@ -100,12 +99,12 @@ export function tenantDirectoryContract<Test extends ContractTest>(t: Test, open
     t.strictSame(await directory.findTenant(tenantId('globex')), tenant('globex'));
   });
 
-  holds('a tenant that is not there is not set, and not made', async (t, directory) => {
+  test('setTenant returns false for an unknown tenant, and adds none', async (t, directory) => {
     t.equal(await directory.setTenant(tenant('acme')), false);
     t.strictSame(await directory.listTenants(), []);
   });
 
-  holds('a key is found by tenant and digest, with its tenant', async (t, directory) => {
+  test('findKey returns the API key and its tenant', async (t, directory) => {
     const owner = tenant('acme', { name: 'ACME' });
     const key = apiKey('acme', 'k1', { role: 'read', environment: 'live', expiresAt: noon + 9 });
     await directory.addTenant(owner);
@@ -114,7 +113,7 @@ export function tenantDirectoryContract<Test extends ContractTest>(t: Test, open
     t.strictSame({ ...found, key: plain(found?.key) }, { tenant: owner, key });
   });
 
-  holds('a key is not found by another tenant or by another digest', async (t, directory) => {
+  test('findKey returns undefined for another tenant or another digest', async (t, directory) => {
     const key = apiKey('acme', 'k1');
     await directory.addTenant(tenant('acme'));
     await directory.addTenant(tenant('globex'));
@@ -126,13 +125,13 @@ export function tenantDirectoryContract<Test extends ContractTest>(t: Test, open
     }
   });
 
-  holds('a key of no tenant is not added', async (t, directory) => {
+  test('addKey returns false for an unknown tenant', async (t, directory) => {
     t.equal(await directory.addKey(apiKey('acme', 'k1')), false);
     await directory.addTenant(tenant('acme'));
     t.strictSame(await directory.listKeys(), []);
   });
 
-  holds('keys are listed oldest first, of one tenant or of all, revoked ones included', async (t, directory) => {
+  test('listKeys orders by age, for one tenant or all, revoked keys included', async (t, directory) => {
     for (const name of ['acme', 'globex']) await directory.addTenant(tenant(name));
     await directory.addKey(apiKey('acme', 'newest', { createdAt: noon + 3 }));
     await directory.addKey(apiKey('globex', 'second', { createdAt: noon + 1 }));
@@ -145,7 +144,7 @@ export function tenantDirectoryContract<Test extends ContractTest>(t: Test, open
     t.strictSame(await directory.listKeys(tenantId('nobody')), []);
   });
 
-  holds('a revoked key says so wherever it is seen, and its first time stays', async (t, directory) => {
+  test('revokeKey sets the time of the first revocation', async (t, directory) => {
     const key = apiKey('acme', 'k1');
     const other = apiKey('acme', 'k2');
     await directory.addTenant(tenant('acme'));
@@ -157,7 +156,7 @@ export function tenantDirectoryContract<Test extends ContractTest>(t: Test, open
     t.strictSame((await directory.listKeys()).map(plain), [revoked, other]);
   });
 
-  holds('the end of a key is brought forward, and never put off', async (t, directory) => {
+  test('expireKey sets an earlier expiry, never a later one, and none on a revoked key', async (t, directory) => {
     const key = apiKey('acme', 'k1');
     const ends = (expiresAt: number) => directory.expireKey('k1', expiresAt).then(plain);
     await directory.addTenant(tenant('acme'));
@@ -166,11 +165,11 @@ export function tenantDirectoryContract<Test extends ContractTest>(t: Test, open
     t.strictSame(await ends(noon + 6), { ...key, expiresAt: noon + 5 }, 'later');
     t.strictSame(await ends(noon + 4), { ...key, expiresAt: noon + 4 }, 'earlier');
     const revoked = plain(await directory.revokeKey('k1', noon + 1));
-    t.strictSame(await ends(noon + 3), revoked, 'a revoked key stays as it is');
+    t.strictSame(await ends(noon + 3), revoked, 'of a revoked key');
     t.strictSame(plain((await directory.findKey(key.tenant, key.digest))?.key), revoked);
   });
 
-  holds('the uses of keys are added up, and those of none are passed over', async (t, directory) => {
+  test('recordUse adds to the counts, and ignores keys that do not exist', async (t, directory) => {
     const use = (owner: string, id: string, requests: number, lastUsedAt: number) => ({
       tenant: tenantId(owner),
       id,
@@ -186,15 +185,15 @@ export function tenantDirectoryContract<Test extends ContractTest>(t: Test, open
     t.strictSame((await directory.listKeys()).map(plain), [{ ...used, requests: 5, lastUsedAt: noon + 2 }, idle]);
   });
 
-  holds('a key that is not there is neither revoked nor ended', async (t, directory) => {
+  test('revokeKey and expireKey return undefined for an unknown key', async (t, directory) => {
     t.equal(await directory.revokeKey('k1', noon), undefined);
     t.equal(await directory.expireKey('k1', noon), undefined);
   });
 }
 
-/** What a directory promises in addition where several connections (processes) see one storage. */
+/** The additional contract where several connections or processes use one storage. */
 export function sharedTenantsContract<Test extends ContractTest>(t: Test, make: MakeDirectories<Test>): void {
-  t.test('what one connection was answered the other sees at once', async (t: Test) => {
+  t.test('a connection sees the acknowledged writes of another at once', async (t: Test) => {
     const connect = make(t);
     const [one, other] = [await connect(), await connect()];
     const key = apiKey('acme', 'k1');

@@ -1,12 +1,14 @@
-/** The documents in the repository are those that the source makes. */
+/** The generated files of the repository are up to date with the source. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import t from 'tap';
 import { documents } from '../../scripts/documents.ts';
 
-for (const [path, text] of Object.entries(await documents())) {
-  const kept = readFileSync(resolve(import.meta.dirname, '../..', path), 'utf8');
-  t.ok(kept === text, `${path} is current (if not: npm run generate)`);
+const generated = Object.entries(await documents());
+t.equal(generated.length, 3);
+for (const [path, text] of generated) {
+  const committed = readFileSync(resolve(import.meta.dirname, '../..', path), 'utf8');
+  t.ok(committed === text, `${path} is up to date (else: npm run generate)`);
 }
 
-t.test('they are the same every time', async (t) => t.same(await documents(), await documents()));
+t.test('generating twice gives the same files', async (t) => t.same(await documents(), await documents()));

@@ -1,4 +1,4 @@
-/** Arbitrary requests and records, made from the tables of fields: a field that is added is covered by itself. */
+/** Arbitrary requests and records, derived from the field tables, so that new fields are covered too. */
 import fc from 'fast-check';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import { applyChange, type CustomerContent, customerFields, storeFields } from '../../src/domain/customer.ts';
@@ -7,7 +7,7 @@ import type { Violation } from '../../src/domain/violations.ts';
 
 export const referenceData = createReferenceData();
 
-/** Reads input by a table; violations as `field: code`. */
+/** Parses input by a field table; violations as `field: code`. */
 export function read<Table extends FieldTable>(table: Table, input: unknown) {
   const found: Violation[] = [];
   const patch = readPatch(table, input, '', referenceData, found);

@@ -1,13 +1,14 @@
-/** Who may call: 401 that tells nothing, and what a read-only key may do. */
+/** API keys: a 401 that is the same for every reason, read-only keys, and the isolation of tenants. */
 import { apiKeyFormat } from '../../src/adapters/crypto/api-key-format.ts';
-import { eachStorage, type Headers, storing } from '../support/service.ts';
+import { type Headers, storing } from '../support/client.ts';
+import { eachStorage } from '../support/service.ts';
 
 eachStorage((start, t) => {
-  t.test('every way to fail looks the same, in headers and in bytes', async (t) => {
+  t.test('every reason for a 401 gives the same headers and bytes', async (t) => {
     const { app, tenant, key, services, clock, credentials: acme } = await start(t);
     const { credentials: globex } = await tenant('globex');
     const revoked = await key('acme', 'full');
-    await services.tenants.revokeKey(revoked.id);
+    await services.apiKeys.revoke(revoked.id);
     const mistyped = acme['x-api-key'].replace(/.$/, (last) => (last === 'x' ? 'y' : 'x'));
     const ways: Record<string, Headers> = {
       'no credentials': {},
@@ -45,7 +46,7 @@ eachStorage((start, t) => {
           method,
           url: `/api/c2a/customer/${route}`,
           headers: { 'x-request-id': 'fixed', 'content-type': 'application/json', ...headers },
-          // Not read: a body that is no JSON, and one that is too large, end in the same answer.
+          // The body is not read: malformed and oversized ones get the same answer.
           ...(method === 'POST' && { payload: way.length % 2 ? '{' : 'x'.repeat(70_000) }),
         });
         const { date: _, ...others } = answer.headers;
@@ -54,13 +55,13 @@ eachStorage((start, t) => {
     }
   });
 
-  t.test('the answer is as documented', async (t) => {
+  t.test('a 401 conforms to the description', async (t) => {
     const { anonymous } = await start(t);
     t.match(await anonymous.post('store', {}), { outcome: '401', text: '' });
     t.match(await anonymous.info({}), { outcome: '401', text: '' });
   });
 
-  t.test('a live deployment knows live keys alone', async (t) => {
+  t.test('a live deployment accepts only live keys', async (t) => {
     const { credentials, info, app } = await start(t, { environment: 'live' });
     t.match(credentials['x-api-key'], /^sk_live_/);
     t.equal((await info({ exId: 'x' })).outcome, '404 CUSTOMER_NOT_FOUND');
@@ -68,16 +69,16 @@ eachStorage((start, t) => {
     t.equal((await app.inject({ url: '/api/c2a/customer/info', headers })).statusCode, 401);
   });
 
-  t.test('a key that is revoked is refused from then on; others of the tenant are not', async (t) => {
+  t.test('a revoked key is refused at once; the other keys of the tenant are not', async (t) => {
     const { info, key, services } = await start(t);
     const second = await key('acme', 'full');
     t.equal((await second.info({ exId: 'x' })).status, 404);
-    await services.tenants.revokeKey(second.id);
+    await services.apiKeys.revoke(second.id);
     t.equal((await second.info({ exId: 'x' })).status, 401);
     t.equal((await info({ exId: 'x' })).status, 404);
   });
 
-  t.test('a read-only key reads, and is told that it may not write', async (t) => {
+  t.test('a read-only key may read, and gets 403 for writes', async (t) => {
     const { post, key } = await start(t);
     await post('store', storing({ externalIdentifier: 'x' }));
     const reader = await key('acme', 'read');
@@ -95,7 +96,7 @@ eachStorage((start, t) => {
     t.match((await reader.info({ exId: 'x' })).headers.etag, '"1"', 'nothing was changed');
   });
 
-  t.test("a tenant never sees, affects or infers another's customers", async (t) => {
+  t.test('a tenant cannot see, change or infer the customers of another', async (t) => {
     const { post, info, tenant } = await start(t);
     const customer = { externalIdentifier: 'x', email: 'jane@example.com', phoneNumber: '0170 1234567' };
     const { customerUrn: urn } = (await post('store', storing(customer))).result;
@@ -108,9 +109,13 @@ eachStorage((start, t) => {
     t.equal((await globex.post('delete', { customerUuid: urn })).outcome, unknown);
     t.equal((await globex.post('delete', { externalIdentifier: 'x' })).outcome, unknown);
     const theirs = await globex.post('store', storing(customer));
-    t.equal(theirs.outcome, '200 SUCCESS', 'the same identities are free to each tenant');
+    t.equal(theirs.outcome, '200 SUCCESS', 'unique keys are per tenant');
     t.not(theirs.result.customerUrn, urn);
-    t.same((await globex.info({ urn })).text, (await globex.info({ urn: 'cu.00.999' })).text, 'byte for byte');
+    t.same(
+      (await globex.info({ urn })).text,
+      (await globex.info({ urn: 'cu.00.999' })).text,
+      'the same bytes as for an unknown URN',
+    );
 
     await globex.post('delete', { externalIdentifier: 'x' });
     t.match(await info({ exId: 'x' }), { outcome: '200 SUCCESS', headers: { etag: '"1"' } });

@@ -1,6 +1,7 @@
 /**
- * Thousands of requests that nobody would write. Whatever comes: an answer as documented, soon, never a 500, and
- * nothing stored by what was refused. `C2A_FUZZ_SEED` repeats a run, `C2A_FUZZ_FACTOR` makes it longer.
+ * Grouped by method: thousands of generated requests over the whole server. Each gets a timely answer that conforms to the
+ * description and is no 500, and a refused request stores nothing. `C2A_FUZZ_SEED` repeats a run, `C2A_FUZZ_FACTOR` makes it
+ * longer.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -8,15 +9,16 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import { type Description, fuzzedRequests, mutatedBytes } from '../support/malice.ts';
-import { type Service, startService, storing } from '../support/service.ts';
+import { storing } from '../support/client.ts';
+import { fuzzedRequests, mutatedBytes } from '../support/malice.ts';
+import { type Service, startService } from '../support/service.ts';
 import { envelopeFaults, exchangeAll, portOf, rawRequests, within } from '../support/sockets.ts';
 
 const seed = Number(process.env.C2A_FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const factor = Number(process.env.C2A_FUZZ_FACTOR ?? 1);
 t.comment(`C2A_FUZZ_SEED=${seed}`);
 
-/** Repeatable, and ended by time on a slow machine rather than by the runner. */
+/** Repeatable; on a slow machine the time limit ends it before the runner does. */
 const cases = (count: number, limitMs: number) => ({
   seed,
   numRuns: count * factor,
@@ -24,7 +26,7 @@ const cases = (count: number, limitMs: number) => ({
   markInterruptAsFailure: false,
 });
 
-/** A service with a few customers, and an eye of its own on what is stored. */
+/** A service with a few customers, and a connection of its own that sees changes of the table. */
 async function startWatched(test: Test) {
   const dataDir = test.testdir({});
   const service = await startService(test, { storage: 'sqlite', dataDir, config: { rateLimit: 'off' } });
@@ -37,7 +39,7 @@ async function startWatched(test: Test) {
   const everything = outside.prepare('SELECT * FROM customers ORDER BY rowid').raw();
   let version: unknown;
   let digest = '';
-  /** Whether what is stored differs from the last time. */
+  /** True where the rows differ from those of the last call. */
   function changed(): boolean {
     const present = outside.pragma('data_version', { simple: true });
     if (present === version) return false;
@@ -52,7 +54,7 @@ async function startWatched(test: Test) {
   return { ...service, changed };
 }
 
-/** How often each outcome was seen: a fuzz that only ever hears 400 tests little. */
+/** Counts outcomes, so that the test fails where the requests no longer reach all of them. */
 function tallied(test: Test) {
   const seen = new Map<string, number>();
   return {
@@ -65,7 +67,7 @@ function tallied(test: Test) {
   };
 }
 
-/** What a store or an update has answered must be what is found afterwards. */
+/** `info` must return the record that a store or an update has answered. */
 async function assertKept({ info }: Pick<Service, 'info'>, result: unknown): Promise<void> {
   const { customerUrn: urn } = result as { customerUrn: string };
   const { availableChannels: _, ...found } = (await info({ urn })).result as unknown as Record<string, unknown>;
@@ -73,14 +75,14 @@ async function assertKept({ info }: Pick<Service, 'info'>, result: unknown): Pro
   assert.deepEqual(record, result);
 }
 
-t.test('requests made from the description, and spoiled', async (t) => {
+t.test('requests generated from the description, and mutated', async (t) => {
   const service = await startWatched(t);
-  const { app, credentials, send, changed } = service;
+  const { credentials, send, changed } = service;
   const { count, report } = tallied(t);
-  const requests = fuzzedRequests((await app.inject('/openapi.json')).json() as Description, { ...credentials });
+  const requests = fuzzedRequests({ ...credentials });
   await fc.assert(
     fc.asyncProperty(requests, async (request) => {
-      // Throws where the answer is not as documented.
+      // Throws where the answer differs from its description.
       const { status, outcome, result } = await within('an answer', send(request));
       count(outcome);
       assert.ok(status < 500, outcome);
@@ -102,7 +104,7 @@ t.test('requests made from the description, and spoiled', async (t) => {
   ]);
 });
 
-t.test('bytes of requests, and mutated', async (t) => {
+t.test('mutated bytes of requests', async (t) => {
   const service = await startWatched(t);
   const { changed, info } = service;
   const port = await portOf(service);
@@ -135,6 +137,6 @@ t.test('bytes of requests, and mutated', async (t) => {
     }),
     cases(3_000, 30_000),
   );
-  t.equal((await info({ exId: 'crm-2' })).status, 200, 'it is alive');
+  t.equal((await info({ exId: 'crm-2' })).status, 200, 'the server still serves');
   report(['200 SUCCESS', '400 BAD_REQUEST', '401', '404 NOT_FOUND']);
 });

@@ -1,34 +1,33 @@
-/** What is in packaging/, as far as it can be held against something without a machine to install it on. */
+/** The files in packaging/, checked without installing them. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { validate } from 'dockerfile-utils';
 import t from 'tap';
 import { parse } from 'yaml';
-import { commands } from '../../src/adapters/cli/commands.ts';
+import type { Context } from '../../src/adapters/cli/context.ts';
+import { createProgram } from '../../src/adapters/cli/program.ts';
 import { settings } from '../../src/config.ts';
-import { serve } from '../../src/process/serve.ts';
+import { addServeCommand } from '../../src/process/serve.ts';
 import { root } from '../support/binary.ts';
 import { run } from '../support/process.ts';
 
 const packaging = join(root, 'packaging');
 const read = (name: string) => readFileSync(join(packaging, name), 'utf8');
+const commands = createProgram({} as Context, addServeCommand).commands.map((command) => command.name());
 const isFound = async (file: string) => (await run('which', [file])).code === 0;
 
-t.test('what they name exists', async (t) => {
+t.test('settings and commands that they name exist', async (t) => {
   for (const name of ['c2a-customers.service', 'c2a-customers.env', 'Dockerfile', 'compose.yaml']) {
     const text = read(name);
     for (const [variable] of text.matchAll(/\bC2A_\w+/g))
       t.hasProp(settings.properties, variable, `${name}: ${variable}`);
     for (const [, command] of text.matchAll(/\/usr\/bin\/c2a"?,? "?([a-z]+)/g)) {
-      t.ok(
-        [serve, ...commands].some((one) => one.name === command),
-        `${name}: c2a ${command}`,
-      );
+      t.ok(commands.includes(command as string), `${name}: c2a ${command}`);
     }
   }
 });
 
-t.test('the Dockerfile has nothing to complain of, and only what is built goes in', async (t) => {
+t.test('the Dockerfile is valid and copies only the binary', async (t) => {
   const text = read('Dockerfile');
   t.same(validate(text), []);
   t.same(
@@ -38,7 +37,7 @@ t.test('the Dockerfile has nothing to complain of, and only what is built goes i
   t.same(read('Dockerfile.dockerignore').trim().split('\n'), ['*', '!dist/c2a']);
 });
 
-t.test('the compose file is one, and finds its Dockerfile', async (t) => {
+t.test('the compose file is valid and finds its Dockerfile', async (t) => {
   const { services, volumes } = parse(read('compose.yaml'));
   const { build, depends_on: dependencies, ...c2a } = services.c2a;
   t.ok(existsSync(join(packaging, build.context, build.dockerfile)));
@@ -49,14 +48,14 @@ t.test('the compose file is one, and finds its Dockerfile', async (t) => {
   for (const { volumes: mounts } of [c2a, services.postgres]) {
     for (const mount of mounts) t.hasProp(volumes, mount.split(':')[0]);
   }
-  // Where the image lets its user write, and where the volume is.
+  // The only folder that the image's user can write to is the volume.
   const [, volume] = /^VOLUME (\S+)$/m.exec(read('Dockerfile')) ?? [];
   t.same(c2a.volumes, [`c2a:${volume}`]);
   t.match(read('Dockerfile'), `C2A_DATA_DIR=${volume}/`);
 });
 
 t.test(
-  'systemd finds the unit hardened',
+  'systemd rates the unit as hardened',
   { skip: !(await isFound('systemd-analyze')) && 'systemd-analyze is not installed' },
   async (t) => {
     const unit = join(packaging, 'c2a-customers.service');

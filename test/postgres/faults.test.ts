@@ -1,20 +1,19 @@
 /**
- * What becomes of customers while PostgreSQL is restarted, its connections are cut, or its primary dies and a standby takes
- * over. Callers repeat what was not acknowledged, with its Idempotency-Key. Prints what it counted:
- * `npx tap test/postgres/faults.test.ts`.
+ * Faults of PostgreSQL under load: restarts, lost connections, and a failover to a standby. Callers repeat each request
+ * that was not acknowledged, with its Idempotency-Key. Prints the counts: `npx tap test/postgres/faults.test.ts`.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { storing } from '../support/client.ts';
 import { deployment, type Server } from '../support/deployment.ts';
 import { withRawPostgres } from '../support/postgres.ts';
 import { type PostgresServer, startPostgres } from '../support/postgres-server.ts';
-import { storing } from '../support/service.ts';
 import { atOnce, newFolder } from '../support/storage.ts';
 
 const lanes = 8;
 const envelopeCodes = /^(200 SUCCESS|409 REQUEST_IN_PROGRESS|500 SQL_DATABASE_FAILURE|503 SERVICE_UNAVAILABLE)$/;
 
-/** Stores customers one after the other in each lane, repeating each until it is acknowledged. */
+/** Stores customers in parallel lanes. Each lane repeats a request until it is acknowledged. */
 function load(servers: readonly Server[], prefix: string) {
   const acknowledged = new Map<string, string>();
   const outcomes: Record<string, number> = {};
@@ -57,7 +56,7 @@ function load(servers: readonly Server[], prefix: string) {
   };
 }
 
-/** Asserts that everything that was acknowledged is there, once, under its URN. */
+/** Asserts that every acknowledged customer is stored once, under its CustomerUrn. */
 async function checkKept(t: Test, server: Server, acknowledged: ReadonlyMap<string, string>): Promise<void> {
   const lost: string[] = [];
   const other: string[] = [];
@@ -71,9 +70,9 @@ async function checkKept(t: Test, server: Server, acknowledged: ReadonlyMap<stri
       }),
     );
   }
-  t.same(lost, [], 'nothing that was acknowledged is lost');
-  t.same(other, [], 'nothing is under another URN than was said');
-  t.equal(new Set(acknowledged.values()).size, acknowledged.size, 'every customer has its own');
+  t.same(lost, [], 'no acknowledged customer is lost');
+  t.same(other, [], 'each has the acknowledged CustomerUrn');
+  t.equal(new Set(acknowledged.values()).size, acknowledged.size, 'every CustomerUrn is unique');
 }
 
 async function settle(t: Test, what: string, servers: readonly Server[], during: () => Promise<void>): Promise<number> {
@@ -85,8 +84,8 @@ async function settle(t: Test, what: string, servers: readonly Server[], during:
   t.comment(
     `${what}: ${acknowledged.size} stored, answers ${JSON.stringify(outcomes)}, no success for ${longestMs} ms`,
   );
-  t.same(strange, [], 'every answer is in the envelope');
-  t.ok(longestMs < 15_000, `it recovered by itself in ${longestMs} ms`);
+  t.same(strange, [], 'every answer is an envelope');
+  t.ok(longestMs < 15_000, `recovered in ${longestMs} ms`);
   await checkKept(t, servers[0] as Server, acknowledged);
   return acknowledged.size;
 }
@@ -96,13 +95,13 @@ const rowsOf = async ({ url }: PostgresServer) =>
 
 const withTimeouts = ['--database-timeout-ms', '2000'];
 
-t.test('a server that is restarted, killed, and whose connections are cut', async (t) => {
+t.test('a server is restarted, killed, and its connections are terminated', async (t) => {
   const postgres = await startPostgres();
   t.teardown(() => postgres.stop());
   const { serve } = deployment(t, newFolder(t), ['--database-url', postgres.url]);
   const servers = [await serve(...withTimeouts), await serve(...withTimeouts)];
   let stored = 0;
-  stored += await settle(t, 'connections cut, ten times', servers, async () => {
+  stored += await settle(t, 'connections terminated ten times', servers, async () => {
     for (let cut = 0; cut < 10; cut += 1) {
       await withRawPostgres(
         postgres.url,
@@ -112,7 +111,7 @@ t.test('a server that is restarted, killed, and whose connections are cut', asyn
       await delay(50);
     }
   });
-  stored += await settle(t, 'restarted in order', servers, async () => {
+  stored += await settle(t, 'shut down and started', servers, async () => {
     await postgres.halt();
     await delay(500);
     await postgres.start();
@@ -122,10 +121,10 @@ t.test('a server that is restarted, killed, and whose connections are cut', asyn
     await delay(500);
     await postgres.start();
   });
-  t.equal(await rowsOf(postgres), stored, 'nothing was stored twice, or that nobody was told of');
+  t.equal(await rowsOf(postgres), stored, 'every stored customer was acknowledged, once');
 });
 
-t.test('a primary that dies, and a standby that was synchronous takes over', async (t) => {
+t.test('a primary is killed, and its synchronous standby is promoted', async (t) => {
   const replication = { wal_level: 'replica', max_wal_senders: '5', hot_standby: 'on' };
   const first = await startPostgres(replication);
   t.teardown(() => first.stop());
@@ -151,5 +150,5 @@ t.test('a primary that dies, and a standby that was synchronous takes over', asy
     await first.kill();
     await withRawPostgres(standby.url, 'select pg_promote()');
   });
-  t.equal(await rowsOf(standby), stored, 'nothing was stored twice, or that nobody was told of');
+  t.equal(await rowsOf(standby), stored, 'every stored customer was acknowledged, once');
 });

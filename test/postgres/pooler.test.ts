@@ -1,4 +1,4 @@
-/** Behind PgBouncer in transaction mode, where no connection is one's own for longer than a transaction. */
+/** Behind PgBouncer in transaction mode, where each transaction may get another connection to the server. */
 import t, { type Test } from 'tap';
 import { customerRepositoryContract, sharedCustomersContract } from '../contract/customer-repository.ts';
 import { sharedTenantsContract } from '../contract/tenant-directory.ts';
@@ -25,11 +25,11 @@ if (program === undefined) {
     }),
   );
 
-  t.test('nothing is left on a connection that others get', async (t) => {
+  t.test('no setting or prepared statement is left on a pooled connection', async (t) => {
     const direct = await newDatabase(t);
     const url = await startPgBouncer(t, program, direct);
     const { repository } = await connectPostgres(t, { url });
-    await atOnce(100, (index) => tenantOf(repository).add(`crm-${index}`));
+    await atOnce(100, (index) => tenantOf(repository).store(`crm-${index}`));
     const settings = await withRawPostgres(url, `select current_setting('statement_timeout') as timeout`);
     t.same(settings, [{ timeout: '0' }]);
     t.same(await withRawPostgres(url, 'select name from pg_prepared_statements'), []);

@@ -1,4 +1,4 @@
-/** Reads from a replica: only while whoever has written sees it there. */
+/** Reads from a replica: only while it shows every acknowledged write. */
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { mustAllConfirm } from '../../src/adapters/sql/driver/postgres-replica.ts';
@@ -7,7 +7,7 @@ import { withRawPostgres } from '../support/postgres.ts';
 import { type PostgresServer, startPostgres } from '../support/postgres-server.ts';
 import { atOnce, newFolder } from '../support/storage.ts';
 
-t.test('a commit waits for a standby for certain only where all must confirm', async (t) => {
+t.test('a commit waits for a standby only if all named standbys must confirm', async (t) => {
   const waits: [names: string, standby: string, expected: boolean][] = [
     ['r1', 'r1', true],
     ['"r1"', 'R1', true],
@@ -27,7 +27,7 @@ t.test('a commit waits for a standby for certain only where all must confirm', a
     t.equal(mustAllConfirm(names, standby), expected, `${names} / ${standby}`);
 });
 
-t.test('over a primary and a standby', async (t) => {
+t.test('with a primary and a standby', async (t) => {
   const replication = { wal_level: 'replica', max_wal_senders: '5', hot_standby: 'on' };
   const primary = await startPostgres(replication);
   t.teardown(() => primary.stop());
@@ -47,7 +47,7 @@ t.test('over a primary and a standby', async (t) => {
   const words = ['--database-url', primary.url, '--database-replica-url', standby.url];
   const { serve } = deployment(t, newFolder(t), words);
   const servers = [await serve(), await serve()] as const;
-  /** Connections whose last statement was about customers. */
+  /** The number of connections whose last query read customers. */
   const readers = async ({ url }: PostgresServer) => {
     const rows = await withRawPostgres(
       url,
@@ -56,7 +56,7 @@ t.test('over a primary and a standby', async (t) => {
     return rows.length;
   };
   const [one, other] = servers;
-  /** Stores by one server and reads by the other, at once. */
+  /** Stores customers through one server and reads each at once through the other. */
   async function everyoneSees(name: string): Promise<void> {
     const missing = await atOnce(60, async (index) => {
       const urn = await one.has({ externalIdentifier: `${name}-${index}` });
@@ -65,24 +65,28 @@ t.test('over a primary and a standby', async (t) => {
     t.equal(
       missing.reduce((sum: number, one) => sum + one, 0),
       0,
-      `${name}: what was acknowledged is seen`,
+      `${name}: every acknowledged write is read`,
     );
   }
 
   await everyoneSees('asynchronous');
-  t.equal(await readers(standby), 0, 'a replica that nobody waits for is not read');
+  t.equal(await readers(standby), 0, 'an asynchronous replica is not read');
 
   await synchronous('near');
   await everyoneSees('synchronous');
-  t.ok((await readers(standby)) > 0, 'one that every commit waits for is');
+  t.ok((await readers(standby)) > 0, 'a synchronous replica is read');
 
   await withRawPostgres(standby.url, 'select pg_wal_replay_pause()');
   const late = one.has({ externalIdentifier: 'late' });
-  t.equal(await Promise.race([late, delay(700, 'waits')]), 'waits', 'nothing is acknowledged that it does not show');
+  t.equal(
+    await Promise.race([late, delay(700, 'waits')]),
+    'waits',
+    'a write is not acknowledged before the replica shows it',
+  );
   await withRawPostgres(standby.url, 'select pg_wal_replay_resume()');
   t.equal((await other.info({ urn: await late })).status, 200);
 
   await synchronous('');
   await standby.kill();
-  await everyoneSees('without it');
+  await everyoneSees('after the replica was killed');
 });

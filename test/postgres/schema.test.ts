@@ -5,7 +5,7 @@ import { newDatabase, withRawPostgres } from '../support/postgres.ts';
 import { connectPostgres, connectSqlite, newFolder, withRawSqlite } from '../support/storage.ts';
 
 /** One row, or a few, for the whole deployment: copied to every node rather than split. */
-const ofTheDeployment = ['root_keys', 'sequences', 'erasures_applied', 'data_version', 'keys_version'];
+const ofTheDeployment = ['root_keys', 'sequences', 'key_copies_used', 'data_version', 'keys_version'];
 
 interface Key {
   readonly table: string;

@@ -1,4 +1,4 @@
-/** Connections: how many, how long, to which host, over TLS; and what becomes of those that are cut. */
+/** Connections to PostgreSQL: their number, timeouts, hosts, TLS, and lost connections. */
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -7,22 +7,26 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { createPostgresDialect } from '../../src/adapters/sql/driver/dialects.ts';
 import { openPostgres } from '../../src/adapters/sql/driver/postgres.ts';
 import { runOnce } from '../../src/adapters/sql/driver/query.ts';
 import { noTelemetry } from '../../src/adapters/telemetry/no-telemetry.ts';
 import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
 import { newDatabase, withRawPostgres } from '../support/postgres.ts';
 import { freePort, startPostgres } from '../support/postgres-server.ts';
-import { atOnce, byExternalId, connectPostgres, noon, requestKey, tenantId, tenantOf } from '../support/storage.ts';
+import { atOnce, byExternalId, connectPostgres, idempotencyKey, noon, tenantId, tenantOf } from '../support/storage.ts';
+
+/** A dialect without tables. */
+const dialect = createPostgresDialect(() => undefined, false);
 
 function open(t: Test, url: string, options: { poolSize?: number; timeoutMs?: number } = {}) {
-  const database = openPostgres({ url, poolSize: 4, timeoutMs: 2_000, ...options }, noTelemetry);
+  const database = openPostgres(dialect, { url, poolSize: 4, timeoutMs: 2_000, ...options }, noTelemetry);
   t.teardown(() => database.close());
   const ask = (sql: string) => database.read(() => runOnce({ sql }));
   return { database, ask };
 }
 
-t.test('there are never more connections than the pool has, and whoever waits gets one', async (t) => {
+t.test('there are never more connections than the size of the pool, and a waiting caller gets one', async (t) => {
   const url = await newDatabase(t);
   const { ask, database } = open(t, url, { poolSize: 3 });
   const sql = 'select pg_backend_pid() as pid, pg_sleep(0.01)';
@@ -30,75 +34,72 @@ t.test('there are never more connections than the pool has, and whoever waits ge
     const [row] = await (index % 2 === 0 ? ask(sql) : database.readShort(() => runOnce({ sql })));
     return row?.pid;
   });
-  t.equal(new Set(pids).size, 3, 'one of them is shared by what callers ask for most');
+  t.equal(new Set(pids).size, 3, 'one of them is the pipelined session');
 });
 
-t.test('what is asked of the records alone needs no connection to the keys', async (t) => {
+t.test('a query of the records needs no connection to the database of the keys', async (t) => {
   const url = await newDatabase(t);
   const keysUrl = `postgres://nobody@127.0.0.1:${await freePort()}/keys`;
-  const database = openPostgres({ url, keysUrl, poolSize: 4, timeoutMs: 2_000 }, noTelemetry);
+  const database = openPostgres(dialect, { url, keysUrl, poolSize: 4, timeoutMs: 2_000 }, noTelemetry);
   t.teardown(() => database.close());
   t.strictSame(await database.readShort(() => runOnce({ sql: 'select 1 as one' })), [{ one: 1 }]);
 });
 
-t.test(
-  'whoever waits too long for a connection, a lock or an answer is told so, and the next one is served',
-  async (t) => {
-    const url = await newDatabase(t);
-    const { database, ask } = open(t, url, { poolSize: 1, timeoutMs: 300 });
-    await ask('create table x (y int)');
-    const since = performance.now();
-    await t.rejects(ask('select pg_sleep(5)'), DatabaseFailure, 'a statement');
-    t.ok(performance.now() - since < 1_500);
-    const [slow, waiting] = await Promise.allSettled([
-      database.write(function* () {
-        yield* runOnce({ sql: 'select pg_sleep(0.25)' });
-        yield* runOnce({ sql: 'select pg_sleep(0.25)' });
-        return 'done';
-      }),
-      ask('select 1'),
-    ]);
-    t.match(slow, { status: 'fulfilled', value: 'done' });
-    t.match(waiting, { status: 'rejected', reason: { cause: { message: /timeout/ } } }, 'a connection');
-    const other = open(t, url, { timeoutMs: 300 });
-    await other.database.write(function* () {
-      yield* runOnce({ sql: 'lock table x' });
-      const locked = t.rejects(
-        database.write(() => runOnce({ sql: 'insert into x values (1)' })),
-        {
-          cause: { message: /(lock|statement) timeout/ },
-        },
-      );
-      yield* runOnce({ sql: 'select pg_sleep(0.28)' });
-      return locked;
-    });
-    t.same(await ask('select 1 as one'), [{ one: 1 }]);
-  },
-);
+t.test('a connection, a lock or an answer that takes too long is an error, and the next query succeeds', async (t) => {
+  const url = await newDatabase(t);
+  const { database, ask } = open(t, url, { poolSize: 1, timeoutMs: 300 });
+  await ask('create table x (y int)');
+  const since = performance.now();
+  await t.rejects(ask('select pg_sleep(5)'), DatabaseFailure, 'a statement');
+  t.ok(performance.now() - since < 1_500);
+  const [slow, waiting] = await Promise.allSettled([
+    database.write(function* () {
+      yield* runOnce({ sql: 'select pg_sleep(0.25)' });
+      yield* runOnce({ sql: 'select pg_sleep(0.25)' });
+      return 'done';
+    }),
+    ask('select 1'),
+  ]);
+  t.match(slow, { status: 'fulfilled', value: 'done' });
+  t.match(waiting, { status: 'rejected', reason: { cause: { message: /timeout/ } } }, 'a connection');
+  const other = open(t, url, { timeoutMs: 300 });
+  await other.database.write(function* () {
+    yield* runOnce({ sql: 'lock table x' });
+    const locked = t.rejects(
+      database.write(() => runOnce({ sql: 'insert into x values (1)' })),
+      {
+        cause: { message: /(lock|statement) timeout/ },
+      },
+    );
+    yield* runOnce({ sql: 'select pg_sleep(0.28)' });
+    return locked;
+  });
+  t.same(await ask('select 1 as one'), [{ one: 1 }]);
+});
 
-t.test('a transaction that cannot be committed, or not even begun, is not left to whoever comes next', async (t) => {
+t.test('a transaction that cannot begin or commit is not left open in the pool', async (t) => {
   const [url, keysUrl] = [await newDatabase(t), await newDatabase(t)];
   const { repository } = await connectPostgres(t, { url, keysUrl });
   const acme = tenantOf(repository);
-  await acme.has('crm-0');
+  await acme.mustStore('crm-0');
   await withRawPostgres(
     keysUrl,
     `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$;
      create constraint trigger refusing after insert on c2a_keys.data_keys deferrable initially deferred
        for each row execute function refuse()`,
   );
-  const failing = { key: requestKey('k', 'a request', noon + 1_000) };
-  await t.rejects(acme.add('crm-1', {}, failing), { cause: { message: 'refused' } });
+  const failing = { key: idempotencyKey('k', 'a request', noon + 1_000) };
+  await t.rejects(acme.store('crm-1', {}, failing), { cause: { message: 'refused' } });
   await withRawPostgres(keysUrl, 'drop trigger refusing on c2a_keys.data_keys');
   const idle = `select count(*)::int as count from pg_stat_activity
     where datname = current_database() and state like 'idle in transaction%'`;
   for (const one of [url, keysUrl]) t.same(await withRawPostgres(one, idle), [{ count: 0 }]);
-  await acme.has('crm-2');
+  await acme.mustStore('crm-2');
   t.same(await withRawPostgres(url, 'select count(*)::int as count from c2a.customers'), [{ count: 2 }]);
-  t.equal(await repository.find(tenantId('acme'), byExternalId('crm-1')), undefined, 'what failed was not stored');
-  await acme.has('crm-1', {}, failing);
+  t.equal(await repository.find(tenantId('acme'), byExternalId('crm-1')), undefined, 'the failed store left no record');
+  await acme.mustStore('crm-1', {}, failing);
 
-  // A key whose record was refused would open what the database's log has of it.
+  // A key without its record is destroyed: it would open the record in the log of the database.
   await withRawPostgres(
     url,
     `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$;
@@ -107,8 +108,8 @@ t.test('a transaction that cannot be committed, or not even begun, is not left t
   );
   const keys = 'select count(*)::int as count from c2a_keys.data_keys';
   const before = await withRawPostgres(keysUrl, keys);
-  for (const more of [{}, { key: requestKey('l', 'a request', noon + 1_000) }]) {
-    await t.rejects(acme.add('crm-3', {}, more), { cause: { message: 'refused' } });
+  for (const more of [{}, { key: idempotencyKey('l', 'a request', noon + 1_000) }]) {
+    await t.rejects(acme.store('crm-3', {}, more), { cause: { message: 'refused' } });
   }
   for (let turn = 0; turn < 50; turn += 1) {
     const now = await withRawPostgres(keysUrl, keys);
@@ -116,18 +117,18 @@ t.test('a transaction that cannot be committed, or not even begun, is not left t
     await delay(20);
   }
   t.same(await withRawPostgres(keysUrl, keys), before);
-  // Where nobody hears how it ended, the record may be there, or come yet: without its key it would be lost.
+  // The outcome is unknown: the record may be stored, and needs its key.
   await withRawPostgres(
     url,
     `create or replace function refuse() returns trigger language plpgsql as $$
        begin perform pg_terminate_backend(pg_backend_pid()); return null; end $$`,
   );
-  await t.rejects(acme.add('crm-3'), { name: 'DatabaseFailure', mayBeStored: true });
+  await t.rejects(acme.store('crm-3'), { name: 'DatabaseFailure', mayBeStored: true });
   await delay(200);
   t.same(await withRawPostgres(keysUrl, keys), [{ count: Number(before[0]?.count) + 1 }]);
   await withRawPostgres(url, 'drop trigger refusing on c2a.customers');
 
-  // One that waits for the lock of `exclusive` is cut off there.
+  // A transaction is cancelled while it waits for the lock of `exclusive`.
   const { database, ask } = open(t, url, { poolSize: 1 });
   const other = open(t, url);
   let cut: Promise<unknown> | undefined;
@@ -145,18 +146,18 @@ t.test('a transaction that cannot be committed, or not even begun, is not left t
   t.same(await ask('select 1 as one'), [{ one: 1 }]);
 });
 
-t.test('with the keys in a database of their own, nobody waits for a session that waits for theirs', async (t) => {
+t.test('with the keys in a separate database, transactions do not deadlock on the two pools', async (t) => {
   const place = { url: await newDatabase(t), keysUrl: await newDatabase(t) };
   const { repository } = await connectPostgres(t, { ...place, poolSize: 2 });
   const acme = tenantOf(repository);
   await atOnce(60, async (index) => {
-    const key = requestKey(`k-${index}`, 'a request', noon + 1_000);
-    const { by } = await acme.has(`crm-${index}`, {}, index % 2 === 0 ? { key } : {});
-    if (index % 3 === 0) t.match(await acme.forget(by), { code: 'SUCCESS' });
+    const key = idempotencyKey(`k-${index}`, 'a request', noon + 1_000);
+    const { by } = await acme.mustStore(`crm-${index}`, {}, index % 2 === 0 ? { key } : {});
+    if (index % 3 === 0) t.match(await acme.erase(by), { code: 'SUCCESS' });
   });
 });
 
-t.test('a host that takes connections and says nothing is given up', async (t) => {
+t.test('a host that accepts connections and does not answer is given up', async (t) => {
   const silent = createServer(() => {}).listen(0, '127.0.0.1');
   await once(silent, 'listening');
   t.teardown(() => silent.close());
@@ -167,7 +168,7 @@ t.test('a host that takes connections and says nothing is given up', async (t) =
   t.ok(performance.now() - since < 3_000);
 });
 
-t.test('connections that are cut are replaced, and what was acknowledged is there', async (t) => {
+t.test('lost connections are replaced, and acknowledged writes are stored', async (t) => {
   const url = await newDatabase(t);
   const { repository } = await connectPostgres(t, { url });
   const acme = tenantOf(repository);
@@ -176,7 +177,7 @@ t.test('connections that are cut are replaced, and what was acknowledged is ther
   let isRunning = true;
   const writing = atOnce(8, async (lane) => {
     for (let count = 0; isRunning; count += 1) {
-      const answer = await acme.add(`crm-${lane}-${count}`).catch((error) => {
+      const answer = await acme.store(`crm-${lane}-${count}`).catch((error) => {
         if (!(error instanceof DatabaseFailure)) throw error;
         refused += 1;
       });
@@ -198,10 +199,10 @@ t.test('connections that are cut are replaced, and what was acknowledged is ther
   t.ok(refused > 0, `${refused} were refused`);
   t.ok(count >= acknowledged.length, `${acknowledged.length} acknowledged, ${count} stored`);
   t.equal(new Set(acknowledged).size, acknowledged.length);
-  t.equal((await acme.add('after')).code, 'SUCCESS');
+  t.equal((await acme.store('after')).code, 'SUCCESS');
 });
 
-t.test('of several hosts the one is taken that takes writes', async (t) => {
+t.test('of several hosts, the one that accepts writes is used', async (t) => {
   const url = await newDatabase(t);
   const { hostname, port, pathname } = new URL(url);
   const dead = await freePort();
@@ -228,7 +229,7 @@ const hasOpenssl = (() => {
 })();
 
 t.test(
-  'TLS is as the URL says, and the name of the server is checked',
+  'TLS follows the URL, and the name of the server is checked',
   { skip: hasOpenssl ? false : 'openssl is not installed' },
   async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'c2a-tls-'));

@@ -1,4 +1,4 @@
-/** Runs after all tests. */
+/** Runs after all tests: stops the PostgreSQL server that they shared. */
 import { readFileSync } from 'node:fs';
 import { shared } from './shared.ts';
 

@@ -1,4 +1,4 @@
-/** Runs before all tests: starts what they share. */
+/** Runs before all tests: starts the PostgreSQL server that they share. */
 import { spawn } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { shared } from './shared.ts';
 
 rmSync(shared, { force: true });
-// It ends with the test runner, whatever becomes of `after.ts`.
+// It watches the test runner, and so ends even if `after.ts` does not run.
 const words = [resolve(import.meta.dirname, 'postgres-host.ts'), shared, String(process.ppid)];
 const host = spawn(process.execPath, words, { detached: true, stdio: ['ignore', 'ignore', 'inherit'] });
 host.unref();
@@ -15,6 +15,6 @@ host.on('exit', (code) => {
   ended = code;
 });
 while (!existsSync(shared)) {
-  if (ended !== undefined) throw new Error(`PostgreSQL did not start: ${ended}`);
+  if (ended !== undefined) throw new Error(`PostgreSQL did not start: exit code ${ended}`);
   await delay(20);
 }

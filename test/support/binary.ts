@@ -1,4 +1,4 @@
-/** The binary, built once for all tests and kept while nothing changes that it is made of. */
+/** The binary, built once for all tests and cached until its sources change. */
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
@@ -17,18 +17,18 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
-import { commitOf } from '../../src/process/checkout.ts';
+import { commitOf } from '../../src/process/about.ts';
 import { type Program, run } from './process.ts';
 
 export const root = resolve(import.meta.dirname, '../..');
 const cache = join(root, 'node_modules/.cache/c2a-binary');
 
-/** No build takes longer. */
+/** A lock older than this was left by a killed build. */
 const buildTimeMs = 5 * 60_000;
-/** No run of all tests does. */
+/** Longer than a run of all tests, which may use an older build. */
 const keptMs = 60 * 60_000;
 
-/** What the binary is made of, by its content. */
+/** Digest of the sources of the binary. */
 function fingerprint(): string {
   const hash = createHash('sha256').update(`${commitOf(root)} ${process.version}`);
   const sources = ['src', 'scripts/release', 'packaging/licenses', 'package.json', 'package-lock.json', 'LICENSE'];
@@ -44,13 +44,13 @@ function fingerprint(): string {
   return hash.digest('hex').slice(0, 16);
 }
 
-/** Builds a source into a folder. */
+/** Builds the binary of a checkout into a folder. */
 export async function build(source: string, folder: string, ...words: string[]): Promise<void> {
   const { code, stderr } = await run('npm', ['run', '-s', 'build:binary', '--', folder, ...words], {}, source);
   if (code !== 0) throw new Error(`the binary was not built: ${stderr}`);
 }
 
-/** Removes what was built from what the source was before, unless a run of tests may still use it. */
+/** Removes builds of earlier sources that no test run uses any more. */
 function removeOld(): void {
   for (const path of readdirSync(cache).map((name) => join(cache, name))) {
     const since = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
@@ -58,7 +58,7 @@ function removeOld(): void {
   }
 }
 
-/** The folder of what `npm run build:binary` makes. Of tests that ask together one builds, and the others wait. */
+/** The folder with the output of `npm run build:binary`. Of concurrent callers one builds, and the others wait. */
 export async function release(): Promise<string> {
   const folder = join(cache, fingerprint());
   const lock = `${folder}.lock`;
@@ -67,7 +67,7 @@ export async function release(): Promise<string> {
     try {
       mkdirSync(lock);
     } catch {
-      // One that was ended meanwhile leaves its lock behind.
+      // Another process builds, or was killed and left its lock.
       const since = statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
       if (Date.now() - since > buildTimeMs) rmSync(lock, { recursive: true, force: true });
       await delay(200);
@@ -84,13 +84,13 @@ export async function release(): Promise<string> {
   return folder;
 }
 
-/** An unprivileged user, where we can become one. */
+/** The unprivileged user that root becomes. */
 const nobody = 65_534;
 export const isRoot = process.geteuid?.() === 0;
 
 /**
- * The binary alone in an empty folder, run by somebody without privileges and with nothing in the environment but these
- * variables. `home` is a folder that this user may write to. Both end with the test.
+ * The binary alone in an empty folder, run by an unprivileged user with only these environment variables. That user may write
+ * to `home`. Both folders are removed after the test.
  */
 export async function installed(t: Test, environment: Readonly<Record<string, string>> = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'c2a-test-'));
@@ -104,7 +104,7 @@ export async function installed(t: Test, environment: Readonly<Record<string, st
   const become = isRoot ? ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups'] : [];
   const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
   const program = [...become, 'env', '-i', ...variables, file] as unknown as Program;
-  /** Gives what a test has put there to that user. */
+  /** Makes that user the owner of files that a test created. */
   const handOver = (path: string) => {
     if (isRoot) for (const name of ['', ...readdirSync(path)]) chownSync(join(path, name), nobody, nobody);
   };

@@ -1,10 +1,10 @@
-/** What lies on disk: the bytes of files, and whether they hold what they must not. */
+/** Searches the bytes of files on disk. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
 import { withRawSqlite } from './storage.ts';
 
-/** Every file of a folder by its name. */
+/** The content of each file of a folder, by name. */
 export const filesOf = (folder: string): Record<string, Buffer> =>
   Object.fromEntries(
     readdirSync(folder)
@@ -12,13 +12,14 @@ export const filesOf = (folder: string): Record<string, Buffer> =>
       .map((name) => [name, readFileSync(join(folder, name))]),
   );
 
+/** How often a byte string occurs in another, overlaps included. */
 export function occurrences(bytes: Buffer, wanted: Buffer): number {
   let found = 0;
   for (let at = bytes.indexOf(wanted); at >= 0; at = bytes.indexOf(wanted, at + 1)) found += 1;
   return found;
 }
 
-/** The keys of all customers as they are stored: wrapped. Not those that are kept ready for customers to come. */
+/** The wrapped data keys of all customers, without those that id blocks hold for customers to come. */
 export function wrappedKeys(dataDir: string): Buffer[] {
   const { keys, data } = sqliteFiles(dataDir);
   return withRawSqlite(keys, (raw) => {
@@ -28,7 +29,7 @@ export function wrappedKeys(dataDir: string): Buffer[] {
   });
 }
 
-/** How often any of these keys lies in the store of keys or in its log. */
+/** How often any of these wrapped keys occurs in the keys' file or its write-ahead log. */
 export function copiesOf(keys: readonly Buffer[], dataDir: string): number {
   const { keys: file } = sqliteFiles(dataDir);
   const bytes = Buffer.concat([file, `${file}-wal`].filter(existsSync).map((path) => readFileSync(path)));

@@ -1,16 +1,9 @@
 /** A deployment as an operator runs it: one data folder, server processes over it, and the command line. */
 import { dirname, join } from 'node:path';
 import type { Test } from 'tap';
+import { client, type Headers, overHttp, type Request, storing } from './client.ts';
 import { c2a, type Program, serving } from './process.ts';
-import { base, claimedRegion, type Headers, type Route } from './service.ts';
 import { newFolder } from './storage.ts';
-
-export interface Answer {
-  readonly status: number;
-  readonly text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the service answered; assertions say what it must be.
-  readonly body: any;
-}
 
 export type Server = Awaited<ReturnType<ReturnType<typeof deployment>['serve']>>;
 
@@ -29,34 +22,23 @@ export function deployment(t: Test, dataDir = newFolder(t), words: readonly stri
     t.teardown(() => server.child.kill('SIGKILL'));
     credentials = JSON.parse(server.greeting.split('\n')[0] as string).credentials ?? credentials;
 
-    async function ask(path: string, request: RequestInit = {}): Promise<Answer> {
-      const headers = { ...credentials, ...(request.headers as Headers) };
-      const response = await fetch(server.url + path, { ...request, headers });
-      const text = await response.text();
-      return { status: response.status, text, body: /^[{[]/.test(text) ? JSON.parse(text) : undefined };
-    }
-    const post = (route: Route, body: unknown, headers: Headers = {}) =>
-      ask(`${base}/${route}`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', ...headers },
-        body: typeof body === 'string' ? body : JSON.stringify(body),
-      });
+    // Read at each request, since `useKey` may change them.
+    const send = (request: Request) =>
+      overHttp(server.url)({ ...request, headers: { ...credentials, ...request.headers } });
+    const caller = client(send, {});
 
     return {
       ...server,
-      ask,
-      post,
-      info: (query: Record<string, string>) => ask(`${base}/info?${new URLSearchParams(query)}`),
-      receipt: (urn: string) => ask(`${base}/erasure?urn=${urn}`),
-      /** Stores what cannot be refused, and gives its URN. */
+      ...caller,
+      /** Stores a customer and returns its URN; throws where the store is refused. */
       async has(customer: object): Promise<string> {
-        const { status, body, text } = await post('store', { customer, claimedRegion });
+        const { status, body, text } = await caller.post('store', storing(customer));
         if (status !== 200) throw new Error(`store answered ${status}: ${text}`);
         return body.result.customerUrn;
       },
-      /** Deletes what is there. */
+      /** Deletes a customer; throws where the delete is refused. */
       async forget(customerUrn: string): Promise<void> {
-        const { status, text } = await post('delete', { customerUrn });
+        const { status, text } = await caller.post('delete', { customerUrn });
         if (status !== 200) throw new Error(`delete answered ${status}: ${text}`);
       },
     };

@@ -2,9 +2,9 @@
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { storing } from './client.ts';
 import { deployment } from './deployment.ts';
 import type { Program } from './process.ts';
-import { storing } from './service.ts';
 
 const folder = join(import.meta.dirname, '../fixtures');
 

@@ -1,32 +1,8 @@
-/** Requests made from the API's description, and then spoiled; for fast-check. */
+/** Arbitraries for fast-check: requests generated from the description of the API, then mutated, and mutated bytes. */
 import fc from 'fast-check';
-import { base } from './service.ts';
-
-interface Schema {
-  readonly $ref?: string;
-  readonly type?: string;
-  readonly enum?: readonly unknown[];
-  readonly const?: unknown;
-  readonly pattern?: string;
-  readonly minLength?: number;
-  readonly maxLength?: number;
-  readonly anyOf?: readonly Schema[];
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly required?: readonly string[];
-}
-interface Media {
-  readonly schema: Schema;
-  readonly examples: Readonly<Record<string, { readonly value: unknown }>>;
-}
-interface Operation {
-  readonly parameters: readonly { readonly in: string; readonly name: string; readonly schema: Schema }[];
-  readonly requestBody?: { readonly content: Readonly<Record<string, Media>> };
-}
-/** As much of an OpenAPI document as requests are made from. */
-export interface Description {
-  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
-  readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
-}
+import type { Schema } from '../../scripts/openapi.ts';
+import { base } from './client.ts';
+import { openApi, operations } from './openapi.ts';
 
 export interface FuzzedRequest {
   readonly method: 'GET' | 'POST';
@@ -35,12 +11,12 @@ export interface FuzzedRequest {
   readonly payload: string;
 }
 
-/** A few, so that requests meet each other's customers. */
+/** Few, so that requests name the customers of other requests. */
 const names = fc.constantFrom('crm-1', 'crm-2', 'crm-3', 'cu.00.1', 'cu.00.2', 'cu.00.3');
 
 const text = fc.oneof(
   fc.string({ unit: 'grapheme' }),
-  // Any 16-bit units: halves of surrogate pairs, controls, private and unassigned ones.
+  // Any UTF-16 code units: lone surrogates, control characters, private and unassigned ones.
   fc.array(fc.integer({ max: 0xffff, min: 0 }), { maxLength: 20 }).map((units) => String.fromCharCode(...units)),
   fc.constantFrom(
     '',
@@ -76,19 +52,19 @@ const anyValue: fc.Arbitrary<unknown> = fc.oneof(
   fc.jsonValue({ maxDepth: 3 }),
 );
 
-/** Values by a schema, as far as it tells. */
-function conforming(schema: Schema, description: Description): fc.Arbitrary<unknown> {
+/** Values that conform to a schema. */
+function conforming(schema: Schema): fc.Arbitrary<unknown> {
   if (schema.$ref) {
-    const named = description.components.schemas[schema.$ref.split('/').at(-1) as string];
-    return conforming(named as Schema, description);
+    const named = openApi.components.schemas[schema.$ref.split('/').at(-1) as string];
+    return conforming(named as Schema);
   }
-  if (schema.anyOf) return fc.oneof(...schema.anyOf.map((one) => conforming(one, description)));
+  if (schema.anyOf) return fc.oneof(...schema.anyOf.map((one) => conforming(one)));
   if (schema.enum) return fc.constantFrom(...schema.enum);
   if (schema.pattern) return fc.stringMatching(new RegExp(schema.pattern));
   switch (schema.type) {
     case 'object': {
       const { properties = {}, required = [] } = schema;
-      const members = Object.entries(properties).map(([name, one]) => [name, conforming(one, description)] as const);
+      const members = Object.entries(properties).map(([name, one]) => [name, conforming(one)] as const);
       return fc.record(Object.fromEntries(members), { requiredKeys: [...required] });
     }
     case 'string':
@@ -100,17 +76,17 @@ function conforming(schema: Schema, description: Description): fc.Arbitrary<unkn
   }
 }
 
-/** A fraction; left to itself, fast-check prefers the ends. */
+/** A fraction of 1, without fast-check's bias towards the ends. */
 const anywhere = fc.noBias(fc.nat({ max: 9_999 })).map((part) => part / 10_000);
 
-interface Spoiling {
-  /** Which of all places, as a fraction of their number. */
+interface Mutation {
+  /** The member or container that is changed, as a fraction of their number. */
   readonly where: number;
   readonly how: 'replace' | 'remove' | 'add' | 'wrap' | 'repeat';
   readonly name: string;
   readonly value: unknown;
 }
-const spoilings: fc.Arbitrary<Spoiling> = fc.record({
+const valueMutations: fc.Arbitrary<Mutation> = fc.record({
   where: anywhere,
   how: fc.constantFrom('replace', 'remove', 'add', 'wrap', 'repeat'),
   name: fc.oneof(fc.constantFrom('customer', 'email', 'CustomerUrn', '__proto__', 'constructor', ''), fc.string()),
@@ -119,13 +95,13 @@ const spoilings: fc.Arbitrary<Spoiling> = fc.record({
 
 type Container = Record<string, unknown>;
 
-/** Every object within, itself included. */
+/** Every object in a value, itself included. */
 function containers(value: unknown): Container[] {
   if (typeof value !== 'object' || value === null) return [];
   return [value as Container, ...Object.values(value).flatMap(containers)];
 }
 
-function spoil(original: unknown, { where, how, name, value }: Spoiling): unknown {
+function mutate(original: unknown, { where, how, name, value }: Mutation): unknown {
   const whole = structuredClone(original);
   const places = containers(whole).slice(0, 200);
   const members = places.flatMap((container) => Object.keys(container).map((key) => ({ container, key })));
@@ -140,10 +116,10 @@ function spoil(original: unknown, { where, how, name, value }: Spoiling): unknow
   return whole;
 }
 
-/** Bounded: what was repeated may be repeated again. */
+/** Bounded, since a mutation may repeat a repeated text. */
 const repeated = (text: string): string => text.slice(0, 10_000).repeat(50);
 
-/** Mostly JSON; sometimes what only looks like it. */
+/** Mostly JSON, sometimes malformed. */
 const written = (value: unknown) => {
   const json = JSON.stringify(value) ?? '';
   return fc.oneof(
@@ -185,23 +161,18 @@ const queries = fc
   )
   .map((pairs) => (pairs.length === 0 ? '' : `?${pairs.map((pair) => pair.join('=')).join('&')}`));
 
-/** Requests of a caller with these credentials: some as described, most not quite. */
-export function fuzzedRequests(
-  description: Description,
-  credentials: Readonly<Record<string, string>>,
-): fc.Arbitrary<FuzzedRequest> {
-  const operations = Object.entries(description.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), operation })),
-  );
-  return fc.constantFrom(...operations).chain(({ path, method, operation }) => {
-    const media = operation.requestBody?.content['application/json'];
+/** Requests of a caller with these credentials: some as described, most with a few mutations. */
+export function fuzzedRequests(credentials: Readonly<Record<string, string>>): fc.Arbitrary<FuzzedRequest> {
+  return fc.constantFrom(...operations).chain(({ path, method: lowerCaseMethod, operation }) => {
+    const method = lowerCaseMethod.toUpperCase();
+    const media = operation.requestBody?.content?.['application/json'];
     const samples = Object.values(media?.examples ?? { none: { value: {} } }).map(({ value }) => value);
     const bodies = fc
       .tuple(
-        media ? fc.oneof(fc.constantFrom(...samples), conforming(media.schema, description)) : anyValue,
-        fc.oneof(fc.constant([]), fc.array(spoilings, { maxLength: 4 })),
+        media ? fc.oneof(fc.constantFrom(...samples), conforming(media.schema)) : anyValue,
+        fc.oneof(fc.constant([]), fc.array(valueMutations, { maxLength: 4 })),
       )
-      .map(([body, changes]) => changes.reduce(spoil, body))
+      .map(([body, changes]) => changes.reduce(mutate, body))
       .chain(written);
     const optional = operation.parameters
       .filter((one) => one.in === 'header' && !(one.name in credentials))
@@ -216,17 +187,17 @@ export function fuzzedRequests(
           .tuple(bases, endings, method === 'GET' ? queries : fc.oneof(fc.constant(''), queries))
           .map(([root, ending, query]) => root + path.slice(base.length) + ending + query),
         given: fc.dictionary(fc.constantFrom(...optional, 'x-forwarded-for', 'range'), headerValue, { maxKeys: 2 }),
-        spoiled: fc.oneof(
+        damaged: fc.oneof(
           { weight: 40, arbitrary: fc.constant(undefined) },
           fc.tuple(fc.constantFrom(...Object.keys(credentials)), headerValue),
         ),
         type: mediaTypes,
         payload: method === 'GET' ? fc.oneof(fc.constant(''), bodies) : bodies,
       })
-      .map(({ method, url, given, spoiled, type, payload }) => ({
+      .map(({ method, url, given, damaged, type, payload }) => ({
         method: method as 'GET',
         url,
-        headers: { ...credentials, 'content-type': type, ...given, ...(spoiled && { [spoiled[0]]: spoiled[1] }) },
+        headers: { ...credentials, 'content-type': type, ...given, ...(damaged && { [damaged[0]]: damaged[1] }) },
         payload,
       }));
   });
@@ -255,7 +226,7 @@ const wedges = [
   'x'.repeat(17_000),
 ];
 
-/** Bytes of which a few were changed, cut out, moved or put in between. */
+/** Byte strings with one to four mutations: overwritten, cut, doubled, inserted or truncated. */
 export function mutatedBytes(originals: readonly string[]): fc.Arbitrary<string> {
   const mutations = fc.array(
     fc.record({
@@ -291,5 +262,5 @@ export function mutatedBytes(originals: readonly string[]): fc.Arbitrary<string>
   );
 }
 
-/** Not `String`: a spoiled object may have a `toString` that is none. */
+/** Not `String`: a mutated object may have a `toString` that is not a function. */
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : (JSON.stringify(value) ?? ''));

@@ -1,12 +1,12 @@
-/** Customers whose every value can be told from anything else, and the search for such values in bytes. */
+/** Customers with recognisable values in every field, and the search for these values in bytes. */
 import { customerFields } from '../../src/domain/customer.ts';
 import type { Field, FieldTable } from '../../src/domain/field-schema.ts';
 import { occurrences } from './bytes.ts';
 
-/** Part of every text that is submitted. In lower case, so that a canonical form holds it too. */
+/** Part of every submitted text. In lower case, so that canonical forms contain it too. */
 export const mark = 'zqxmarkq';
 
-/** A customer with a value in every field there is, made from the table of fields: a field that is added is marked too. */
+/** A customer with a value in every field, made from the field table, so that new fields are covered. */
 export const markedCustomer = (index: number) => markedGroup(customerFields, index);
 
 const markedGroup = (table: FieldTable, index: number): Record<string, unknown> =>
@@ -35,12 +35,12 @@ function markedValue(name: string, field: Field, index: number): unknown {
   }
 }
 
-/** What names a person, as it was submitted and in its canonical form. */
+/** Parts of personal data, as submitted and in canonical form. */
 export const personalMarks = [mark, '+49 170 555', '49170555'];
-/** Everything else that was submitted, what outlives deletion included; codes of two letters are too short to look for. */
+/** Parts of all submitted values, retained fields included. Two-letter codes are too short to search for. */
 export const allMarks = [...personalMarks, 'Unspecified', 'Blocked', 'emailConsent', 'Corporate', 'countryCode'];
 
-/** Every mark that bytes hold, in plain or in an encoding that hides it from the eye alone. */
+/** The marks that occur in the bytes, plain or in a common encoding, as `<mark> in <encoding>`. */
 export function marksIn(bytes: Buffer | string, marks: readonly string[] = allMarks): string[] {
   const haystack = Buffer.from(bytes as Buffer);
   return marks.flatMap((mark) =>
@@ -62,7 +62,7 @@ function encodings(text: string): Record<string, Buffer[]> {
   };
 }
 
-/** The characters of base64 that depend on this text alone, where so many bytes modulo 3 precede it. */
+/** The base64 characters that depend on this text alone, when `offset` bytes (modulo 3) precede it. */
 function base64At(offset: number, text: Buffer): Buffer {
   const encoded = Buffer.concat([Buffer.alloc(offset), text])
     .toString('base64')

@@ -1,4 +1,4 @@
-/** A PgBouncer in transaction mode in front of the tests' PostgreSQL. */
+/** PgBouncer in transaction mode in front of the PostgreSQL server of the tests. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,20 +9,20 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { freePort } from './postgres-server.ts';
 
-/** Undefined where it is not installed (`apt-get install pgbouncer`). */
+/** The path of the program; undefined if it is not installed (`apt-get install pgbouncer`). */
 export function findPgBouncer(): string | undefined {
   for (const path of ['/usr/sbin/pgbouncer', '/usr/bin/pgbouncer']) {
     try {
       execFileSync(path, ['--version'], { stdio: 'ignore' });
       return path;
     } catch {
-      // Not there.
+      // Not installed here: try the next path.
     }
   }
   return undefined;
 }
 
-/** The URL of a database by way of a pooler with few connections, which ends with the test. */
+/** Starts a pooler with few connections, and returns the URL of a database through it. It is stopped with the test. */
 export async function startPgBouncer(t: Test, program: string, url: string): Promise<string> {
   const { hostname, port: serverPort, username, password, pathname } = new URL(url);
   const port = await freePort();
@@ -45,7 +45,7 @@ default_pool_size = 4
 max_client_conn = 200
 `,
   );
-  // It refuses to run as root.
+  // PgBouncer refuses to run as root.
   const user = process.getuid?.() === 0 ? ['-u', 'postgres'] : [];
   const child = spawn(program, [...user, join(folder, 'pgbouncer.ini')], { stdio: 'ignore' });
   t.teardown(async () => {

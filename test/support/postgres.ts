@@ -1,4 +1,4 @@
-/** Databases on the PostgreSQL server that all tests share. */
+/** Databases on the shared PostgreSQL server of the tests. */
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
 import type { Test } from 'tap';
@@ -6,7 +6,7 @@ import { shared } from './shared.ts';
 
 const { url: server } = JSON.parse(readFileSync(shared, 'utf8')) as { url: string };
 
-/** Runs a statement with nothing of ours in between. */
+/** Runs SQL directly, without the driver. */
 export async function withRawPostgres(url: string, text: string): Promise<Record<string, unknown>[]> {
   const client = new pg.Client(url);
   await client.connect();
@@ -19,7 +19,7 @@ export async function withRawPostgres(url: string, text: string): Promise<Record
 
 let made = 0;
 
-/** The URL of a new database, which ends with the test. */
+/** Creates a database and returns its URL. It is dropped with the test. */
 export async function newDatabase(t: Test): Promise<string> {
   made += 1;
   const name = `test_${process.pid}_${made}`;
@@ -28,7 +28,7 @@ export async function newDatabase(t: Test): Promise<string> {
   return server.replace(/\/postgres$/, `/${name}`);
 }
 
-/** Where a deployment may be on PostgreSQL. */
+/** The layouts of a deployment on PostgreSQL. */
 export const newPlaces = {
   'one database': async (t: Test) => ({ url: await newDatabase(t) }),
   'two databases': async (t: Test) => ({ url: await newDatabase(t), keysUrl: await newDatabase(t) }),

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-const startScript = fileURLToPath(new URL('../../scripts/start.cjs', import.meta.url));
+const entry = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 export interface Finished {
   readonly code: number | null;
@@ -48,7 +48,7 @@ export async function run(
 
 /** How the program is started: a file, and the words before those of the command. */
 export type Program = readonly [file: string, ...words: string[]];
-const source: Program = [process.execPath, startScript];
+const source: Program = [process.execPath, entry];
 
 /** Runs a command of ours to its end. */
 export const c2a = (
@@ -56,6 +56,12 @@ export const c2a = (
   environment: Environment = {},
   [file, ...first]: Program = source,
 ): Promise<Finished> => run(file, [...first, ...words], environment);
+
+/** Runs a command of ours with `--json`; `value` is the JSON value that it printed. */
+export async function c2aJson(...words: readonly string[]) {
+  const { code, stdout, stderr } = await c2a([...words, '--json']);
+  return { code, stderr, value: JSON.parse(stdout) };
+}
 
 export interface Serving {
   readonly url: string;

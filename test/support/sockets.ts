@@ -1,28 +1,20 @@
-/** HTTP by hand: bytes over a socket, and what came back, read strictly. Every wait is bounded. */
+/** The raw-socket client: sends bytes and parses the answers strictly. Every wait is bounded. */
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { httpStatus, mediaType } from '../../src/http/envelope.ts';
-import { base, type Service } from './service.ts';
+import { type Answer, base, toAnswer } from './client.ts';
+import type { Service } from './service.ts';
 
-/** Longer than any answer takes, shorter than the patience of a test. */
-const patienceMs = 5_000;
+/** Longer than any answer takes, shorter than the timeout of a test file. */
+const timeoutMs = 5_000;
 
-export interface WireAnswer {
-  readonly status: number;
-  /** By lower-case name. */
-  readonly headers: Readonly<Record<string, string>>;
-  readonly text: string;
-  /** Status and message code, e.g. `400 BAD_REQUEST`; an answer without an envelope has no code. */
-  readonly outcome: string;
-}
-
-/** Listens on a free port of this machine, once. */
+/** The port of a service, which listens on a free one at the first call. */
 export async function portOf({ app }: Pick<Service, 'app'>): Promise<number> {
   if (!app.server.listening) await app.listen({ host: '127.0.0.1', port: 0 });
   return (app.server.address() as AddressInfo).port;
 }
 
-/** `promise`, or an error that says what was waited for. */
-export async function within<Value>(what: string, promise: Promise<Value>, ms = patienceMs): Promise<Value> {
+/** The value of `promise`; rejects after `ms` milliseconds with an error that names `what`. */
+export async function within<Value>(what: string, promise: Promise<Value>, ms = timeoutMs): Promise<Value> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`waited ${ms} ms for ${what}`)), ms);
@@ -32,7 +24,7 @@ export async function within<Value>(what: string, promise: Promise<Value>, ms = 
 
 export type Line = Awaited<ReturnType<typeof dial>>;
 
-/** A connection, and all that was answered on it. */
+/** A connection, and the bytes that it has received. */
 export async function dial(port: number) {
   const socket: Socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
   let bytes = '';
@@ -43,7 +35,7 @@ export async function dial(port: number) {
     bytes += chunk;
     wake();
   });
-  // A server that closes while we still send resets the connection: an end like any other.
+  // The reset by a server that closes while the test still sends counts as a close.
   socket.on('error', () => {});
   for (const event of ['end', 'close'] as const) {
     socket.on(event, () => {
@@ -67,51 +59,51 @@ export async function dial(port: number) {
   return {
     socket,
     send: (text: string | Uint8Array) => socket.write(typeof text === 'string' ? Buffer.from(text, 'latin1') : text),
-    /** All that came, as it came. */
+    /** The bytes so far, as latin1. */
     received: () => bytes,
     isOpen: () => open,
-    /** The first so many answers, waiting for them; fewer where the server closes first. */
-    async answers(count = 1, ms?: number): Promise<readonly WireAnswer[]> {
+    /** Waits for `count` answers; returns fewer where the server closes first. */
+    async answers(count = 1, ms?: number): Promise<readonly Answer[]> {
       await until(`${count} answers`, () => !open || readAnswers(bytes).length >= count, ms);
       return readAnswers(bytes);
     },
-    /** Everything until the server closes. */
-    async toEnd(ms?: number): Promise<readonly WireAnswer[]> {
+    /** Waits until the server closes. */
+    async toEnd(ms?: number): Promise<readonly Answer[]> {
       await until('the end of the connection', () => !open, ms);
       socket.destroy();
       return readAnswers(bytes);
     },
-    /** Says that nothing more will be sent, and goes on listening. */
+    /** Closes the sending half. */
     end: () => socket.end(),
-    /** Goes away without a word. */
+    /** Resets the connection. */
     drop: () => socket.resetAndDestroy(),
   };
 }
 
-/** A caller's requests as bytes: `headers` are whole lines, each with its CRLF. */
+/** The requests of a caller as bytes. `headers` are whole lines, each with its CRLF. */
 export function rawRequests({ credentials }: Pick<Service, 'credentials'>) {
   const named = Object.entries(credentials).map(([name, value]) => `${name}: ${value}\r\n`);
   const shared = `Host: x\r\n${named.join('')}`;
   return {
-    /** Of a customer who is not there. */
+    /** `info` of an unknown customer. */
     get: (headers = '') => `GET ${base}/info?exId=nobody HTTP/1.1\r\n${shared}${headers}\r\n`,
-    /** To `validate` unless it says otherwise; how long the body is, `headers` must say. */
+    /** A POST to `validate` by default; `headers` must declare the length of the body. */
     post: (headers: string, body: string, route = 'validate') =>
       `POST ${base}/${route} HTTP/1.1\r\n${shared}Content-Type: application/json\r\n${headers}\r\n${body}`,
   };
 }
 
-/** The answers to bytes after which nothing more is sent. */
-export async function exchangeAll(port: number, bytes: string | Uint8Array): Promise<readonly WireAnswer[]> {
+/** Sends bytes, closes the sending half, and returns the answers. */
+export async function exchangeAll(port: number, bytes: string | Uint8Array): Promise<readonly Answer[]> {
   const line = await dial(port);
   line.send(bytes);
   line.end();
   return line.toEnd();
 }
 
-/** Reads complete answers from the start of what came; throws where it is no HTTP. Interim answers are left out. */
-function readAnswers(bytes: string): WireAnswer[] {
-  const answers: WireAnswer[] = [];
+/** Parses the complete answers; throws on malformed HTTP. Interim answers (1xx) are left out. */
+function readAnswers(bytes: string): Answer[] {
+  const answers: Answer[] = [];
   for (let at = 0; at < bytes.length; ) {
     const headEnd = bytes.indexOf('\r\n\r\n', at);
     if (headEnd < 0) break;
@@ -126,7 +118,7 @@ function readAnswers(bytes: string): WireAnswer[] {
     if (bytes.length < at + length) break;
     const text = Buffer.from(bytes.slice(at, at + length), 'latin1').toString();
     at += length;
-    answers.push({ status, headers, text, outcome: outcomeOf(status, text) });
+    answers.push(toAnswer(status, headers, text));
   }
   return answers;
 }
@@ -136,13 +128,8 @@ function splitHeader(line: string): [string, string] {
   return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
 }
 
-function outcomeOf(status: number, text: string): string {
-  const code = text.startsWith('{') ? JSON.parse(text).status?.messageCode : undefined;
-  return [status, code].join(' ').trim();
-}
-
-/** Everything in which an answer of the API departs from the envelope; which code it has is not looked at. */
-export function envelopeFaults({ status, headers, text, outcome }: WireAnswer): string[] {
+/** All differences between an answer and the envelope; any known code is accepted. */
+export function envelopeFaults({ status, headers, text, outcome }: Answer): string[] {
   const faults = headers['x-request-id'] ? [] : ['no x-request-id'];
   if (status === 401) {
     if (text !== '' || headers['content-type'] !== undefined) faults.push('401 with a body');

@@ -1,6 +1,6 @@
 /**
- * A process that uses an SQLite file: `node sqlite-child.ts <task> <argument>…`. It says `ready` when it has loaded
- * and begins with the first line on its standard input. Every line it prints is true when it is printed.
+ * A process that uses a data folder: `node sqlite-child.ts <task> <argument>…`. It prints `ready` when it has loaded, and
+ * starts its task at the first line of its standard input. Each line is printed after the event that it reports.
  */
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -18,14 +18,14 @@ async function open(dataDir: string) {
 }
 type Acme = Awaited<ReturnType<typeof open>>['acme'];
 
-/** Adds a customer and says `<ExternalId> <URN or code>` once that is answered. */
+/** Stores a customer, then prints `<ExternalId> <CustomerUrn or code>`. */
 async function add(acme: Acme, externalId: string, email: string): Promise<void> {
-  const answer = await acme.add(externalId, { email });
+  const answer = await acme.store(externalId, { email });
   say(externalId, answer.code === 'SUCCESS' ? answer.stored.customer.customerUrn : answer.code);
 }
 
 const tasks: Record<string, (path: string, argument: string) => Promise<void>> = {
-  /** Opens a file, and then each that is named on a further line. */
+  /** Opens a data folder, and then the folder in each further line. */
   async open(path) {
     for (let next: string | undefined = path; next; next = (await input.next()).value) {
       const { database } = await open(next);
@@ -34,18 +34,18 @@ const tasks: Record<string, (path: string, argument: string) => Promise<void>> =
     }
   },
 
-  /** Adds `count` customers with the ExternalIds `crm-0`, `crm-1`, … */
+  /** Stores `count` customers with the ExternalIds `crm-0`, `crm-1`, … */
   async add(path, count) {
     const { database, acme } = await open(path);
     const numbers = Array.from({ length: Number(count) }, (_, number) => number);
-    // A few at a time, so that the transactions of several processes alternate.
+    // Five at a time, so that the transactions of several processes alternate.
     while (numbers.length > 0) {
       await Promise.all(numbers.splice(0, 5).map((number) => add(acme, `crm-${number}`, `${number}@example.com`)));
     }
     await database.close();
   },
 
-  /** Adds customers, several at a time, until it is killed. */
+  /** Stores customers in four parallel lanes until it is killed. */
   async addForever(path, prefix) {
     const { acme } = await open(path);
     const lane = async (number: number): Promise<never> => {
@@ -55,34 +55,34 @@ const tasks: Record<string, (path: string, argument: string) => Promise<void>> =
     await Promise.all([1, 2, 3, 4].map(lane));
   },
 
-  /** Adds customers and erases them, several at a time, until it is killed. Says `stored <URN>`, then `erased <URN>`. */
+  /** Stores and erases customers in four parallel lanes until it is killed. Prints `stored <URN>`, then `erased <URN>`. */
   async eraseForever(path, prefix) {
     const { acme } = await open(path);
     const lane = async (number: number): Promise<never> => {
       for (let count = 0; ; count += 1) {
         const name = `${prefix}-${number}-${count}`;
-        const { by, customer } = storedIn(await acme.add(name, { email: `${name}@example.com` }));
+        const { by, customer } = storedIn(await acme.store(name, { email: `${name}@example.com` }));
         say('stored', customer.customerUrn);
-        await acme.forget(by);
+        await acme.erase(by);
         say('erased', customer.customerUrn);
       }
     };
     await Promise.all([1, 2, 3, 4].map(lane));
   },
 
-  /** Changes each customer whose URN is on a further line, again and again, until it is gone; says how often. */
+  /** Updates the customer of each further line (a CustomerUrn) until it is erased, then prints the number of updates. */
   async changeUntilGone(path) {
     const { acme } = await open(path);
     for await (const urn of input) {
       let changes = 0;
-      while ((await acme.change(byUrn(urn), overwrite({ firstName: `changed ${changes}` }))).code === 'SUCCESS') {
+      while ((await acme.update(byUrn(urn), overwrite({ firstName: `changed ${changes}` }))).code === 'SUCCESS') {
         changes += 1;
       }
       say(changes);
     }
   },
 
-  /** Changes the master key `count` times. */
+  /** Rotates the master key `count` times. */
   async rotate(path, count) {
     const { database } = await open(path);
     for (let time = 0; time < Number(count); time += 1) {
@@ -91,7 +91,7 @@ const tasks: Record<string, (path: string, argument: string) => Promise<void>> =
     await database.close();
   },
 
-  /** Holds the lock of a writer until a further line comes. */
+  /** Holds the write lock until the next line. */
   async lock(path) {
     const database = new Database(sqliteFiles(path).data);
     database.exec('BEGIN IMMEDIATE');

@@ -1,4 +1,4 @@
-/** Processes that use an SQLite file; see `sqlite-child.ts` for what they do. */
+/** Processes that use a data folder; see `sqlite-child.ts` for their tasks. */
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -7,7 +7,7 @@ import { start } from './process.ts';
 
 const script = fileURLToPath(new URL('./sqlite-child.ts', import.meta.url));
 
-/** Starts a process that waits for its first line; it is killed with the test if it has not ended. */
+/** Starts a process that waits for its first line. It is killed with the test if it still runs. */
 export async function startSqliteProcess(
   t: Test,
   task: 'open' | 'add' | 'addForever' | 'eraseForever' | 'changeUntilGone' | 'rotate' | 'lock',
@@ -28,7 +28,7 @@ export async function startSqliteProcess(
     stderr += text;
   });
 
-  /** Resolves when it has printed so many lines. */
+  /** Resolves when the process has printed `count` lines. */
   async function said(count: number): Promise<void> {
     while (lines.length < count) {
       const more = new Promise<void>((resolve) => {
@@ -44,17 +44,17 @@ export async function startSqliteProcess(
   await said(1);
   lines.shift();
   return {
-    /** What it printed since it was ready. */
+    /** The lines that it has printed since it was ready. */
     lines,
     said,
-    /** Sends it a line: the first one begins its task. */
+    /** Sends a line: the first one starts the task. */
     tell: (line = '') => child.stdin.write(`${line}\n`),
-    /** Ends it as a power cut ends a process. */
+    /** Kills it, as a power cut would. */
     async kill(): Promise<void> {
       child.kill('SIGKILL');
       await closed;
     },
-    /** Waits until it has done its task. */
+    /** Closes its input and waits until its task is done. @returns the printed lines */
     async done(): Promise<readonly string[]> {
       child.stdin.end();
       const [code] = await closed;

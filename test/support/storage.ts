@@ -5,11 +5,13 @@ import Database from 'better-sqlite3';
 import type { Test } from 'tap';
 import type { Vault } from '../../src/adapters/crypto/vault.ts';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
-import { createSqlCustomers, type SqlCustomers } from '../../src/adapters/sql/customers/repository.ts';
-import type { SqlDatabase } from '../../src/adapters/sql/driver/database.ts';
-import { openPostgres, type PostgresOptions } from '../../src/adapters/sql/driver/postgres.ts';
-import { openSqlite, sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
+import { type CustomerStorage, createCustomerStorage } from '../../src/adapters/sql/customer-storage.ts';
+import type { PostgresOptions } from '../../src/adapters/sql/driver/postgres.ts';
+import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
+import { recoverAtStart } from '../../src/adapters/sql/recover-at-start.ts';
 import { unlockVault } from '../../src/adapters/sql/root-keys.ts';
+import { openPostgres, openSqlite, type SqlDatabase } from '../../src/adapters/sql/schema/database.ts';
+import { readDeployment } from '../../src/adapters/sql/schema/migrate.ts';
 import type { Migrations } from '../../src/adapters/sql/schema/migrations.ts';
 import { createSqlTenants } from '../../src/adapters/sql/tenants.ts';
 import { noTelemetry } from '../../src/adapters/telemetry/no-telemetry.ts';
@@ -28,9 +30,7 @@ export async function openFolder(dataDir: string, all?: Migrations) {
   try {
     const masterKeyFile = join(dataDir, 'master.key');
     const vault = await unlockVault({ database, masterKeyFile, mayCreate: true, ...(all && { all }) });
-    const repository = createSqlCustomers({ database, vault, referenceData, partition: '00' });
-    await repository.reconcile();
-    return { database, vault, repository };
+    return { database, vault, ...(await startCustomers(database, vault)) };
   } catch (error) {
     await database.close();
     throw error;
@@ -45,12 +45,10 @@ export async function connectPostgres(
 ) {
   const { url } = place;
   masterKeys.set(url, masterKeys.get(url) ?? join(t.testdir({}), 'master.key'));
-  const database = openPostgres({ poolSize: 10, timeoutMs: 5_000, ...place }, noTelemetry);
+  const database = await openPostgres({ poolSize: 10, timeoutMs: 5_000, ...place }, noTelemetry);
   const masterKeyFile = masterKeys.get(url) as string;
   const vault = await unlockVault({ database, masterKeyFile, mayCreate: true, ...(all && { all }) });
-  const repository = createSqlCustomers({ database, vault, referenceData, partition: '00' });
-  await repository.reconcile();
-  return closing(t, { database, vault, repository });
+  return closing(t, { database, vault, ...(await startCustomers(database, vault)) });
 }
 /** By the URL of the database. */
 const masterKeys = new Map<string, string>();
@@ -60,17 +58,30 @@ export async function connectSqlite(t: Test, dataDir: string, all?: Migrations) 
   return closing(t, await openFolder(dataDir, all));
 }
 
-function closing<Database extends SqlDatabase>(
+/** The customers of a database, after the recovery of a start. `over` makes others on the same data, e.g. with faults. */
+async function startCustomers(database: SqlDatabase, vault: Vault) {
+  const deployment = await readDeployment(database);
+  const over = (database: SqlDatabase, partition = '00'): CustomerStorage =>
+    createCustomerStorage({ database, vault, referenceData, partition, deployment });
+  const customers = over(database);
+  const recovered = await recoverAtStart(customers, database, Date.now());
+  return { customers, repository: customers.repository, recovered, over };
+}
+
+type Started = Awaited<ReturnType<typeof startCustomers>>;
+
+function closing<Database extends SqlDatabase, Opened extends Started & { database: Database; vault: Vault }>(
   t: Test,
-  { database, vault, repository }: { database: Database; vault: Vault; repository: SqlCustomers },
+  opened: Opened,
 ) {
+  const { database } = opened;
   let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= database.close();
     return closing;
   };
   t.teardown(close);
-  return { database, vault, repository, directory: createSqlTenants(database), close };
+  return { ...opened, directory: createSqlTenants(database), close };
 }
 
 /** Uses an SQLite file with nothing of ours in between. */

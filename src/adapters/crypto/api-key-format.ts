@@ -5,12 +5,12 @@ import type { Environment } from '../../application/ports/tenant-directory.ts';
 
 const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 const prefixes: Record<Environment, string> = { sandbox: 'sk_dev_', live: 'sk_live_' };
-/** 32 base62 characters: 190 bits. */
+/** In base62 characters: 190 bits. */
 const randomLength = 32;
-/** A CRC-32 in base62 fits six characters. It finds typing errors and lets secret scanners know a key. */
+/** A CRC-32 has six base62 digits. It detects typing errors and lets secret scanners recognise an API key. */
 const checksumLength = 6;
 
-/** Secrets from the runtime's cryptography. The format of a key: prefix, chance, checksum of both. */
+/** An API key is a prefix, random characters, and a checksum over both. */
 export const apiKeyFormat: ApiKeyFormat = {
   newApiKey(environment) {
     const body = prefixes[environment] + randomText(randomLength);

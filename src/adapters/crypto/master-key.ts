@@ -1,126 +1,82 @@
 import {
   accessSync,
-  closeSync,
+  chmodSync,
   constants,
   existsSync,
-  fchmodSync,
-  fsyncSync,
-  openSync,
   readFileSync,
   realpathSync,
   renameSync,
+  rmSync,
   statSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
+import { dirname } from 'node:path';
 import sodium from 'sodium-native';
-import { overwrite, syncFolder } from '../files.ts';
-import { secureBuffer } from './primitives.ts';
+import { overwrite, sync } from '../files.ts';
+import { keyBytes, secureBuffer } from './primitives.ts';
 
-/** A master key that is not there, cannot be read, or is not the right one. */
+/** The master key is missing, cannot be read, or is the wrong one. */
 export class MasterKeyError extends Error {}
 
-const keyBytes = 32;
-const digitsLength = 2 * keyBytes;
-
 /**
- * The master key of a file: one line of 64 hexadecimal digits. Throws `MasterKeyError`, saying what is wrong, or
- * `otherwise` where the file is missing.
+ * Reads a master key file: one line of 64 hexadecimal digits. Throws `MasterKeyError`.
+ *
+ * @param ifMissing thrown in place of `MasterKeyError` if there is no file
  */
-export function readMasterKey(path: string, otherwise?: unknown): Buffer {
+export function readMasterKey(path: string, ifMissing?: unknown): Buffer {
   if (!existsSync(path)) {
     throw (
-      otherwise ??
-      new MasterKeyError(`${path} is missing, the master key without which no data can be read (C2A_MASTER_KEY_FILE)`)
+      ifMissing ?? new MasterKeyError(`the master key ${path} is missing; no data can be read (C2A_MASTER_KEY_FILE)`)
     );
   }
-  const text = readFileSync(path);
-  const key = secureBuffer(keyBytes);
-  const isKey = decodeHex(text, key);
-  sodium.sodium_memzero(text);
-  if (!isKey) {
+  const text = readFileSync(path, 'latin1');
+  if (!/^[\da-f]{64}\r?\n?$/i.test(text)) {
     throw new MasterKeyError(`${path} must hold a master key: one line of 64 hexadecimal digits (C2A_MASTER_KEY_FILE)`);
   }
+  const key = secureBuffer(keyBytes);
+  key.write(text, 'hex');
   return key;
 }
 
 /**
- * A new master key in a file of mode 0600, on disk when this returns. A file that is there already and holds a key
- * is taken as it is: whoever put it there chose it, or was interrupted.
+ * Makes a new master key in a file of mode 0600, synced to disk. If the file already holds a key, that key is returned:
+ * the operator provided it, or an interrupted start did. Throws `MasterKeyError` if it holds anything else.
  */
 export function makeMasterKey(path: string): Buffer {
   if (existsSync(path) && statSync(path).size > 0) return readMasterKey(path);
   const key = secureBuffer(keyBytes);
   sodium.randombytes_buf(key);
-  const text = encodeHex(key);
-  // Under another name until it is whole.
+  // Renamed when complete, so that no interruption leaves half a key. An old draft may have another mode.
   const draft = `${path}.draft`;
-  const file = openSync(draft, 'w', 0o600);
-  try {
-    // Whatever the umask was.
-    fchmodSync(file, 0o600);
-    writeSync(file, text);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-    sodium.sodium_memzero(text);
-  }
+  rmSync(draft, { force: true });
+  writeFileSync(draft, `${key.toString('hex')}\n`, { mode: 0o600, flush: true });
+  // The mode above is subject to the umask.
+  chmodSync(draft, 0o600);
   renameSync(draft, path);
-  syncFolder(path);
+  sync(dirname(path));
   return key;
 }
 
-/** Throws `MasterKeyError` where a key file is there and could not be overwritten; see `adoptMasterKey`. */
+/** Throws `MasterKeyError` if the file exists and is not writable: checked before a rotation changes anything. */
 export function requireWritable(path: string): void {
   try {
     if (existsSync(path)) accessSync(path, constants.W_OK);
   } catch {
-    throw new MasterKeyError(`${path} cannot be written to, where the new master key is to be (C2A_MASTER_KEY_FILE)`);
+    throw new MasterKeyError(
+      `${path} cannot be written to, so the master key cannot be replaced (C2A_MASTER_KEY_FILE)`,
+    );
   }
 }
 
-/** Puts a key file in the place of another, whose content is overwritten first. */
-export function adoptMasterKey(next: string, path: string): void {
+/** Renames a key file to the name of another, which is overwritten first. */
+export function replaceMasterKey(next: string, path: string): void {
   if (existsSync(path)) overwrite(path);
   renameSync(next, path);
-  syncFolder(path);
+  sync(dirname(path));
 }
 
-/** Where a key file really is: a link to a safer place stays one when the key in it changes. */
+/** The path with links resolved, so that replacing the key replaces the target of a link, not the link. */
 export const masterKeyPath = (path: string): string => (existsSync(path) ? realpathSync(path) : path);
 
-/** Whether others than the owner may read a file. */
-export const isReadableByOthers = (path: string): boolean => (statSync(path).mode & 0o077) !== 0;
-
-// Both directions by hand: a string of digits would stay in memory until it is collected, and cannot be wiped.
-
-/** False where the text is not one line of so many digits. */
-function decodeHex(text: Buffer, key: Buffer): boolean {
-  const rest = text.subarray(digitsLength).toString('latin1');
-  if (text.length < digitsLength || !/^\r?\n?$/.test(rest)) return false;
-  for (let index = 0; index < keyBytes; index += 1) {
-    const high = digitValue(text[2 * index] as number);
-    const low = digitValue(text[2 * index + 1] as number);
-    if (high < 0 || low < 0) return false;
-    key[index] = 16 * high + low;
-  }
-  return true;
-}
-
-function digitValue(character: number): number {
-  if (character >= 0x30 && character <= 0x39) return character - 0x30;
-  // Lower case.
-  const letter = character | 0x20;
-  return letter >= 0x61 && letter <= 0x66 ? letter - 0x61 + 10 : -1;
-}
-
-/** A line of digits. */
-function encodeHex(key: Buffer): Buffer {
-  const digits = '0123456789abcdef';
-  const text = secureBuffer(digitsLength + 1);
-  for (const [index, byte] of key.entries()) {
-    text[2 * index] = digits.charCodeAt(byte >> 4);
-    text[2 * index + 1] = digits.charCodeAt(byte & 15);
-  }
-  text[digitsLength] = 0x0a;
-  return text;
-}
+/** Whether the file's mode gives group or others any access. */
+export const isAccessibleByOthers = (path: string): boolean => (statSync(path).mode & 0o077) !== 0;

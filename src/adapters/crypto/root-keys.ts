@@ -1,6 +1,6 @@
 /** Root keys as they are stored: each wrapped (encrypted) by the master key. */
 import sodium from 'sodium-native';
-import { decryptKey, encrypt, keyBytes, secureBuffer } from './primitives.ts';
+import { decrypt, encrypt, keyBytes, secureBuffer } from './primitives.ts';
 
 /** `data` wraps data keys, `index` makes blind indexes and digests, `receipts` is the seed of the signing key. */
 const rootNames = ['data', 'index', 'erasure_log', 'receipts'] as const;
@@ -8,48 +8,44 @@ type RootName = (typeof rootNames)[number];
 export type Roots = Readonly<Record<RootName, Buffer>>;
 export type WrappedRoots = Readonly<Record<RootName, Buffer>>;
 
-/** The root keys are wrapped by another master key, or are damaged. */
-class WrongMasterKey extends Error {
-  constructor() {
-    super('the master key is not the one that the data was sealed with (C2A_MASTER_KEY_FILE)');
+/** New root keys, wrapped by the master key. */
+export function newRoots(masterKey: Buffer): WrappedRoots {
+  return wrapRoots(() => {
+    const root = secureBuffer(keyBytes);
+    sodium.randombytes_buf(root);
+    return root;
+  }, masterKey);
+}
+
+/** The same root keys, wrapped by another master key. Wipes both master keys. Throws like `unwrapRoots`. */
+export function rewrapRoots(wrapped: WrappedRoots, from: Buffer, to: Buffer): WrappedRoots {
+  const roots = unwrapRoots(wrapped, from);
+  const rewrapped = wrapRoots((name) => roots[name], to);
+  sodium.sodium_memzero(from);
+  sodium.sodium_memzero(to);
+  return rewrapped;
+}
+
+/** The root keys themselves, in secure memory. Throws if another master key wrapped them, or they are damaged. */
+export function unwrapRoots(wrapped: WrappedRoots, masterKey: Buffer): Roots {
+  const unwrap = (name: RootName) => decrypt(wrapped[name], masterKey, contextOf(name), secureBuffer(keyBytes));
+  try {
+    return Object.fromEntries(rootNames.map((name) => [name, unwrap(name)])) as Roots;
+  } catch {
+    throw new Error('the master key is not the one that the data was sealed with (C2A_MASTER_KEY_FILE)');
   }
 }
 
-/** New root keys, wrapped by the master key. */
-export function newRoots(masterKey: Buffer): WrappedRoots {
-  const key = secureBuffer(keyBytes);
+/** Wraps each root key, and wipes it. */
+function wrapRoots(rootOf: (name: RootName) => Buffer, masterKey: Buffer): WrappedRoots {
   const wrapped = rootNames.map((name) => {
-    sodium.randombytes_buf(key);
-    return [name, wrapRoot(name, key, masterKey)];
+    const root = rootOf(name);
+    const entry = [name, encrypt(root, masterKey, contextOf(name))];
+    sodium.sodium_memzero(root);
+    return entry;
   });
-  sodium.sodium_memzero(key);
   return Object.fromEntries(wrapped) as WrappedRoots;
 }
 
-/** The same root keys, wrapped by another master key. Wipes both master keys. Throws `WrongMasterKey`. */
-export function rewrapRoots(wrapped: WrappedRoots, from: Buffer, to: Buffer): WrappedRoots {
-  const roots = unwrapRoots(wrapped, from);
-  const rewrapped = rootNames.map((name) => {
-    const rewrappedRoot = wrapRoot(name, roots[name], to);
-    sodium.sodium_memzero(roots[name]);
-    return [name, rewrappedRoot];
-  });
-  sodium.sodium_memzero(from);
-  sodium.sodium_memzero(to);
-  return Object.fromEntries(rewrapped) as WrappedRoots;
-}
-
-/** The root keys themselves, in secure memory. Throws `WrongMasterKey`. */
-export function unwrapRoots(wrapped: WrappedRoots, masterKey: Buffer): Roots {
-  try {
-    const roots = rootNames.map((name) => [name, decryptKey(wrapped[name], masterKey, contextOf(name))]);
-    return Object.fromEntries(roots) as Roots;
-  } catch {
-    throw new WrongMasterKey();
-  }
-}
-
-const wrapRoot = (name: RootName, key: Buffer, masterKey: Buffer): Buffer => encrypt(key, masterKey, contextOf(name));
-
-/** Binds a wrapped key to its name, so that none can take the place of another. */
+/** Binds a wrapped key to its name, so that wrapped keys cannot be swapped. */
 const contextOf = (name: RootName): string => `root ${name}`;

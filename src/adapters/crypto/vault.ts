@@ -7,25 +7,14 @@
  * use; the root keys stay until the process ends.
  */
 import sodium from 'sodium-native';
-import {
-  decryptInto,
-  decryptText,
-  derivedKey,
-  encrypt,
-  isLocked,
-  keyBytes,
-  keyedHash,
-  keyedHashInto,
-  keyedHashOfBytes,
-  secureBuffer,
-} from './primitives.ts';
+import { decrypt, encrypt, isLocked, keyBytes, keyedHash, secureBuffer } from './primitives.ts';
 import { newRoots, type Roots, unwrapRoots, type WrappedRoots } from './root-keys.ts';
 
 /** 128 bits: among a billion values a collision has a chance of 1 in 10^20. */
 const indexBytes = 16;
 const digestBytes = 32;
 
-/** Opens a vault with wrapped root keys. Wipes the master key. Throws `WrongMasterKey`. */
+/** Opens a vault with wrapped root keys. Wipes the master key. Throws if it is the wrong one. */
 export function openVault(masterKey: Buffer, wrapped: WrappedRoots): Vault {
   const roots = unwrapRoots(wrapped, masterKey);
   sodium.sodium_memzero(masterKey);
@@ -40,7 +29,7 @@ export function ephemeralVault(): Vault {
 }
 
 export class Vault {
-  /** False if the system did not let key memory be kept from swap (RLIMIT_MEMLOCK). */
+  /** False if the system refused to keep key memory from swap (RLIMIT_MEMLOCK). */
   readonly isLocked: boolean;
   /** Verifies the signatures of `sign`: 32 bytes. */
   readonly publicKey = Buffer.alloc(sodium.crypto_sign_PUBLICKEYBYTES);
@@ -53,7 +42,7 @@ export class Vault {
   readonly #chainKey: Buffer;
   readonly #signingKey = secureBuffer(sodium.crypto_sign_SECRETKEYBYTES);
 
-  /** Holds one data key while it is used. One for all: no call awaits between unwrapping and wiping it. */
+  /** Holds one data key while it is used. One buffer suffices: no call awaits between unwrapping and wiping. */
   readonly #dataKey = secureBuffer(keyBytes);
   /** The key of the last tenant's blind indexes, kept because consecutive requests are often of one tenant. */
   readonly #tenantKey = secureBuffer(keyBytes);
@@ -80,7 +69,7 @@ export class Vault {
     }
   }
 
-  /** Seals a text under a new data key, which is returned as by `newDataKey`. */
+  /** Seals a text with a new data key, which is returned wrapped, like that of `newDataKey`. */
   sealNew(owner: string, text: string, context: string): { readonly dataKey: Buffer; readonly sealed: Buffer } {
     sodium.randombytes_buf(this.#dataKey);
     try {
@@ -92,11 +81,11 @@ export class Vault {
   }
 
   /**
-   * Seals a text under a wrapped data key. `context` is authenticated: opening needs the same. Throws if the data key is
+   * Seals a text with a wrapped data key. `context` is authenticated: opening needs the same. Throws if the data key is
    * damaged or of another owner.
    */
   seal(dataKey: Buffer, owner: string, text: string, context: string): Buffer {
-    decryptInto(this.#dataKey, dataKey, this.#dataRoot, owner);
+    decrypt(dataKey, this.#dataRoot, owner, this.#dataKey);
     try {
       return encrypt(Buffer.from(text, 'utf8'), this.#dataKey, context);
     } finally {
@@ -106,9 +95,9 @@ export class Vault {
 
   /** The text that was sealed. Throws if data key, owner, context or bytes differ from those of the sealing. */
   open(dataKey: Buffer, owner: string, sealed: Buffer, context: string): string {
-    decryptInto(this.#dataKey, dataKey, this.#dataRoot, owner);
+    decrypt(dataKey, this.#dataRoot, owner, this.#dataKey);
     try {
-      return decryptText(sealed, this.#dataKey, context);
+      return decrypt(sealed, this.#dataKey, context).toString('utf8');
     } finally {
       sodium.sodium_memzero(this.#dataKey);
     }
@@ -117,37 +106,39 @@ export class Vault {
   /** A keyed hash by which a tenant's value is found; without the key it reveals nothing. 16 bytes. */
   blindIndex(tenant: string, kind: string, value: string): Buffer {
     if (this.#tenant !== tenant) {
-      keyedHashInto(this.#tenantKey, ['blind index', tenant], this.#indexRoot);
+      keyedHash(this.#tenantKey, ['blind index', tenant], this.#indexRoot);
       this.#tenant = tenant;
     }
-    return keyedHash(indexBytes, [kind, value], this.#tenantKey);
+    return keyedHash(Buffer.allocUnsafe(indexBytes), [kind, value], this.#tenantKey);
   }
 
   /** The port `Digest`: a keyed hash over a list of strings, encoded unambiguously. 32 bytes. */
-  readonly digest = (...parts: readonly string[]): Buffer => keyedHash(digestBytes, parts, this.#digestKey);
+  readonly digest = (...parts: readonly string[]): Buffer =>
+    keyedHash(Buffer.allocUnsafe(digestBytes), parts, this.#digestKey);
 
-  /** A keyed hash of a customer, by which the erasure log knows it. 32 bytes. */
+  /** The keyed hash that identifies a customer in the erasure log. 32 bytes. */
   erasureHash(owner: string): Buffer {
-    return keyedHash(digestBytes, [owner], this.#erasureHashKey);
+    return keyedHash(Buffer.allocUnsafe(digestBytes), [owner], this.#erasureHashKey);
   }
 
-  /** Seals a text for the erasure log, under a key of the deployment, as it outlives the customer's data key. */
+  /** Seals a text for the erasure log, with a key of the deployment, as the entry outlives the customer's data key. */
   sealForLog(text: string, context: string): Buffer {
     return encrypt(Buffer.from(text, 'utf8'), this.#logKey, context);
   }
 
   /** The text that `sealForLog` sealed. Throws if context, deployment or bytes differ from those of the sealing. */
   openFromLog(sealed: Buffer, context: string): string {
-    return decryptText(sealed, this.#logKey, context);
+    return decrypt(sealed, this.#logKey, context).toString('utf8');
   }
 
   /**
-   * A link of the erasure log's hash chain: a keyed hash over the previous link and the parts. Each is preceded by its
-   * length, so that parts cannot run into each other; a number is a non-negative integer of 8 bytes, big-endian.
-   * 32 bytes. @param previous empty for the first link
+   * A link of the erasure log's hash chain, 32 bytes: a keyed hash over the previous link (empty for the first) and the
+   * parts, each preceded by its length. A number is a non-negative integer of 8 bytes, big-endian.
    */
   chainLink(previous: Uint8Array, ...parts: readonly (Uint8Array | string | number)[]): Buffer {
-    return keyedHashOfBytes(digestBytes, [previous, ...parts.map(bytesOf)], this.#chainKey);
+    const link = Buffer.allocUnsafe(digestBytes);
+    sodium.crypto_generichash(link, Buffer.concat([previous, ...parts].flatMap(framed)), this.#chainKey);
+    return link;
   }
 
   /** The Ed25519 signature (RFC 8032) over the UTF-8 bytes of a text: 64 bytes. */
@@ -158,7 +149,7 @@ export class Vault {
   }
 }
 
-/** Whether `signature` is the public key's Ed25519 signature over a text. False if a length is wrong. */
+/** Whether `signature` is a valid Ed25519 signature of a text by the public key. False if a length is wrong. */
 export function verifySignature(signature: Buffer, text: string, publicKey: Buffer): boolean {
   if (signature.length !== sodium.crypto_sign_BYTES || publicKey.length !== sodium.crypto_sign_PUBLICKEYBYTES) {
     return false;
@@ -166,10 +157,20 @@ export function verifySignature(signature: Buffer, text: string, publicKey: Buff
   return sodium.crypto_sign_verify_detached(signature, Buffer.from(text, 'utf8'), publicKey);
 }
 
-function bytesOf(part: Uint8Array | string | number): Uint8Array {
-  if (typeof part === 'string') return Buffer.from(part, 'utf8');
-  if (typeof part !== 'number') return part;
+/** The bytes of a part, preceded by their length in 32 bits, big-endian. */
+function framed(part: Uint8Array | string | number): Uint8Array[] {
+  const bytes = typeof part === 'string' ? Buffer.from(part, 'utf8') : typeof part === 'number' ? uint64(part) : part;
+  const length = Buffer.allocUnsafe(4);
+  length.writeUInt32BE(bytes.byteLength);
+  return [length, bytes];
+}
+
+function uint64(value: number): Buffer {
   const bytes = Buffer.allocUnsafe(8);
-  bytes.writeBigUInt64BE(BigInt(part));
+  bytes.writeBigUInt64BE(BigInt(value));
   return bytes;
 }
+
+/** A key for one purpose, derived from a root key that serves several. In secure memory. */
+const derivedKey = (root: Buffer, purpose: string): Buffer =>
+  keyedHash(secureBuffer(keyBytes), ['derived', purpose], root);

@@ -2,206 +2,179 @@ import {
   type CustomerReference,
   type CustomerRepository,
   changedBy,
+  type Decision,
   type Erasure,
   type IdempotencyKey,
-  type KeptAnswer,
-  keptAnswer,
+  type IdempotencyRecord,
   type StoredCustomer,
+  type WriteContext,
   type WriteResult,
 } from '../../application/ports/customer-repository.ts';
 import { anonymize, isAnonymized, rewrittenFields } from '../../domain/anonymization.ts';
-import { newCustomer, timestamp, uniqueKeysOf } from '../../domain/customer.ts';
-import { type CustomerUrn, customerUrn, firstConflict, type TenantId, type UniqueKeys } from '../../domain/identity.ts';
+import { type CustomerContent, newCustomer, timestamp, uniqueKeysOf } from '../../domain/customer.ts';
+import {
+  type CustomerUrn,
+  customerUrn,
+  type ExternalId,
+  firstConflict,
+  type TenantId,
+  type UniqueKeys,
+} from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
 
-interface Record_ {
-  readonly stored: StoredCustomer;
-  readonly identity: UniqueKeys | undefined;
-}
-interface Answered {
-  readonly expiresAt: number;
-  /** Absent once the customer was erased: the request was about a person. */
-  readonly fingerprint?: Uint8Array;
-  readonly answer: KeptAnswer;
-}
-interface Shelf {
-  readonly records: Map<CustomerUrn, Record_>;
-  /** `<kind> <value>` → the customer that claims it. */
-  readonly claims: Map<string, CustomerUrn>;
-  readonly answers: Map<string, Answered>;
-  readonly erasures: Map<CustomerUrn, Erasure>;
+interface KeptRecord extends IdempotencyRecord {
+  readonly requestDigest: Uint8Array;
+  /** The name of the record; see `nameOf`. */
+  readonly name: string;
 }
 
 /**
- * Customers on Maps, for tests and embedding. Nothing awaits between a read and the write that depends on it, so
- * every method is atomic within the process.
- *
- * @param partition two digits, the second part of every URN
+ * Customers in memory, for tests and embedding. Every method is atomic within the process, because none awaits between a
+ * read and the write that depends on it.
  */
-export function createMemoryCustomers({
-  partition = '00',
-  referenceData,
-}: {
-  partition?: string;
-  referenceData: ReferenceData;
-}): CustomerRepository {
-  const shelves = new Map<TenantId, Shelf>();
-  let lastSequence = 0;
+export class MemoryCustomers implements CustomerRepository {
+  /** By tenant and URN; see `nameOf`. */
+  readonly #records = new Map<string, StoredCustomer>();
+  readonly #erasures = new Map<string, Erasure>();
+  /** The names of records, by tenant, kind and value of a unique key. */
+  readonly #holders = new Map<string, string>();
+  /** By tenant and key digest. */
+  readonly #idempotencyRecords = new Map<string, KeptRecord>();
+  readonly #referenceData: ReferenceData;
+  readonly #partition: string;
+  #lastSequence = 0;
 
-  function shelfOf(tenant: TenantId): Shelf {
-    let shelf = shelves.get(tenant);
-    if (shelf === undefined) {
-      shelf = { records: new Map(), claims: new Map(), answers: new Map(), erasures: new Map() };
-      shelves.set(tenant, shelf);
-    }
-    return shelf;
+  /** @param partition two digits, the second part of every URN */
+  constructor(referenceData: ReferenceData, partition = '00') {
+    this.#referenceData = referenceData;
+    this.#partition = partition;
   }
 
-  function find({ records, claims }: Shelf, by: CustomerReference): Record_ | undefined {
-    const urn = 'urn' in by ? by.urn : claims.get(`externalId ${by.externalId}`);
-    return urn && records.get(urn);
+  async store(tenant: TenantId, content: CustomerContent, context: WriteContext, key?: IdempotencyKey) {
+    const { keyId, requestId, now } = context;
+    return this.#once(tenant, key, now, () => {
+      this.#lastSequence += 1;
+      const customer = newCustomer(content, customerUrn(this.#partition, this.#lastSequence), now);
+      return this.#put(tenant, { customer, version: 1, origin: { storedBy: { keyId, requestId } } });
+    });
   }
 
-  /** Puts a record in place of what it was, unless another customer claims one of its identities. */
-  function put(shelf: Shelf, stored: StoredCustomer, previous?: UniqueKeys): WriteResult {
-    const identity = uniqueKeysOf(stored.customer, referenceData);
-    const { customerUrn: urn } = stored.customer;
-    const others = claimsOf(identity).filter((claim) => (shelf.claims.get(claim) ?? urn) !== urn);
-    if (identity !== undefined && others.length > 0) {
-      const holders = others.map((claim) => shelf.records.get(shelf.claims.get(claim) as CustomerUrn)?.identity ?? {});
-      return { code: firstConflict(identity, holders) as NonNullable<ReturnType<typeof firstConflict>> };
+  find(tenant: TenantId, by: CustomerReference) {
+    return this.#find(tenant, by);
+  }
+
+  hasExternalId(tenant: TenantId, externalId: ExternalId): boolean {
+    return this.#find(tenant, { externalId }) !== undefined;
+  }
+
+  async update(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext, key?: IdempotencyKey) {
+    return this.#once(tenant, key, context.now, () => {
+      const current = this.#find(tenant, by);
+      const decision = decide(current);
+      if ('refuse' in decision) return { code: 'INVALID_REQUEST', violations: decision.refuse };
+      if ('leave' in decision && decision.leave !== 'SUCCESS') return { code: decision.leave };
+      if (current === undefined)
+        throw new Error('decide returned a write or SUCCESS for a customer that does not exist');
+      if ('leave' in decision) return { code: 'SUCCESS', stored: current };
+      const origin = changedBy(current.origin, context);
+      return this.#put(tenant, { customer: decision.write, version: current.version + 1, origin }, current);
+    });
+  }
+
+  async erase(tenant: TenantId, by: CustomerReference, context: WriteContext, key?: IdempotencyKey) {
+    const { keyId, requestId, now } = context;
+    return this.#once(tenant, key, now, () => {
+      const current = this.#find(tenant, by);
+      if (current === undefined) return { code: 'CUSTOMER_NOT_FOUND' };
+      const { customer, version } = current;
+      if (isAnonymized(customer)) return { code: 'SUCCESS', stored: current };
+      const { customerUrn: urn } = customer;
+      const rewritten = rewrittenFields(customer);
+      this.#erasures.set(nameOf(tenant, urn), { urn, erasedAt: now, keyId, requestId, rewritten });
+      return this.#put(tenant, { customer: anonymize(customer, timestamp(now)), version: version + 1 }, current);
+    });
+  }
+
+  async recoverErasures() {
+    return { erasedAgain: 0, findings: [] };
+  }
+
+  async deleteExpired(now: number) {
+    for (const [name, { expiresAt }] of this.#idempotencyRecords) {
+      if (expiresAt <= now) this.#idempotencyRecords.delete(name);
     }
-    for (const claim of claimsOf(previous)) shelf.claims.delete(claim);
-    for (const claim of claimsOf(identity)) shelf.claims.set(claim, urn);
-    shelf.records.set(urn, { stored, identity });
+  }
+
+  async findErasure(tenant: TenantId, urn: CustomerUrn) {
+    return this.#erasures.get(nameOf(tenant, urn));
+  }
+
+  async findIdempotencyRecords(tenant: TenantId, urn: CustomerUrn) {
+    return [...this.#idempotencyRecords.values()]
+      .filter(({ name }) => name === nameOf(tenant, urn))
+      .map(({ code, expiresAt }) => ({ code, expiresAt }));
+  }
+
+  async findResidue(tenant: TenantId, urn: CustomerUrn) {
+    const stored = this.#find(tenant, { urn });
+    const isReadable = stored !== undefined && !isAnonymized(stored.customer);
+    const held = [...this.#holders.values()].filter((name) => name === nameOf(tenant, urn));
+    return {
+      findings: [
+        { kind: 'data_key', place: 'memory: plain record, readable without a data key', found: isReadable ? 1 : 0 },
+        { kind: 'blind_index', place: 'memory: unique keys', found: held.length },
+      ],
+      unseen: ['memory of this process that was not garbage-collected yet'],
+    } as const;
+  }
+
+  #find(tenant: TenantId, by: CustomerReference): StoredCustomer | undefined {
+    const name = 'urn' in by ? nameOf(tenant, by.urn) : this.#holders.get(`${tenant} externalId ${by.externalId}`);
+    return name === undefined ? undefined : this.#records.get(name);
+  }
+
+  /** Replays the SUCCESS recorded under the key; without one, runs `work` and records its SUCCESS. */
+  #once(tenant: TenantId, key: IdempotencyKey | undefined, now: number, work: () => WriteResult): WriteResult {
+    if (key === undefined) return work();
+    const keyName = `${tenant} ${Buffer.from(key.keyDigest).toString('hex')}`;
+    const record = this.#idempotencyRecords.get(keyName);
+    if (record !== undefined && record.expiresAt > now) {
+      if (Buffer.compare(record.requestDigest, key.requestDigest) !== 0) return { code: 'IDEMPOTENCY_KEY_REUSED' };
+      return { code: 'SUCCESS', stored: this.#records.get(record.name) as StoredCustomer, replayed: true };
+    }
+    const result = work();
+    if (result.code === 'SUCCESS') {
+      const { requestDigest, expiresAt } = key;
+      const name = nameOf(tenant, result.stored.customer.customerUrn);
+      this.#idempotencyRecords.set(keyName, { code: result.code, name, requestDigest, expiresAt });
+    }
+    return result;
+  }
+
+  /** Writes a record in place of `previous`, unless another customer has one of its unique keys. */
+  #put(tenant: TenantId, stored: StoredCustomer, previous?: StoredCustomer): WriteResult {
+    const name = nameOf(tenant, stored.customer.customerUrn);
+    const keys = this.#keysOf(stored);
+    const others = entriesOf(tenant, keys)
+      .map((entry) => this.#holders.get(entry))
+      .filter((holder) => holder !== undefined && holder !== name)
+      .map((holder) => this.#keysOf(this.#records.get(holder as string)) ?? {});
+    const conflict = keys && firstConflict(keys, others);
+    if (conflict !== undefined) return { code: conflict };
+    for (const entry of entriesOf(tenant, this.#keysOf(previous))) this.#holders.delete(entry);
+    for (const entry of entriesOf(tenant, keys)) this.#holders.set(entry, name);
+    this.#records.set(name, stored);
     return { code: 'SUCCESS', stored };
   }
 
-  /** Whether a customer is named that is there, and is another than the one with that URN. */
-  function namesAnother(shelf: Shelf, by: CustomerReference, urn: CustomerUrn | undefined): boolean {
-    const named = 'urn' in by ? by.urn : find(shelf, by)?.stored.customer.customerUrn;
-    return named !== undefined && named !== urn;
+  #keysOf(stored: StoredCustomer | undefined): UniqueKeys | undefined {
+    return stored && uniqueKeysOf(stored.customer, this.#referenceData);
   }
-
-  /**
-   * The kept answer of an earlier request with this key, else that of `work`, which is then kept.
-   * @param by whom the request names; undefined for one that names nobody yet
-   */
-  function once(
-    shelf: Shelf,
-    now: number,
-    key: IdempotencyKey | undefined,
-    by: CustomerReference | undefined,
-    work: () => WriteResult,
-  ): WriteResult {
-    if (key === undefined) return work();
-    const name = Buffer.from(key.digest).toString('hex');
-    const kept = shelf.answers.get(name);
-    if (kept !== undefined && kept.expiresAt > now) {
-      const isOther =
-        kept.fingerprint === undefined
-          ? by !== undefined && namesAnother(shelf, by, kept.answer.urn)
-          : Buffer.compare(kept.fingerprint, key.requestDigest) !== 0;
-      return isOther ? { code: 'IDEMPOTENCY_KEY_REUSED' } : repeat(shelf, kept.answer);
-    }
-    const answer = work();
-    const answered = keptAnswer(answer);
-    if (answered !== undefined) {
-      const { expiresAt, requestDigest: fingerprint } = key;
-      const isErased = answer.code === 'SUCCESS' && isAnonymized(answer.stored.customer);
-      shelf.answers.set(name, { expiresAt, answer: answered, ...(!isErased && { fingerprint }) });
-    }
-    return answer;
-  }
-
-  return {
-    async store(tenant, content, { keyId, requestId, now }, key) {
-      const shelf = shelfOf(tenant);
-      return once(shelf, now, key, undefined, () => {
-        lastSequence += 1;
-        const customer = newCustomer(content, customerUrn(partition, lastSequence), now);
-        return put(shelf, { customer, version: 1, origin: { storedBy: { keyId, requestId } } });
-      });
-    },
-
-    find(tenant, by) {
-      return find(shelfOf(tenant), by)?.stored;
-    },
-
-    hasExternalId(tenant, externalId) {
-      return find(shelfOf(tenant), { externalId }) !== undefined;
-    },
-
-    async update(tenant, by, decide, occasion, key) {
-      const shelf = shelfOf(tenant);
-      return once(shelf, occasion.now, key, by, () => {
-        const current = find(shelf, by);
-        const decision = decide(current?.stored);
-        if ('refuse' in decision) return { code: 'INVALID_REQUEST', violations: decision.refuse };
-        if ('write' in decision && current !== undefined) {
-          const origin = changedBy(current.stored.origin, occasion);
-          return put(
-            shelf,
-            { customer: decision.write, version: current.stored.version + 1, origin },
-            current.identity,
-          );
-        }
-        if ('leave' in decision && decision.leave !== 'SUCCESS') return { code: decision.leave };
-        if (current === undefined) throw new Error('a decision to write or to succeed needs a record');
-        return { code: 'SUCCESS', stored: current.stored };
-      });
-    },
-
-    async erase(tenant, by, { keyId, requestId, now }, key) {
-      const shelf = shelfOf(tenant);
-      return once(shelf, now, key, by, () => {
-        const current = find(shelf, by);
-        if (current === undefined) return { code: 'CUSTOMER_NOT_FOUND' };
-        const { customer, version } = current.stored;
-        if (isAnonymized(customer)) return { code: 'SUCCESS', stored: current.stored };
-        const { customerUrn: urn } = customer;
-        shelf.erasures.set(urn, { urn, erasedAt: now, keyId, requestId, rewritten: rewrittenFields(customer) });
-        for (const [name, { expiresAt, answer }] of shelf.answers) {
-          if (answer.urn === urn) shelf.answers.set(name, { expiresAt, answer });
-        }
-        return put(shelf, { customer: anonymize(customer, timestamp(now)), version: version + 1 }, current.identity);
-      });
-    },
-
-    async deleteExpired(now) {
-      for (const { answers } of shelves.values()) {
-        for (const [name, { expiresAt }] of answers) if (expiresAt <= now) answers.delete(name);
-      }
-    },
-
-    async findErasure(tenant, urn) {
-      return shelfOf(tenant).erasures.get(urn);
-    },
-
-    async findIdempotencyRecords(tenant, urn) {
-      const named = [...shelfOf(tenant).answers.values()].filter(({ answer }) => answer.urn === urn);
-      return named.map(({ answer, expiresAt }) => ({ code: answer.code, expiresAt }));
-    },
-
-    async findResidue(tenant, urn) {
-      const { records, claims, answers } = shelfOf(tenant);
-      const readable = records.get(urn);
-      const requests = [...answers.values()].filter(({ answer, fingerprint }) => answer.urn === urn && fingerprint);
-      const findings = [
-        { place: 'records', found: readable && !isAnonymized(readable.stored.customer) ? 1 : 0 },
-        { place: 'claims', found: [...claims.values()].filter((holder) => holder === urn).length },
-        { place: 'digests of requests', found: requests.length },
-      ];
-      return { findings, unseen: ['memory of this process that is not collected yet'] };
-    },
-  };
 }
 
-function repeat({ records }: Shelf, answer: KeptAnswer): WriteResult {
-  if (answer.code !== 'SUCCESS') return { code: answer.code, replayed: true };
-  const { stored } = records.get(answer.urn as CustomerUrn) as Record_;
-  return { code: 'SUCCESS', stored, replayed: true };
-}
+type Decide = (current: StoredCustomer | undefined) => Decision;
 
-const claimsOf = (identity: UniqueKeys | undefined): string[] =>
-  Object.entries(identity ?? {}).map(([kind, value]) => `${kind} ${value}`);
+const nameOf = (tenant: TenantId, urn: CustomerUrn): string => `${tenant} ${urn}`;
+
+const entriesOf = (tenant: TenantId, keys: UniqueKeys | undefined): string[] =>
+  Object.entries(keys ?? {}).map(([kind, value]) => `${tenant} ${kind} ${value}`);

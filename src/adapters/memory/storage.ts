@@ -1,35 +1,30 @@
 import type { CustomerRepository } from '../../application/ports/customer-repository.ts';
-import type { Maintenance } from '../../application/ports/maintenance.ts';
-import type { ReferenceData } from '../../domain/reference-data.ts';
 import { ephemeralVault } from '../crypto/vault.ts';
 import type { Storage } from '../storage.ts';
-import { createMemoryCustomers } from './customers.ts';
 import { createMemoryTenants } from './tenants.ts';
 
-export interface MemoryStorageOptions {
-  /** Two digits, the second part of every CustomerUrn. */
-  readonly partition: string;
-  /** Replaces the built-in repository. */
-  readonly repository?: CustomerRepository | undefined;
-}
-
-/** Storage that ends with the process. Records are not sealed; the vault's keys sign receipts and digest. */
-export function openMemoryStorage(
-  { partition, repository }: MemoryStorageOptions,
-  { referenceData }: { readonly referenceData: ReferenceData },
-): Storage {
+/** Storage that is lost when the process ends. Records are not encrypted; the vault only signs and digests. */
+export function openMemoryStorage(repository: CustomerRepository): Storage {
   return {
-    repository: repository ?? createMemoryCustomers({ partition, referenceData }),
+    repository,
     directory: createMemoryTenants(),
     vault: ephemeralVault(),
-    maintenance: { backup: noFiles, backupKeys: noFiles, compact: noFiles, rotateMasterKey: noFiles },
+    maintenance: {
+      backup: noFiles,
+      backupKeys: noFiles,
+      compact: noFiles,
+      rotateMasterKey: noFiles,
+      verifyErasureLog: noFiles,
+    },
     canWrite: async () => true,
     recovered: [],
     warnings: [],
+    // There is no cache: the storage holds plain objects.
+    clearCache: () => {},
     close: async () => {},
   };
 }
 
-const noFiles: Maintenance['compact'] = async () => {
+const noFiles = async (): Promise<never> => {
   throw new Error('memory storage has no files');
 };

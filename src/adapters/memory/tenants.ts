@@ -1,10 +1,14 @@
 import type { ApiKey, Tenant, TenantDirectory } from '../../application/ports/tenant-directory.ts';
 import type { TenantId } from '../../domain/identity.ts';
 
-/** Tenants and API keys in memory. */
+/** Tenants and API keys in memory, for tests and embedding. */
 export function createMemoryTenants(): TenantDirectory {
   const tenants = new Map<TenantId, Tenant>();
   const keys = new Map<string, ApiKey>();
+  function replaceKey(key: ApiKey): ApiKey {
+    keys.set(key.id, key);
+    return key;
+  }
 
   return {
     async addTenant(tenant) {
@@ -36,27 +40,19 @@ export function createMemoryTenants(): TenantDirectory {
     },
     async revokeKey(id, now) {
       const key = keys.get(id);
-      if (key === undefined) return undefined;
-      const revoked = { ...key, revokedAt: key.revokedAt ?? now };
-      keys.set(id, revoked);
-      return revoked;
+      return key && replaceKey({ ...key, revokedAt: key.revokedAt ?? now });
     },
     async expireKey(id, expiresAt) {
       const key = keys.get(id);
       if (key === undefined || key.revokedAt !== undefined || (key.expiresAt ?? Infinity) <= expiresAt) return key;
-      const expiring = { ...key, expiresAt };
-      keys.set(id, expiring);
-      return expiring;
+      return replaceKey({ ...key, expiresAt });
     },
     async recordUse(uses) {
       for (const { tenant, id, requests, lastUsedAt } of uses) {
         const key = keys.get(id);
-        if (key?.tenant === tenant)
-          keys.set(id, {
-            ...key,
-            requests: key.requests + requests,
-            lastUsedAt: Math.max(key.lastUsedAt ?? 0, lastUsedAt),
-          });
+        if (key?.tenant !== tenant) continue;
+        const total = { requests: key.requests + requests, lastUsedAt: Math.max(key.lastUsedAt ?? 0, lastUsedAt) };
+        replaceKey({ ...key, ...total });
       }
     },
     async findKey(tenant, digest) {

@@ -2,45 +2,45 @@
 import { rmSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import type { Maintenance } from '../../application/ports/maintenance.ts';
-import { isSameFile, replaceCopy, wipe } from '../files.ts';
-import { type SqliteDatabase, sqliteFiles } from './driver/sqlite.ts';
+import { isSameFile, replaceBackup, wipe } from '../files.ts';
+import { sqliteFiles, tryFile } from './driver/sqlite.ts';
+import type { SqliteDatabase } from './schema/database.ts';
 import { type Part, parts } from './schema/tables.ts';
 
-/** The methods of {@link Maintenance} that copy or rewrite files. */
+/** The methods that copy or rewrite files. */
 export type FileMaintenance = Pick<Maintenance, 'backup' | 'backupKeys' | 'compact'>;
 
 export const sqliteMaintenance = (database: SqliteDatabase, dataDir: string): FileMaintenance => ({
   backup: (file) => database.copy('data', file),
   backupKeys: (file) =>
-    replaceCopy(
+    replaceBackup(
       file,
       (path) => isBackupOfKeys(path, dataDir),
-      (next) => database.copy('keys', next),
+      (next) => database.copy('keys', next, markAsCopy),
     ),
   compact: database.compact,
 });
+
+/** Marks a file as a backup of the keys, so that the first start with it recovers; see `KeyCopies`. */
+function markAsCopy(file: string): void {
+  const backup = new Database(file);
+  try {
+    backup.prepare('INSERT OR IGNORE INTO key_copies_used (made_at) VALUES (?)').run(Date.now());
+  } finally {
+    backup.close();
+  }
+}
 
 /** Whether a file is a backup of the keys of this deployment. False for its live key store under another name. */
 function isBackupOfKeys(path: string, dataDir: string): boolean {
   const { keys } = sqliteFiles(dataDir);
   if (isSameFile(path, keys)) return false;
-  const [copy, ours] = [deploymentOf(path), deploymentOf(keys)];
-  return copy !== undefined && copy === ours;
-}
-
-/** The deployment's name in a file of keys; undefined where the file is another kind. */
-function deploymentOf(keys: string): string | undefined {
-  try {
-    const database = new Database(keys, { readonly: true, fileMustExist: true });
-    try {
-      return database.prepare('SELECT deployment FROM keys_version').pluck().get() as string;
-    } finally {
-      database.close();
-    }
-  } catch (error) {
-    if (error instanceof Database.SqliteError) return undefined;
-    throw error;
-  }
+  const deploymentOf = (file: string) =>
+    tryFile(file, { readonly: true }, (database) =>
+      database.prepare('SELECT deployment FROM keys_version').pluck().get(),
+    );
+  const deployment = deploymentOf(path);
+  return deployment !== undefined && deployment === deploymentOf(keys);
 }
 
 /** The name of a staged backup, beside the file that it will replace. */
@@ -52,7 +52,7 @@ export function discard(part: Part, staged: string): void {
   for (const suffix of ['', '-wal', '-shm', '-journal']) remove(staged + suffix);
 }
 
-/** Removes what an interrupted restore left. A restore that is running fails. */
+/** Removes the staged files of an interrupted restore. Makes a running restore fail. */
 export function discardStaged(dataDir: string): void {
   for (const part of parts) discard(part, stagedName(sqliteFiles(dataDir)[part]));
 }

@@ -7,74 +7,44 @@ import type {
   TenantDirectory,
 } from '../../application/ports/tenant-directory.ts';
 import type { TenantId } from '../../domain/identity.ts';
-import type { SqlDatabase } from './driver/database.ts';
-import type { Dialect } from './driver/dialects.ts';
-import { compileQuery, compileWrite } from './driver/query.ts';
+import { compileQuery, compileWrite, type Routine } from './driver/query.ts';
+import type { Dialect, SqlDatabase } from './schema/database.ts';
 import type { Tables } from './schema/tables.ts';
 
 /** Tenants and their API keys in SQL. */
 export function createSqlTenants(database: SqlDatabase): TenantDirectory {
-  const run = tenantStatements(database.dialect);
+  const { read, write } = database;
+  const run = tenantQueries(database.dialect);
+  const changeKey = (id: string, change: () => Routine<unknown>) =>
+    write(function* () {
+      yield* change();
+      const [row] = yield* run.findKeyById({ id });
+      return row && toKey(row);
+    });
 
   return {
-    addTenant: (tenant) =>
-      database.write(function* () {
-        return (yield* run.insertTenant(toTenantRow(tenant))) > 0;
-      }),
-
-    setTenant: (tenant) =>
-      database.write(function* () {
-        return (yield* run.updateTenant(toTenantRow(tenant))) > 0;
-      }),
-
-    findTenant: (id) =>
-      database.read(function* () {
-        const [row] = yield* run.findTenant({ tenant: id });
-        return row && toTenant(row);
-      }),
-
-    listTenants: () =>
-      database.read(function* () {
-        return (yield* run.listTenants({})).map(toTenant);
-      }),
-
+    addTenant: async (tenant) => (await write(() => run.insertTenant(toTenantRow(tenant)))) > 0,
+    setTenant: async (tenant) => (await write(() => run.updateTenant(toTenantRow(tenant)))) > 0,
+    findTenant: async (tenant) => (await read(() => run.findTenant({ tenant }))).map(toTenant)[0],
+    listTenants: async () => (await read(() => run.listTenants({}))).map(toTenant),
     addKey: (key) =>
-      database.write(function* () {
+      write(function* () {
         const tenants = yield* run.findTenant({ tenant: key.tenant });
-        if (tenants.length === 0) return false;
-        yield* run.insertKey(toKeyRow(key));
-        return true;
+        if (tenants.length > 0) yield* run.insertKey(toKeyRow(key));
+        return tenants.length > 0;
       }),
-
-    listKeys: (tenant) =>
-      database.read(function* () {
-        const rows = tenant === undefined ? yield* run.listKeys({}) : yield* run.listKeysOf({ tenant });
-        return rows.map(toKey);
-      }),
-
-    revokeKey: (id, now) =>
-      database.write(function* () {
-        yield* run.revokeKey({ id, now });
-        const [row] = yield* run.findKeyById({ id });
-        return row && toKey(row);
-      }),
-
-    expireKey: (id, expiresAt) =>
-      database.write(function* () {
-        yield* run.expireKey({ id, expiresAt });
-        const [row] = yield* run.findKeyById({ id });
-        return row && toKey(row);
-      }),
-
+    listKeys: async (tenant) =>
+      (await read(() => (tenant === undefined ? run.listKeys({}) : run.listKeysOf({ tenant })))).map(toKey),
+    revokeKey: (id, now) => changeKey(id, () => run.revokeKey({ id, now })),
+    expireKey: (id, expiresAt) => changeKey(id, () => run.expireKey({ id, expiresAt })),
     recordUse: (uses) =>
-      database.write(function* () {
+      write(function* () {
         for (const { tenant, id, requests, lastUsedAt } of uses) {
           yield* run.recordUse({ tenant, id, requests, lastUsedAt });
         }
       }),
-
     findKey: (tenant, digest) =>
-      database.read(function* () {
+      read(function* () {
         const [row] = yield* run.findKey({ tenant, digest });
         const [owner] = row === undefined ? [] : yield* run.findTenant({ tenant });
         return row && owner && { tenant: toTenant(owner), key: toKey(row) };
@@ -82,10 +52,16 @@ export function createSqlTenants(database: SqlDatabase): TenantDirectory {
   };
 }
 
-export function tenantStatements({ builder }: Dialect) {
+const keyColumns = [
+  ...(['tenant', 'key_id', 'digest', 'prefix', 'name', 'role', 'environment'] as const),
+  ...(['created_at', 'expires_at', 'revoked_at', 'last_used_at', 'requests'] as const),
+];
+
+export function tenantQueries({ builder }: Dialect) {
   const tenants = builder.selectFrom('tenants').selectAll();
   const keys = builder.selectFrom('api_keys').selectAll();
-
+  const unrevoked = (id: string) =>
+    builder.updateTable('api_keys').where('key_id', '=', id).where('revoked_at', 'is', null);
   return {
     insertTenant: compileWrite(({ tenant, name, payment, jwt, created_at }: Tables['tenants']) =>
       builder
@@ -98,22 +74,10 @@ export function tenantStatements({ builder }: Dialect) {
     ),
     findTenant: compileQuery((at: { tenant: string }) => tenants.where('tenant', '=', at.tenant)),
     listTenants: compileQuery((_: object) => tenants.orderBy('tenant')),
-    insertKey: compileQuery((key: Tables['api_keys']) =>
-      builder.insertInto('api_keys').values({
-        tenant: key.tenant,
-        key_id: key.key_id,
-        digest: key.digest,
-        prefix: key.prefix,
-        name: key.name,
-        role: key.role,
-        environment: key.environment,
-        created_at: key.created_at,
-        expires_at: key.expires_at,
-        revoked_at: key.revoked_at,
-        last_used_at: key.last_used_at,
-        requests: key.requests,
-      }),
-    ),
+    insertKey: compileQuery((key: Tables['api_keys']) => {
+      const row = Object.fromEntries(keyColumns.map((column) => [column, key[column]]));
+      return builder.insertInto('api_keys').values(row as unknown as Tables['api_keys']);
+    }),
     listKeys: compileQuery((_: object) => keys.orderBy('created_at').orderBy('key_id')),
     listKeysOf: compileQuery((at: { tenant: string }) =>
       keys.where('tenant', '=', at.tenant).orderBy('created_at').orderBy('key_id'),
@@ -122,19 +86,10 @@ export function tenantStatements({ builder }: Dialect) {
       keys.where('tenant', '=', at.tenant).where('digest', '=', at.digest),
     ),
     findKeyById: compileQuery((at: { id: string }) => keys.where('key_id', '=', at.id)),
-    revokeKey: compileQuery((at: { id: string; now: number }) =>
-      builder
-        .updateTable('api_keys')
-        .set({ revoked_at: at.now })
-        .where('key_id', '=', at.id)
-        .where('revoked_at', 'is', null),
-    ),
+    revokeKey: compileQuery((at: { id: string; now: number }) => unrevoked(at.id).set({ revoked_at: at.now })),
     expireKey: compileQuery((at: { id: string; expiresAt: number }) =>
-      builder
-        .updateTable('api_keys')
+      unrevoked(at.id)
         .set({ expires_at: at.expiresAt })
-        .where('key_id', '=', at.id)
-        .where('revoked_at', 'is', null)
         .where((where) => where.or([where('expires_at', 'is', null), where('expires_at', '>', at.expiresAt)])),
     ),
     recordUse: compileQuery((use: { tenant: string; id: string; requests: number; lastUsedAt: number }) =>

@@ -1,116 +1,97 @@
 import { write } from 'node:fs';
 import { Socket } from 'node:net';
+import { promisify } from 'node:util';
 
 /** Standard output or standard error. */
 export type StandardStream = NodeJS.WriteStream & { readonly fd: number };
 
-export interface LogSink {
-  write(line: string): void;
-  /** Writes what is left, for so long at most. */
-  end(timeoutMs: number): Promise<void>;
-}
-
-/** More than this is not kept: a log that cannot be written must not take the memory of the service. */
-const maxPendingBytes = 4 * 1024 * 1024;
-/** How long to wait after a failure: a disk that is full stays so for a while. */
-const pauseMs = 1_000;
+/** Bounds the memory of a log that cannot be written. */
+const maxQueuedBytes = 4 * 1024 * 1024;
+const retryAfterMs = 1_000;
 
 /**
- * Writes lines to standard output or standard error, many at once and in the background. Where that fails (a full disk) or
- * nobody reads, lines are dropped and counted, and the service goes on; when it works again, a line says how many.
+ * A destination for pino that writes log lines in the background, with one write per event-loop turn. If writing fails
+ * (a full disk) or the reader of a pipe stalls, lines are dropped and counted, and the service continues; when writing
+ * works again, a line says how many were lost. Decision 0031 says why this is not sonic-boom.
  *
- * pino's own destination retries for ever where the process ends, and so keeps it from ending.
- *
- * @param onLost hears of dropped lines
+ * @param onLost called with the number of lines at each loss
  */
-export function logSink(stream: StandardStream, onLost: (lines: number) => void): LogSink {
-  let lines: string[] = [];
-  let bytes = 0;
+export function logSink(stream: StandardStream, onLost: (lines: number) => void) {
+  let queue: string[] = [];
+  let queuedBytes = 0;
   let lost = 0;
-  let isWriting = false;
-  let isScheduled = false;
-  let drained: (() => void) | undefined;
+  let isFlushing = false;
+  let onEmpty: (() => void) | undefined;
+  const put = isPipe(stream) ? pipeWriter(stream) : fileWriter(stream);
 
-  const put = isPipe(stream) ? toPipe(stream) : toFile(stream);
-
-  function drop(count: number): void {
-    lost += count;
-    onLost(count);
+  function drop(lines: number): void {
+    lost += lines;
+    onLost(lines);
   }
 
   async function flush(): Promise<void> {
-    isScheduled = false;
-    if (isWriting) return;
-    isWriting = true;
-    while (lines.length > 0) {
-      const batch = lines;
-      lines = [];
-      bytes = 0;
-      const told = lost;
+    while (queue.length > 0) {
+      const lines = queue;
+      const reported = lost;
+      queue = [];
+      queuedBytes = 0;
       try {
-        await put((told === 0 ? '' : lostLine(told)) + batch.join(''));
-        // More may have been lost meanwhile.
-        lost -= told;
+        await put((reported === 0 ? '' : lossLine(reported)) + lines.join(''));
+        // Not zero: more lines may have been lost meanwhile.
+        lost -= reported;
       } catch {
-        drop(batch.length);
-        await new Promise((resolve) => setTimeout(resolve, pauseMs).unref());
+        drop(lines.length);
+        await new Promise((resolve) => setTimeout(resolve, retryAfterMs).unref());
       }
     }
-    isWriting = false;
-    drained?.();
+    isFlushing = false;
+    onEmpty?.();
   }
 
   return {
-    write(line) {
-      if (bytes > maxPendingBytes) {
+    /** Queues a line, which ends with a newline. Never throws or blocks. */
+    write(line: string): void {
+      if (queuedBytes > maxQueuedBytes) {
         drop(1);
         return;
       }
-      lines.push(line);
-      bytes += line.length;
-      if (!isScheduled && !isWriting) {
-        isScheduled = true;
-        setImmediate(flush);
-      }
+      queue.push(line);
+      queuedBytes += line.length;
+      if (isFlushing) return;
+      isFlushing = true;
+      setImmediate(flush);
     },
-    end: (timeoutMs) =>
-      new Promise((resolve) => {
-        if (lines.length === 0 && !isWriting) {
-          resolve();
-          return;
-        }
-        drained = resolve;
+    /** Resolves when every queued line was written, or after the timeout. */
+    end: (timeoutMs: number) =>
+      new Promise<void>((resolve) => {
+        if (!isFlushing) return resolve();
+        onEmpty = resolve;
         setTimeout(resolve, timeoutMs);
       }),
   };
 }
 
-const lostLine = (lines: number): string =>
-  `${JSON.stringify({ level: 'warn', time: new Date().toISOString(), lines, msg: 'lines of the log were lost: it could not be written' })}\n`;
+const lossLine = (lines: number): string =>
+  `${JSON.stringify({ level: 'warn', time: new Date().toISOString(), lines, msg: 'lost log lines: the log could not be written' })}\n`;
 
-/** What Node writes to in the background, with a queue of its own. */
+/** Resolves when the text is written; rejects if it cannot be. */
+type Writer = (text: string) => Promise<void>;
+
 const isPipe = (stream: StandardStream): boolean => stream instanceof Socket && !stream.isTTY;
 
-type Put = (text: string) => Promise<void>;
-
-/** A pipe is written to without a thread that could be blocked by a reader who does not read. */
-function toPipe(stream: StandardStream): Put {
-  // Each write hears of its own failure; without a listener the process would end.
+/** Writes through the stream: a direct write to a full pipe would block a libuv thread. */
+function pipeWriter(stream: StandardStream): Writer {
+  // Each write gets its own error; without a listener the event would end the process.
   stream.on('error', () => undefined);
-  return (text) =>
-    new Promise((resolve, reject) => {
-      stream.write(text, (error) => (error ? reject(error) : resolve()));
-    });
+  return promisify<string>(stream.write.bind(stream));
 }
 
-function toFile(stream: StandardStream): Put {
+/** Writes directly: the stream would write to files synchronously. */
+function fileWriter(stream: StandardStream): Writer {
   return async (text) => {
     let rest = Buffer.from(text, 'utf8');
-    while (rest.length > 0) rest = rest.subarray(await writeSome(stream.fd, rest));
+    while (rest.length > 0) rest = rest.subarray((await writeSome(stream.fd, rest)).bytesWritten);
   };
 }
 
-const writeSome = (fd: number, bytes: Buffer): Promise<number> =>
-  new Promise((resolve, reject) => {
-    write(fd, bytes, (error, written) => (error ? reject(error) : resolve(written)));
-  });
+const writeSome = promisify(write);

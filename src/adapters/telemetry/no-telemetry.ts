@@ -1,11 +1,12 @@
 import type { Telemetry } from '../../application/ports/telemetry.ts';
 
-/** Counts nothing: for commands that serve nobody. */
+/** Telemetry that discards everything, for commands of the command line. */
 export const noTelemetry: Telemetry = {
   request() {},
   commit() {},
   read() {},
   connectionLost() {},
+  job() {},
   logLost() {},
   keyLookup() {},
   notAuthenticated() {},

@@ -1,4 +1,7 @@
-/** Metrics of all workers (`serve --workers`), whichever of them is asked: it asks the process that watches over them. */
+/**
+ * Metrics of all workers (`serve --workers`). Any worker may be scraped: it asks the primary process, which asks every
+ * worker and answers with the sums.
+ */
 import cluster, { type Worker } from 'node:cluster';
 import { AggregatorRegistry, type Registry } from 'prom-client';
 
@@ -11,40 +14,41 @@ interface Answer {
   readonly error?: string;
 }
 
-/** In the process that watches over workers: gathers what they have counted for whoever of them asks. */
-export function gatherMetrics(): void {
+/** In the primary process: answers the workers' questions. */
+export function serveWorkerMetrics(): void {
   const all = new AggregatorRegistry();
   cluster.on('message', async (worker: Worker, { metricsFor }: Partial<Question>) => {
     if (metricsFor === undefined) return;
-    const told: Omit<Answer, 'metricsOf'> = await all.clusterMetrics().then(
+    const result = await all.clusterMetrics().then(
       (text) => ({ text }),
       ({ message }: Error) => ({ error: message }),
     );
-    if (worker.isConnected()) worker.send({ metricsOf: metricsFor, ...told } satisfies Answer);
+    if (worker.isConnected()) worker.send({ metricsOf: metricsFor, ...result } satisfies Answer);
   });
 }
 
 /**
- * In a worker: gives the metrics of all workers, in the exposition format of Prometheus. Rejects where another one does not
- * answer. @param own what this worker counts
+ * In a worker: a function that renders the metrics of all workers. It rejects if one of them does not answer.
+ * @param own the metrics of this worker
  */
-export function metricsOfAll(own: Registry): () => Promise<string> {
+export function metricsOfAllWorkers(own: Registry): () => Promise<string> {
   AggregatorRegistry.setRegistries(own);
-  // Answers when it is asked for its own.
+  // The constructor adds the listener that answers the primary process.
   new AggregatorRegistry();
-  const waiting = new Map<number, { resolve(text: string): void; reject(error: Error): void }>();
-  let asked = 0;
+  const waiting = new Map<number, PromiseWithResolvers<string>>();
+  let lastQuestion = 0;
   process.on('message', ({ metricsOf, text, error }: Partial<Answer>) => {
-    const answer = metricsOf === undefined ? undefined : waiting.get(metricsOf);
-    if (metricsOf === undefined || answer === undefined) return;
+    const question = metricsOf === undefined ? undefined : waiting.get(metricsOf);
+    if (metricsOf === undefined || question === undefined) return;
     waiting.delete(metricsOf);
-    if (text === undefined) answer.reject(new Error(error));
-    else answer.resolve(text);
+    if (text === undefined) question.reject(new Error(error));
+    else question.resolve(text);
   });
-  return () =>
-    new Promise((resolve, reject) => {
-      asked += 1;
-      waiting.set(asked, { resolve, reject });
-      process.send?.({ metricsFor: asked } satisfies Question);
-    });
+  return () => {
+    lastQuestion += 1;
+    const answer = Promise.withResolvers<string>();
+    waiting.set(lastQuestion, answer);
+    process.send?.({ metricsFor: lastQuestion } satisfies Question);
+    return answer.promise;
+  };
 }

@@ -3,164 +3,218 @@ import type { Conflict, CustomerUrn, ExternalId, TenantId } from '../../domain/i
 import type { Violation } from '../../domain/violations.ts';
 import type { MaybePromise } from '../maybe-promise.ts';
 
-/** Who asked for a write: the API key, and the request by which the log knows it. */
+/** Who requested a write: the id of the API key, and the request id as in the log. */
 export interface Actor {
   readonly keyId: string;
   readonly requestId: string;
 }
 
-/** On what occasion a write is made. */
+/** The actor and time of a write. */
 export interface WriteContext extends Actor {
-  /** See {@link Clock}. */
+  /** Milliseconds since 1970. */
   readonly now: number;
 }
 
-/** A customer as it is stored. `version` begins at 1 and grows by one with every change. */
+/** A customer as stored. `version` begins at 1 and grows by one with every change. */
 export interface StoredCustomer {
   readonly customer: Customer;
   readonly version: number;
-  /** Where the record came from (GDPR Art. 15(1)(g)); absent from an anonymised one, whose erasure says who asked for it. */
+  /** Absent from an anonymized record; its {@link Erasure} has the actor. */
   readonly origin?: Origin;
 }
 
-/** Who asked for the record to be stored, and for its last change where there was one. */
+/** The source of a record (GDPR Art. 15(1)(g)): the actors of its first and its last write. */
 export interface Origin {
   readonly storedBy: Actor;
   readonly changedBy?: Actor;
 }
 
-/** The origin of a record that is changed. */
-export const changedBy = (origin: Origin | undefined, { keyId, requestId }: Actor): Origin => {
-  const asker = { keyId, requestId };
-  return { storedBy: origin?.storedBy ?? asker, changedBy: asker };
-};
+/** The origin of a record after a change by `actor`. */
+export const changedBy = (origin: Origin | undefined, { keyId, requestId }: Actor): Origin => ({
+  storedBy: origin?.storedBy ?? { keyId, requestId },
+  changedBy: { keyId, requestId },
+});
 
 export type CustomerReference = { readonly urn: CustomerUrn } | { readonly externalId: ExternalId };
 
-/**
- * An Idempotency-Key as it is kept: digests alone, so that neither the key nor the request, both of which may be
- * personal, can be read back.
- */
+/** An Idempotency-Key as digests, because key and request may contain personal data. */
 export interface IdempotencyKey {
   /** Digest of tenant and key: 32 bytes. */
-  readonly digest: Uint8Array;
-  /** Digest of key and request: 32 bytes. */
+  readonly keyDigest: Uint8Array;
+  /** Digest of key and request: 32 bytes. Equal digests mean the same request. */
   readonly requestDigest: Uint8Array;
-  /** When the key may be used anew; see {@link Clock}. */
+  /** When the key may be used for another request, in milliseconds since 1970. */
   readonly expiresAt: number;
 }
 
-/** The answer to a write. With a `RequestKey` it is kept in the same transaction, save INVALID_REQUEST and REUSED. */
-export type WriteResult = (
-  | { readonly code: 'SUCCESS'; readonly stored: StoredCustomer }
-  | { readonly code: Conflict | 'CUSTOMER_NOT_FOUND' | 'VERSION_MISMATCH' }
-  | { readonly code: 'INVALID_REQUEST'; readonly violations: readonly Violation[] }
-  | { readonly code: 'IDEMPOTENCY_KEY_REUSED' }
-) & {
-  /** True where the answer is that of an earlier request with the same key, given with the record as it is now. */
-  readonly replayed?: true;
-};
-
-/** What is kept of an answer under a `RequestKey`: nothing personal. With SUCCESS, the record is read anew by its URN. */
-export interface KeptAnswer {
-  readonly code: Exclude<WriteResult['code'], 'INVALID_REQUEST' | 'IDEMPOTENCY_KEY_REUSED'>;
-  readonly urn?: CustomerUrn;
+/** The stored result of a successful write with an Idempotency-Key. */
+export interface IdempotencyRecord {
+  readonly code: string;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number;
 }
 
-/** What is to be kept of an answer; undefined where nothing is: the request may be sent again, corrected. */
-export function keptAnswer(answer: WriteResult): KeptAnswer | undefined {
-  if (answer.code === 'INVALID_REQUEST' || answer.code === 'IDEMPOTENCY_KEY_REUSED') return undefined;
-  return answer.code === 'SUCCESS'
-    ? { code: answer.code, urn: answer.stored.customer.customerUrn }
-    : { code: answer.code };
-}
+/**
+ * The result of a write. With an {@link IdempotencyKey}, a SUCCESS is recorded in the same transaction. No other result
+ * is recorded, so a retry is evaluated again.
+ */
+export type WriteResult =
+  | {
+      readonly code: 'SUCCESS';
+      readonly stored: StoredCustomer;
+      /** True if an earlier request with the same Idempotency-Key made the change. `stored` is the current record. */
+      readonly replayed?: true;
+    }
+  | { readonly code: Conflict | 'CUSTOMER_NOT_FOUND' | 'VERSION_MISMATCH' | 'IDEMPOTENCY_KEY_REUSED' }
+  | { readonly code: 'INVALID_REQUEST'; readonly violations: readonly Violation[] };
 
-/** What the ledger says of one erasure. It outlives the record's backups and holds nothing personal. */
-export interface Erasure extends Actor {
-  readonly urn: CustomerUrn;
-  /** When the record became unreadable; see {@link Clock}. */
-  readonly erasedAt: number;
-  /**
-   * Names of the fields that had a value and were rewritten or removed; absent where that is not known any more: the
-   * record could not be read, or the entry was made anew from what was left of it.
-   */
-  readonly rewritten?: readonly string[];
-}
-
-/** What a look for a customer that was erased found. */
-interface Residue {
-  readonly findings: readonly ResidueFinding[];
-  /** Places that are out of our sight, in words. */
-  readonly unseen: readonly string[];
-}
-
-/** What was found in one place: a table's column, an index, a store. */
-export interface ResidueFinding {
-  readonly place: string;
-  /** How many values are left that lead to the person; 0 after a complete erasure. */
-  readonly found: number;
-}
-
-/** What to do with the record that was found; see {@link CustomerRepository.update}. */
+/** How to change the current record; see {@link CustomerRepository.update}. */
 export type Decision =
   | { readonly write: Customer }
   | { readonly leave: 'SUCCESS' | 'VERSION_MISMATCH' | 'CUSTOMER_NOT_FOUND' }
   | { readonly refuse: readonly Violation[] };
 
 /**
- * The customers of all tenants. No method sees or affects another tenant's. Whatever a write answers is durable
- * (power cut included) before its promise resolves, and uniqueness holds over any number of callers and processes.
+ * The customers of all tenants. No method reads or affects another tenant's customers. A write is durable (survives a
+ * power cut) before its promise resolves. Uniqueness holds across all callers and processes. Every change of a customer
+ * also stores one change event, in the same transaction. `test/contract/customer-repository.ts` is the contract suite.
  */
-export interface CustomerRepository extends ErasureRecords {
+export interface CustomerRepository {
   /**
-   * Stores a new customer under a URN that was never handed out before; the repository sets `customerUrn`.
-   * Answers SUCCESS, the first conflict in the domain's order of precedence, or, with a key, IDEMPOTENCY_KEY_REUSED.
+   * Stores a new customer under a new URN, which the repository chooses and never reuses. Returns SUCCESS, the first
+   * conflict in the order of `firstConflict`, or, with a key, IDEMPOTENCY_KEY_REUSED.
    */
-  store(tenant: TenantId, content: CustomerContent, occasion: WriteContext, key?: IdempotencyKey): Promise<WriteResult>;
+  store(tenant: TenantId, content: CustomerContent, context: WriteContext, key?: IdempotencyKey): Promise<WriteResult>;
 
-  /** The customer, or undefined. An anonymised one is found by its URN alone. */
+  /** The customer; undefined if it does not exist. Finds an anonymized customer only by its URN. Writes nothing. */
   find(tenant: TenantId, by: CustomerReference): MaybePromise<StoredCustomer | undefined>;
 
-  /** Whether a customer has that ExternalId. An anonymised one has none. */
+  /** Whether a customer has this ExternalId. An anonymized customer has none. Writes nothing. */
   hasExternalId(tenant: TenantId, externalId: ExternalId): MaybePromise<boolean>;
 
   /**
-   * Reads a customer and does with it what `decide` says, as one atomic step: no other change comes between.
-   * `decide` gets undefined where there is none, must be pure, and may be called more than once. Answers SUCCESS
-   * with the record as it is afterwards, what `decide` said, or a conflict with another customer; with a key also
-   * IDEMPOTENCY_KEY_REUSED. It never writes an anonymised record; see `erase`.
+   * Reads a customer and applies `decide` to it, atomically. `decide` gets undefined if the customer does not exist, must
+   * be pure, and may be called more than once. Returns SUCCESS with the resulting record, the code or violations that
+   * `decide` returned, or a conflict with another customer; with a key also IDEMPOTENCY_KEY_REUSED. Rethrows exceptions of
+   * `decide`. Never changes an anonymized record; see {@link CustomerRepository.erase}.
    */
   update(
     tenant: TenantId,
     by: CustomerReference,
     decide: (current: StoredCustomer | undefined) => Decision,
-    occasion: WriteContext,
+    context: WriteContext,
     key?: IdempotencyKey,
   ): Promise<WriteResult>;
 
   /**
-   * Erases a customer: first makes its data unreadable for good (where it is sealed: destroys its key) and enters that
-   * in the ledger, durably; then puts the anonymised record (`deletion.ts`) in its place. Whatever fails in between,
-   * nothing is readable from the first step on, and the next touch, tidying or start completes the rest. A record that cannot be
-   * read any more is erased as well. What is kept under Idempotency-Keys of its requests is reduced to code and URN: a
-   * repeat gets the answer whatever else it says. Answers SUCCESS, also for one that was erased before, which stays as it
-   * is; CUSTOMER_NOT_FOUND; with a key also IDEMPOTENCY_KEY_REUSED.
+   * Erases a customer (GDPR Art. 17). The first step is durable: it makes the data permanently unreadable (an adapter that
+   * encrypts destroys the data key) and appends an entry to the erasure log. The second step stores the anonymized record.
+   * If the second step fails, reads still return the anonymized record, and {@link CustomerRepository.recoverErasures}
+   * finishes it. Also erases a record that cannot be decrypted. Returns SUCCESS; SUCCESS without a change if the customer
+   * is already erased; CUSTOMER_NOT_FOUND; with a key also IDEMPOTENCY_KEY_REUSED.
    */
-  erase(tenant: TenantId, by: CustomerReference, occasion: WriteContext, key?: IdempotencyKey): Promise<WriteResult>;
+  erase(tenant: TenantId, by: CustomerReference, context: WriteContext, key?: IdempotencyKey): Promise<WriteResult>;
 
-  /**
-   * Removes answers whose time is over, of all tenants, and what is kept in memory of customers that nobody asks for. To be
-   * called every few seconds.
-   */
+  /** Finishes interrupted erasures of all tenants and all processes. A job calls it. */
+  recoverErasures(): Promise<RecoveryReport>;
+
+  /** Deletes idempotency records that have expired at `now` (milliseconds since 1970), of all tenants. A job calls it. */
   deleteExpired(now: number): Promise<void>;
+
+  /** The erasure of this tenant's customer; undefined if it was never erased. */
+  findErasure(tenant: TenantId, urn: CustomerUrn): Promise<Erasure | undefined>;
+
+  /** The idempotency records of this customer, including expired ones. */
+  findIdempotencyRecords(tenant: TenantId, urn: CustomerUrn): Promise<readonly IdempotencyRecord[]>;
+
+  /** Searches every place of this storage that could still contain data of the customer. */
+  findResidue(tenant: TenantId, urn: CustomerUrn): Promise<Residue>;
 }
 
-/** The part of {@link CustomerRepository} that answers for erasures. */
-interface ErasureRecords {
-  /** What the ledger says; undefined where this tenant's customer was never erased. */
-  findErasure(tenant: TenantId, urn: CustomerUrn): Promise<Erasure | undefined>;
-  /** Answers under an Idempotency-Key that name the customer: their codes, and until when they are kept. */
-  findIdempotencyRecords(tenant: TenantId, urn: CustomerUrn): Promise<readonly { code: string; expiresAt: number }[]>;
-  /** Looks, now, through every place of ours where something of the customer could be left. */
-  findResidue(tenant: TenantId, urn: CustomerUrn): Promise<Residue>;
+/** An entry of the erasure log. It outlives the backups of the record and contains no personal data. */
+export interface Erasure extends Actor {
+  readonly urn: CustomerUrn;
+  /** When the record became unreadable, in milliseconds since 1970. */
+  readonly erasedAt: number;
+  /** The names of the fields that had a value and were anonymized. Absent if the record could not be decrypted. */
+  readonly rewritten?: readonly string[];
+  /** The entry's position in the log. Absent if the adapter keeps no hash chain. */
+  readonly position?: LogPosition;
+}
+
+/** A position in a tenant's erasure log and its chain value, which covers all entries up to it. */
+export interface LogPosition {
+  /** The number of the entry: from 1, without gaps. */
+  readonly sequence: number;
+  /** base64url. */
+  readonly chain: string;
+}
+
+/** The result of a search for data of an erased customer. */
+export interface Residue {
+  readonly findings: readonly ResidueFinding[];
+  /** Descriptions of the places that cannot be searched. */
+  readonly unseen: readonly string[];
+}
+
+/** Findings of the kinds `data_key`, `keys_log` and `keys_copy` could make the record readable again. */
+export const residueKinds = [
+  'data_key',
+  'keys_log',
+  'keys_copy',
+  'record',
+  'blind_index',
+  'records_log',
+  'records_copy',
+] as const;
+export type ResidueKind = (typeof residueKinds)[number];
+
+export interface ResidueFinding {
+  readonly kind: ResidueKind;
+  /** A description of the place: a table's column, an index, a file. */
+  readonly place: string;
+  /** The number of values left that identify the person; 0 after a complete erasure. */
+  readonly found: number;
+}
+
+/** The result of {@link CustomerRepository.recoverErasures}. */
+export interface RecoveryReport {
+  /** The number of records that a restored backup contained and that were erased again. */
+  readonly erasedAgain: number;
+  readonly findings: readonly RecoveryFinding[];
+}
+
+export interface RecoveryFinding {
+  readonly kind:
+    | 'keys_older_than_records' // the log ends before the applied position: a backup of the keys was restored
+    | 'keys_and_records_mismatch' // the log's chain value at the applied position differs
+    | 'broken_link' // an entry was changed, removed or inserted
+    | 'broken_seal'
+    | 'unknown_erasures' // lost entries that no record can restore
+    | 'refused'; // a step failed in the database; the next run continues
+  /** Absent if the tenants to recover could not be read. */
+  readonly tenant?: string;
+  /** The sequence of the entry, if the finding concerns one entry. */
+  readonly sequence?: number;
+  /** The number of entries concerned. */
+  readonly count?: number;
+}
+
+export interface AuditFinding {
+  readonly kind:
+    | 'broken_link' // an entry was changed, removed or inserted
+    | 'broken_seal'
+    | 'head_mismatch' // the last entry is not the one that the log's head names
+    | 'position_mismatch' // the log does not contain the applied position of the records
+    | 'witness_mismatch' // the log does not contain the position of a receipt
+    | 'key_of_erased' // a data key of an erased customer exists
+    | 'key_missing' // a customer that was not erased has no data key
+    | 'entry_missing' // an anonymized record has no entry
+    | 'record_differs_from_entry' // an anonymized record has a copy of another entry
+    | 'unreadable_record'; // a record cannot be decrypted with its data key
+  readonly tenant: string;
+  /** The sequence of the entry, if the finding concerns one entry. */
+  readonly sequence?: number;
+  /** The customer's number within the storage, if the finding concerns one customer. */
+  readonly number?: number;
 }

@@ -1,6 +1,6 @@
 /**
- * The storage refused or lost an operation. Every port method may throw it. Nothing of the operation was stored, unless
- * `mayBeStored` is true: the connection broke before the outcome was known. The cause is for the log only.
+ * The storage could not complete an operation. Every port method may throw it. Nothing was stored, unless `mayBeStored` is
+ * true: then the connection broke before the outcome was known. The cause is for the log only.
  */
 export class DatabaseFailure extends Error {
   readonly mayBeStored: boolean;

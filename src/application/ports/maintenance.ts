@@ -1,23 +1,54 @@
-/** Operations on the files of a running deployment. Every method throws where the storage has no files. */
+import type { TenantId } from '../../domain/identity.ts';
+import type { AuditFinding, LogPosition } from './customer-repository.ts';
+
+/** Operations on the files of a running deployment. Every method throws if the storage has no files. */
 export interface Maintenance {
-  /** Writes a consistent backup of the records, which contains no key, to a new file. Throws where the file exists. */
+  /** Writes a consistent backup of the records, which contains no key, to a new file. Throws if the file exists. */
   backup(file: string): Promise<void>;
-  /** Writes a backup of the keys and the erasure log. Replaces an earlier backup, whose bytes are overwritten. */
+  /** Writes a backup of the keys and the erasure log. Replaces an earlier backup and overwrites its bytes. */
   backupKeys(file: string): Promise<void>;
   /** Rewrites the records' file so that no deleted bytes remain in unused pages. Writers wait, and time out after 5 s. */
   compact(): Promise<void>;
   /** Wraps the root keys with a new master key, which replaces the old one in its file. */
   rotateMasterKey(): Promise<void>;
+  /**
+   * Checks a tenant's whole erasure log and compares it with the records. Returns all mismatches.
+   * @param witnesses positions that were recorded elsewhere, e.g. in receipts: the log must still contain them
+   */
+  verifyErasureLog(tenant: TenantId, witnesses: readonly LogPosition[]): Promise<AuditReport>;
+}
+
+/** The result of checking an erasure log. */
+export interface AuditReport {
+  /** The number of entries in the log. */
+  readonly entries: number;
+  readonly findings: readonly AuditFinding[];
 }
 
 /** The result of a restore. */
 export interface Restored {
-  /** Customers that the backup contained unerased and that were erased again. */
+  /** The number of erased customers that the backup contained and that were erased again. */
   readonly erasedAgain: number;
+  /** What the recovery found, one sentence each. */
+  readonly findings: readonly string[];
   /** Records that cannot be decrypted with the present keys. */
   readonly unreadable: number;
-  /** Whether tenants and API keys are the present ones; else they are the backup's. */
+  /** True if tenants and API keys are still those from before the restore; false if they are those of the backup. */
   readonly keptKeys: boolean;
-  /** The file that holds what was replaced; absent where there was nothing. */
+  /** The file that contains the replaced data; absent if there was none. */
   readonly replaced?: string | undefined;
+}
+
+/** One side of a transfer: `sqlite:<data folder>` or `postgres://…`. */
+export interface TransferSide {
+  readonly url: string;
+  /** The database of the keys, if it is a separate one. */
+  readonly keysUrl?: string | undefined;
+}
+
+export interface TransferProgress {
+  readonly table: string;
+  /** The number of rows that are identical on both sides so far, and of all rows; over all tables. */
+  readonly done: number;
+  readonly total: number;
 }

@@ -8,15 +8,17 @@ export interface Telemetry {
   read(seconds: number): void;
   /** An idle database connection was lost. */
   connectionLost(): void;
+  /** One run of a background job. */
+  job(name: string, succeeded: boolean): void;
   /** Log lines that could not be written. */
   logLost(lines: number): void;
   /** One look-up of an API key, and whether it hit the cache. */
   keyLookup(cached: boolean): void;
-  /** Why a request was not authenticated; the caller is not told. */
+  /** The reason for a failed authentication, which the caller does not learn. */
   notAuthenticated(reason: AuthenticationFailure): void;
 }
 
-/** `unreadable_key`: mistyped, or of the other environment. */
+/** `unreadable_key`: the API key is mistyped or belongs to the other environment. */
 export type AuthenticationFailure =
   | 'no_credentials'
   | 'unreadable_key'

@@ -8,7 +8,7 @@ export type Environment = (typeof environments)[number];
 export const roles = ['full', 'read'] as const;
 export type Role = (typeof roles)[number];
 
-/** How a tenant's bearer tokens are verified (RFC 7519, RFC 8725). The algorithm is set here, never by the token. */
+/** The rules for a tenant's bearer tokens (RFC 7519, RFC 8725). The token's header never chooses the algorithm. */
 export interface JwtSettings {
   /** The required `iss`. */
   readonly issuer: string;
@@ -21,7 +21,7 @@ export interface JwtSettings {
   readonly keys: { readonly jwksUri: string } | { readonly publicKeyPem: string };
 }
 
-/** Only asymmetric signatures: with a shared secret, whoever can verify a token could also make one. */
+/** Only asymmetric signatures: with a shared secret, every verifier could also issue tokens. */
 export const jwtAlgorithms = [
   'RS256',
   'RS384',
@@ -40,7 +40,7 @@ export interface Tenant {
   readonly id: TenantId;
   readonly name?: string;
   readonly payment: PaymentSettings;
-  /** Where present, every request needs a bearer token of this issuer beside its API key. */
+  /** If present, every request needs a bearer token of this issuer in addition to its API key. */
   readonly jwt?: JwtSettings;
   /** Milliseconds since 1970. */
   readonly createdAt: number;
@@ -50,7 +50,7 @@ export interface Tenant {
 export interface ApiKey {
   readonly id: string;
   readonly tenant: TenantId;
-  /** SHA-256 of the key, which has enough entropy to need no slow hash. */
+  /** SHA-256. The key has enough entropy, so a slow hash is not needed. */
   readonly digest: Uint8Array;
   /** The first characters of the key, by which people recognise it. */
   readonly prefix: string;
@@ -58,10 +58,10 @@ export interface ApiKey {
   readonly role: Role;
   readonly environment: Environment;
   readonly createdAt: number;
-  /** When the key stops working by itself; absent: never. */
+  /** When the key expires; absent if it never does. */
   readonly expiresAt?: number;
   readonly revokedAt?: number;
-  /** Counted in memory and stored every few seconds, so a crash may lose the latest uses. */
+  /** Uses are counted in memory and stored every few seconds; a crash may lose the latest ones. */
   readonly lastUsedAt?: number;
   readonly requests: number;
 }
@@ -76,23 +76,23 @@ export interface KeyUse {
 
 /** Tenants and their API keys. `test/contract/tenant-directory.ts` is the contract suite. */
 export interface TenantDirectory {
-  /** False where the tenant exists already. */
+  /** Returns false if the tenant already exists. */
   addTenant(tenant: Tenant): Promise<boolean>;
-  /** Replaces name and settings. False where there is no such tenant. */
+  /** Replaces name and settings. Returns false if the tenant does not exist. */
   setTenant(tenant: Tenant): Promise<boolean>;
   findTenant(id: TenantId): Promise<Tenant | undefined>;
   /** All tenants, ordered by id. */
   listTenants(): Promise<readonly Tenant[]>;
-  /** False where the tenant does not exist. */
+  /** Returns false if the tenant does not exist. */
   addKey(key: ApiKey): Promise<boolean>;
-  /** The API keys of one tenant, or of all, oldest first, revoked ones included. */
+  /** The API keys of one tenant, or of all tenants, including revoked keys; oldest first. */
   listKeys(tenant?: TenantId): Promise<readonly ApiKey[]>;
-  /** The API key after the call; one that was revoked before keeps its time. Undefined where there is no such key. */
+  /** Revokes a key; an earlier `revokedAt` stays. Returns the key after the call, undefined if it does not exist. */
   revokeKey(id: string, now: number): Promise<ApiKey | undefined>;
-  /** Sets the key's expiry, unless it was revoked or expires earlier. The key after the call, or undefined. */
+  /** Sets the expiry, unless the key is revoked or expires earlier. Returns as {@link TenantDirectory.revokeKey}. */
   expireKey(id: string, expiresAt: number): Promise<ApiKey | undefined>;
   /** Adds to the counts of API keys. Ignores keys that do not exist. */
   recordUse(uses: readonly KeyUse[]): Promise<void>;
-  /** The tenant and its API key with this digest, revoked or not; undefined where the tenant has no such key. */
+  /** The tenant and its API key with this digest, revoked or not. Undefined if the tenant has no such key. */
   findKey(tenant: TenantId, digest: Uint8Array): Promise<{ readonly tenant: Tenant; readonly key: ApiKey } | undefined>;
 }

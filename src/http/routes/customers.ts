@@ -1,67 +1,178 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+/** The five operations of C2A-01. */
+import { type TSchema, Type } from '@sinclair/typebox';
 import type { FastifyRequest } from 'fastify';
-import type { Customers, Snapshot, WriteConditions } from '../../application/customers.ts';
+import {
+  type Customers,
+  deleteFields,
+  infoFields,
+  type Snapshot,
+  validateFields,
+  type WriteConditions,
+} from '../../application/customers.ts';
 import { andThen } from '../../application/maybe-promise.ts';
-import type { Outcome } from '../../application/outcome.ts';
-import type { PrivacyReports } from '../../application/privacy-reports.ts';
-import type { Tenants } from '../../application/tenants.ts';
-import { authenticate, requireFullRole } from '../authentication.ts';
-import { answer, bare, wrapped, writtenOnce } from '../envelope.ts';
-import { operations } from '../schemas.ts';
+import { anonymizedStatus, type Customer, customerFields, storeFields, updateFields } from '../../domain/customer.ts';
+import { requireFullRole } from '../authentication.ts';
+import { answer, bare, wrapped } from '../envelope.ts';
+import { closedObject, fieldSchema, membersOf, timestampSchema, urnPattern } from '../field-schemas.ts';
+import {
+  type ApiServer,
+  apiOperation,
+  bodyRefusals,
+  bodySchema,
+  conflictRefusals,
+  etagHeader,
+  exactlyOne,
+  readHeaders,
+  reference,
+  refusals,
+  replayedHeader,
+  successResponse,
+  versionedWriteHeaders,
+  writeHeaders,
+  writeRefusals,
+} from '../operation-schemas.ts';
+import { customerExample, customerExamples as examples } from './customer-examples.ts';
 
-interface Dependencies {
+export interface CustomerDependencies {
   readonly customers: Customers;
-  readonly erasures: Pick<PrivacyReports, 'show'>;
-  readonly tenants: Pick<Tenants, 'recall' | 'authenticate'>;
-  /** Left out of the documentation: the same routes under another base. */
-  readonly hidden: boolean;
 }
 
-/** The endpoints, each one line: the use case knows the rules, `answer` knows HTTP. */
-export const customerRoutes: FastifyPluginAsyncTypebox<Dependencies> = async (
-  app,
-  { customers, erasures, tenants, hidden },
-) => {
-  app.addHook('onRequest', authenticate(tenants));
-  const snapshotText = writtenOnce<Outcome<Snapshot>, ReturnType<typeof wrapped<Snapshot>>>(wrapped);
-
-  app.post(
-    '/validate',
-    { schema: { ...operations.validate, hide: hidden }, config: { shape: bare } },
-    (request, reply) =>
-      andThen(customers.validate(request.caller, request.body), (outcome) => answer(reply, outcome, bare)),
-  );
-  app.post(
-    '/store',
-    { schema: { ...operations.store, hide: hidden }, config: { shape: wrapped }, preParsing: requireFullRole },
-    async (request, reply) =>
-      answer(reply, await customers.store(request.caller, request.body, conditionsOf(request)), wrapped),
-  );
-  app.post(
-    '/delete',
-    { schema: { ...operations.delete, hide: hidden }, config: { shape: bare }, preParsing: requireFullRole },
-    async (request, reply) =>
-      answer(reply, await customers.remove(request.caller, request.body, conditionsOf(request)), bare),
-  );
-  app.post(
-    '/update',
-    { schema: { ...operations.update, hide: hidden }, config: { shape: wrapped }, preParsing: requireFullRole },
-    async (request, reply) =>
-      answer(reply, await customers.update(request.caller, request.body, conditionsOf(request)), wrapped),
-  );
-  app.get('/info', { schema: { ...operations.info, hide: hidden }, config: { shape: wrapped } }, (request, reply) =>
-    andThen(customers.info(request.caller, request.query as Record<string, unknown>), (outcome) =>
-      answer(reply, outcome, snapshotText),
-    ),
-  );
-  app.get(
-    '/erasure',
-    { schema: { ...operations.erasure, hide: hidden }, config: { shape: wrapped } },
-    async (request, reply) =>
-      answer(reply, await erasures.show(request.caller, request.query as Record<string, unknown>), wrapped),
-  );
+/** The members of a record up to `updatedAt`; `anonymizedAt` follows. */
+const recordProperties = {
+  customerUrn: Type.String({ pattern: urnPattern, description: 'Our identifier of the customer.' }),
+  ...membersOf(customerFields, 'record'),
+  status: Type.String({ enum: [...customerFields.status.values, anonymizedStatus] }),
+  claimedRegion: fieldSchema(storeFields.claimedRegion, 'record'),
+  createdAt: timestampSchema,
+  updatedAt: timestampSchema,
+  anonymizedAt: Type.Optional(timestampSchema),
 };
+const customerSchema = closedObject(recordProperties, { $id: 'Customer', examples: [customerExample] });
+const optionsSchema = closedObject({
+  availableChannels: Type.Array(Type.String(), { description: 'Payment channels open to this customer.' }),
+  canSavePaymentMethod: Type.Boolean(),
+});
+const snapshotSchema = closedObject(
+  { ...recordProperties, options: optionsSchema },
+  { $id: 'Snapshot', examples: [examples.info.result] },
+);
+const customerDtoSchema = closedObject(membersOf(storeFields.customer.fields, 'request'), { $id: 'CustomerDto' });
+const customerChangeSchema = closedObject(membersOf(updateFields.customer.fields, 'patch'), { $id: 'CustomerChange' });
+export const customerSchemas = [customerDtoSchema, customerChangeSchema, customerSchema, snapshotSchema];
 
+/** The response of `store` and `update`. */
+const recordResponse = (description: string, result: object) =>
+  successResponse(
+    { result: reference<Customer>(customerSchema) },
+    { description, headers: { ...etagHeader, ...replayedHeader }, example: { result } },
+  );
+
+const validate = {
+  ...apiOperation,
+  operationId: 'validate',
+  summary: 'C2A-01-01 Is an ExternalId still free?',
+  description: 'Stores and reserves nothing.',
+  headers: readHeaders,
+  body: bodySchema(membersOf(validateFields, 'request'), examples.validate.request),
+  response: {
+    200: successResponse(
+      { isAvailable: Type.Boolean() },
+      { description: 'Whether the ExternalId is free.', example: { isAvailable: true } },
+    ),
+    ...refusals('bare', bodyRefusals, examples.validate.invalid.errors),
+  },
+} as const;
+
+const store = {
+  ...apiOperation,
+  operationId: 'store',
+  summary: 'C2A-01-02 Project a customer',
+  headers: writeHeaders,
+  body: bodySchema(
+    { ...membersOf(storeFields, 'request'), customer: reference(customerDtoSchema) },
+    examples.store.request,
+  ),
+  response: {
+    200: recordResponse('The customer as stored.', examples.store.result),
+    ...refusals('wrapped', [...writeRefusals, ...conflictRefusals], examples.store.invalid.errors),
+  },
+} as const;
+
+const erase = {
+  ...apiOperation,
+  operationId: 'delete',
+  summary: 'C2A-01-03 Anonymise a customer (GDPR)',
+  description: 'Exactly one of the three fields. Idempotent. Does not cancel subscriptions.',
+  headers: writeHeaders,
+  body: bodySchema(membersOf(deleteFields, 'request'), examples.delete.request, exactlyOne(deleteFields)),
+  response: {
+    200: successResponse({}, { description: 'No personal data remains.', headers: replayedHeader, example: {} }),
+    ...refusals('bare', [...writeRefusals, 'CUSTOMER_NOT_FOUND'], examples.delete.invalid.errors),
+  },
+} as const;
+
+const update = {
+  ...apiOperation,
+  operationId: 'update',
+  summary: 'C2A-01-04 Change a customer (RFC 7396)',
+  description:
+    'customerUrn names the record, else externalIdentifier does. An absent field stays, null removes it, nested objects ' +
+    'are merged.',
+  headers: versionedWriteHeaders,
+  body: bodySchema(
+    {
+      customer: reference(customerChangeSchema),
+      claimedRegion: Type.Optional(fieldSchema(updateFields.claimedRegion, 'patch')),
+    } satisfies Record<keyof typeof updateFields, TSchema>,
+    examples.update.request,
+  ),
+  response: {
+    200: recordResponse('The customer as changed.', examples.update.result),
+    ...refusals(
+      'wrapped',
+      [...writeRefusals, ...conflictRefusals, 'CUSTOMER_NOT_FOUND', 'VERSION_MISMATCH'],
+      examples.update.invalid.errors,
+    ),
+  },
+} as const;
+
+const info = {
+  ...apiOperation,
+  operationId: 'info',
+  summary: 'C2A-01-05 A customer as it is now',
+  description: 'One of urn and exId is required; urn wins where both are given.',
+  headers: readHeaders,
+  querystring: closedObject(membersOf(infoFields, 'request')),
+  response: {
+    200: successResponse(
+      { result: reference<Snapshot>(snapshotSchema) },
+      { description: 'The customer.', headers: etagHeader, example: { result: examples.info.result } },
+    ),
+    ...refusals('wrapped', ['INVALID_REQUEST', 'CUSTOMER_NOT_FOUND'], examples.info.invalid.errors),
+  },
+} as const;
+
+export function customerRoutes(app: ApiServer, { customers }: CustomerDependencies): void {
+  const writesWrapped = { config: { shape: wrapped }, preParsing: requireFullRole };
+  const writesBare = { config: { shape: bare }, preParsing: requireFullRole };
+  app.post('/validate', { schema: validate, config: { shape: bare } }, ({ caller, body }, reply) =>
+    andThen(customers.validate(caller, body), (outcome) => answer(reply, outcome, bare)),
+  );
+  app.post('/store', { schema: store, ...writesWrapped }, async (request, reply) =>
+    answer(reply, await customers.store(request.caller, request.body, conditionsOf(request)), wrapped),
+  );
+  app.post('/delete', { schema: erase, ...writesBare }, async (request, reply) =>
+    answer(reply, await customers.erase(request.caller, request.body, conditionsOf(request)), bare),
+  );
+  app.post('/update', { schema: update, ...writesWrapped }, async (request, reply) =>
+    answer(reply, await customers.update(request.caller, request.body, conditionsOf(request)), wrapped),
+  );
+  app.get('/info', { schema: info, config: { shape: wrapped } }, ({ caller, query }, reply) =>
+    andThen(customers.info(caller, query as Record<string, unknown>), (outcome) => answer(reply, outcome, wrapped)),
+  );
+}
+
+/** The request id, Idempotency-Key and If-Match of a write. */
 function conditionsOf({ id, headers }: FastifyRequest): WriteConditions {
   const text = headers['if-match'];
   return {
@@ -71,11 +182,11 @@ function conditionsOf({ id, headers }: FastifyRequest): WriteConditions {
   };
 }
 
-/** RFC 9110 section 13.1.1: `*`, or a list of strong entity tags; what is no tag of ours matches nothing. */
+/** RFC 9110 section 13.1.1: `*` or a list of strong entity tags. A malformed header matches no version. */
 function accepting(ifMatch: string): (version: number) => boolean {
   if (ifMatch.trim() === '*') return () => true;
   if (!/^\s*(?:(?:W\/)?"[^"]*"\s*(?:,\s*|$))+$/.test(ifMatch)) return () => false;
-  // A tag may hold commas, and a weak one never matches.
+  // A tag may contain commas, so `split` cannot be used. A weak tag never equals a strong one.
   const tags: readonly string[] = ifMatch.match(/(?:W\/)?"[^"]*"/g) ?? [];
   return (version) => tags.includes(`"${version}"`);
 }

@@ -1,176 +1,193 @@
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
-import type { TenantId } from '../../../domain/identity.ts';
-import type { SqlDatabase } from '../driver/database.ts';
 import type { Routine } from '../driver/query.ts';
-import type { customerStatements } from './queries.ts';
-import type { RecordSeals } from './record-encryption.ts';
-import { sequencesPerPartition } from './urn-numbers.ts';
+import type { SqlDatabase } from '../schema/database.ts';
+import type { CustomerQueries, Place } from './queries.ts';
+import type { RecordEncryption } from './record-encryption.ts';
+import type { Range, UrnSequence } from './urns.ts';
 
-/** A number that nobody has. */
-export interface Reservation {
+/** A number that no customer has. */
+export interface CustomerId {
   readonly number: number;
-  /** The data key that is stored for it, wrapped; undefined where keys are stored with their customers. */
+  /** Its wrapped data key, which is stored already; undefined if keys are stored together with their customers. */
   readonly wrapped?: Buffer;
 }
 
-type Statements = Pick<
-  ReturnType<typeof customerStatements>,
-  'takeSequence' | 'insertKey' | 'destroyKey' | 'findByNumber' | 'findNumberIn'
->;
+/** Thrown by a write if another customer already has its number. */
+export class NumberTaken extends Error {}
 
 interface Dependencies {
   readonly database: SqlDatabase;
-  readonly seals: RecordSeals;
-  readonly run: Statements;
-  /** Two digits. */
-  readonly partition: string;
+  readonly encryption: RecordEncryption;
+  readonly queries: Pick<CustomerQueries, 'insertKey' | 'destroyKey' | 'findByNumber'>;
+  readonly sequence: UrnSequence;
 }
 
-/** For how many tenants something is kept ready. */
-const maxTenants = 500;
-/** How many are reserved at once for one that stores much. */
-const maxReserved = 128;
+/** The maximum number of tenants with a block. */
+const maxBlocks = 500;
+const maxBlockSize = 128;
+/** How many numbers a store tries. */
+const maxAttempts = 5;
 
-interface Stock {
-  readonly ready: Reservation[];
-  /** How many are reserved the next time. */
-  count: number;
-  reserving?: Promise<void>;
+interface Block {
+  readonly ready: CustomerId[];
+  /** The size of the next block. Doubles, so that tenants with few stores take few ids. */
+  size: number;
+  filling?: Promise<void>;
 }
 
 /**
- * What a new customer needs before it can be stored: a number, and where the database has keys stored ahead (`Dialect`), a
- * data key. They are reserved some at a time, so that neither the sequence nor the store of keys is written, and synced,
- * with every customer. Twice as many are reserved each time: who stores little reserves few.
+ * Takes ids in blocks, so that a store need not write and sync the sequence and the keys: on SQLite this saves one of
+ * two rows and one of two synced files per store (docs/decisions/0010-keys-ahead-of-customers.md).
  *
- * What was reserved when a process ends is lost: gaps between numbers (docs/decisions/0003-urns.md), and keys under which
- * nothing is stored. No key outlives a store that failed: what was sealed under it may lie in a log.
+ * Unused ids are lost when the process ends: this leaves gaps between URNs, and keys that encrypt nothing. The key of a
+ * failed store is destroyed, as a log may contain the record that it encrypted.
  */
-export function reservations({ database, seals, run, partition }: Dependencies) {
-  const { keysAhead, keysApart } = database.dialect;
-  const base = Number(partition) * sequencesPerPartition;
-  const stocks = new Map<string, Stock>();
-  let discarded: { readonly tenant: TenantId; readonly number: number }[] = [];
+export class IdBlocks {
+  readonly #dependencies: Dependencies;
+  readonly #blocks = new Map<string, Block>();
+  #discarded: Place[] = [];
 
-  /** A key is of one tenant, a number by itself is for any. */
-  function stockOf(tenant: TenantId): Stock {
-    const owner = keysAhead ? tenant : 'all';
-    const found = stocks.get(owner);
-    if (found !== undefined) return found;
-    if (stocks.size >= maxTenants) forgetOldest();
-    const made: Stock = { ready: [], count: 1 };
-    stocks.set(owner, made);
-    return made;
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
   }
 
-  /** What is being reserved is waited for, and may be over the limit. */
-  function forgetOldest(): void {
-    for (const [owner, stock] of stocks) {
-      if (stock.reserving !== undefined) continue;
-      stocks.delete(owner);
-      putAside(owner as TenantId, stock);
+  /**
+   * Runs a write with a new id. `write` returns whether it used the id; an unused id returns to the block. If it throws
+   * `NumberTaken`, it is called again with another id.
+   */
+  async use<Result>(
+    tenant: string,
+    write: (id: CustomerId) => Promise<{ readonly result: Result; readonly isUsed: boolean }>,
+  ): Promise<Result> {
+    for (let attempt = 1; ; attempt += 1) {
+      const id = this.#next(tenant) ?? (await this.#wait(tenant));
+      try {
+        const { result, isUsed } = await write(id);
+        if (!isUsed) this.#blockOf(tenant).ready.unshift(id);
+        return result;
+      } catch (error) {
+        this.#discard(tenant, id, error instanceof DatabaseFailure && error.mayBeStored);
+        if (!(error instanceof NumberTaken)) throw error;
+        if (attempt === maxAttempts) throw new DatabaseFailure(error);
+        // Keys were restored while this process ran: the other ids of the block may be taken too.
+        this.#abandon(tenant, this.#blockOf(tenant));
+        await this.#dependencies.sequence.raise();
+      }
+    }
+  }
+
+  /** An id that is ready; undefined if there is none. */
+  #next(tenant: string): CustomerId | undefined {
+    const block = this.#blockOf(tenant);
+    // Refill early, as a store that finds no id must wait. If it fails, the store that needs an id gets the error.
+    if (block.ready.length < block.size >> 1) this.#fill(tenant, block).catch(() => undefined);
+    return block.ready.shift();
+  }
+
+  async #wait(tenant: string): Promise<CustomerId> {
+    // Keep this block: it may be dropped from the map while many tenants store at once.
+    const block = this.#blockOf(tenant);
+    for (;;) {
+      await this.#fill(tenant, block);
+      const id = block.ready.shift();
+      if (id !== undefined) return id;
+    }
+  }
+
+  /** Ids with keys belong to one tenant; numbers without keys are shared by all tenants. */
+  #blockOf(tenant: string): Block {
+    const owner = this.#dependencies.database.dialect.keysAhead ? tenant : 'all';
+    const found = this.#blocks.get(owner);
+    if (found !== undefined) return found;
+    if (this.#blocks.size >= maxBlocks) this.#dropOldest();
+    const block: Block = { ready: [], size: 1 };
+    this.#blocks.set(owner, block);
+    return block;
+  }
+
+  #dropOldest(): void {
+    for (const [owner, block] of this.#blocks) {
+      if (block.filling !== undefined) continue;
+      this.#blocks.delete(owner);
+      this.#abandon(owner, block);
       return;
     }
   }
 
-  /** What is ready will not be used by anybody; its keys are destroyed with the next reservation. */
-  function putAside(tenant: TenantId, { ready }: Stock): void {
+  /** Empties a block. Its keys are destroyed when the next block is taken. */
+  #abandon(tenant: string, { ready }: Block): void {
     const unused = ready.splice(0);
-    if (keysAhead) discarded.push(...unused.map(({ number }) => ({ tenant, number })));
-  }
-
-  /** Of a store that failed it is not certain that it did: a key whose number has a record stays. */
-  function* destroyKeys(places: typeof discarded): Routine<void> {
-    for (const place of places) {
-      if ((yield* run.findByNumber(place)).length === 0) yield* run.destroyKey(place);
+    if (this.#dependencies.database.dialect.keysAhead) {
+      this.#discarded.push(...unused.map(({ number }) => ({ tenant, number })));
     }
   }
 
-  function* reserve(tenant: TenantId, count: number, now: number): Routine<Reservation[]> {
-    for (;;) {
-      const [row] = yield* run.takeSequence({ name: 'customer', count });
-      const sequence = (row as { last: number }).last;
-      if (sequence >= sequencesPerPartition) throw new DatabaseFailure(new Error('the partition has no URNs left'));
-      const last = base + sequence;
-      const first = last - count + 1;
-      const numbers = Array.from({ length: count }, (_, index) => first + index);
-      if (!keysAhead) return numbers.map((number) => ({ number }));
-      // Keys that were put back come with a sequence that may have yet to come to numbers which records have.
-      const [taken] = yield* run.findNumberIn({ tenant, first, last });
-      if (taken !== undefined) continue;
-      const reserved: Reservation[] = [];
-      for (const number of numbers) {
-        const wrapped = seals.newKey(tenant, number);
-        // Nor is a key of somebody else's used, whoever made it.
-        if ((yield* run.insertKey({ tenant, number, wrapped, created_at: now })) > 0)
-          reserved.push({ number, wrapped });
-      }
-      if (reserved.length > 0) return reserved;
-    }
+  #fill(tenant: string, block: Block): Promise<void> {
+    block.filling ??= this.#takeBlock(tenant, block).finally(() => {
+      delete block.filling;
+    });
+    return block.filling;
   }
 
-  function reserveMore(tenant: TenantId, stock: Stock, now: number): Promise<void> {
-    if (stock.reserving !== undefined) return stock.reserving;
-    const { count } = stock;
-    const places = discarded;
-    discarded = [];
-    stock.reserving = database
-      .write(function* () {
-        yield* destroyKeys(places);
-        return yield* reserve(tenant, count, now);
-      })
-      .then((reserved) => {
-        stock.ready.push(...reserved);
-        stock.count = Math.min(2 * count, maxReserved);
-      })
-      .catch((error) => {
-        discarded.push(...places);
-        throw error;
-      })
-      .finally(() => {
-        delete stock.reserving;
+  async #takeBlock(tenant: string, block: Block): Promise<void> {
+    const discarded = this.#discarded;
+    this.#discarded = [];
+    const take = () => this.#take(tenant, block.size);
+    const destroy = () => this.#destroyKeys(discarded);
+    try {
+      const ids = await this.#dependencies.database.write(function* () {
+        yield* destroy();
+        return yield* take();
       });
-    return stock.reserving;
+      block.ready.push(...ids);
+      block.size = Math.min(2 * block.size, maxBlockSize);
+    } catch (error) {
+      this.#discarded.push(...discarded);
+      throw error;
+    }
   }
 
-  function nextOf(tenant: TenantId, stock: Stock, now: number): Reservation | undefined {
-    // In good time: who finds none must wait. What fails here fails again for whoever needs it.
-    if (stock.ready.length < stock.count >> 1) reserveMore(tenant, stock, now).catch(() => undefined);
-    return stock.ready.shift();
+  *#take(tenant: string, size: number): Routine<CustomerId[]> {
+    const { database, sequence } = this.#dependencies;
+    if (!database.dialect.keysAhead) return numbersOf(yield* sequence.take(size));
+    for (;;) {
+      const keyed = yield* this.#storeKeys(tenant, numbersOf(yield* sequence.takeFree(tenant, size)));
+      if (keyed.length > 0) return keyed;
+    }
   }
 
-  return {
-    /** One that is ready; undefined where there is none. @param now milliseconds since 1970 */
-    next: (tenant: TenantId, now: number): Reservation | undefined => nextOf(tenant, stockOf(tenant), now),
-    /** One that is ready, or will be. */
-    async take(tenant: TenantId, now: number): Promise<Reservation> {
-      // Its own, whatever becomes of it meanwhile: of many tenants at once each must come to its turn.
-      const stock = stockOf(tenant);
-      for (;;) {
-        const reservation = nextOf(tenant, stock, now);
-        if (reservation !== undefined) return reservation;
-        await reserveMore(tenant, stock, now);
-      }
-    },
-    /** Gives back what certainly sealed nothing that may lie anywhere. */
-    giveBack(tenant: TenantId, reservation: Reservation): void {
-      stockOf(tenant).ready.unshift(reservation);
-    },
-    /**
-     * Destroys the key of what was used in vain. Nobody waits for that: where the database is held up, whoever hears of a failure
-     * has waited long enough. Where it fails too, the next reservation does it first, or fails with it.
-     *
-     * @param mayBeStored whether a server may still store it, out of our sight: then the key must stay
-     */
-    discard(tenant: TenantId, { number }: Reservation, mayBeStored: boolean): void {
-      // Where a key is stored with its customer, neither is there.
-      if (mayBeStored || (!keysAhead && !keysApart)) return;
-      const place = { tenant, number };
-      database.write(() => destroyKeys([place])).catch(() => discarded.push(place));
-    },
-    /** Passes over everything that is ready for a tenant. */
-    passOver(tenant: TenantId): void {
-      putAside(tenant, stockOf(tenant));
-    },
-  };
+  /** Stores a key for each number that has none. */
+  *#storeKeys(tenant: string, ids: readonly CustomerId[]): Routine<CustomerId[]> {
+    const { queries, encryption } = this.#dependencies;
+    const keyed: CustomerId[] = [];
+    for (const { number } of ids) {
+      const wrapped = encryption.newKey(tenant, number);
+      if ((yield* queries.insertKey({ tenant, number, wrapped })) > 0) keyed.push({ number, wrapped });
+    }
+    return keyed;
+  }
+
+  /**
+   * Destroys the key of a failed store, in the background. If that fails too, it is retried with the next block.
+   * @param mayBeStored whether the record may be stored despite the error: then its key must stay
+   */
+  #discard(tenant: string, { number }: CustomerId, mayBeStored: boolean): void {
+    const { database } = this.#dependencies;
+    const { keysAhead, keysApart } = database.dialect;
+    // If a key is stored together with its customer, neither was stored.
+    if (mayBeStored || (!keysAhead && !keysApart)) return;
+    const place = { tenant, number };
+    database.write(() => this.#destroyKeys([place])).catch(() => this.#discarded.push(place));
+  }
+
+  /** Destroys keys, except those of numbers with a record: the record of a failed store may have been stored. */
+  *#destroyKeys(places: readonly Place[]): Routine<void> {
+    const { queries } = this.#dependencies;
+    for (const place of places) {
+      if ((yield* queries.findByNumber(place)).length === 0) yield* queries.destroyKey(place);
+    }
+  }
 }
+
+const numbersOf = ({ first, last }: Range): CustomerId[] =>
+  Array.from({ length: last - first + 1 }, (_, index) => ({ number: first + index }));

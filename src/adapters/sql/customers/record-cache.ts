@@ -1,115 +1,95 @@
-import type { CustomerReference, StoredCustomer } from '../../../application/ports/customer-repository.ts';
-import type { TenantId } from '../../../domain/identity.ts';
-import type { SqlDatabase } from '../driver/database.ts';
-import type { ReadableRow } from './record-encryption.ts';
-import { toUrn } from './urn-numbers.ts';
+import { LruMap } from 'toad-cache';
+import type {
+  CustomerReference,
+  CustomerRepository,
+  StoredCustomer,
+} from '../../../application/ports/customer-repository.ts';
 
-/** What was opened from a row, as long as that is the row. */
-interface Opened {
-  readonly stored: StoredCustomer;
-  readonly sealed: Buffer;
-  readonly wrapped: Buffer;
-  /** See `SqlDatabase.epoch`. */
-  readonly epoch: number | undefined;
-}
-
-/** Some 20 MB, where all are in use. */
-const maxOpened = 10_000;
-/** Of how many reads the second of a record has to be one, for it to be kept. */
+/** About 20 MB of records. */
+const maxRecords = 10_000;
+/** How many records that were read once are remembered: a record is cached at its second read. */
 const maxReadOnce = 2_000;
 
-/**
- * Records that were read a moment ago, so that reading one again costs no cryptography, and mostly no look-up. Two rules
- * keep a record that was changed or erased from being served:
- *
- * - `recall` gives what was opened in the present epoch of the database, in which no other process has written; and what
- *   this process writes goes through `drop`. Where the database cannot tell, it gives nothing.
- * - `open` gives what was opened from the same bytes, sealed record and wrapped key. Whatever row has them says that.
- *
- * What is opened stays in the memory of the process for no longer than two calls of `age`.
- */
-export function openedRecords(database: Pick<SqlDatabase, 'epoch'>) {
-  const opened = generations<Opened>(maxOpened);
-  /** Where to look in `opened`; it may not be true any more. */
-  const byExternalId = generations<string>(maxOpened);
-  /** What is read again only after many others is not worth keeping: that costs more than reading it (docs/performance.md). */
-  const readOnce = generations<true>(maxReadOnce);
-
-  const keyOf = (tenant: TenantId, name: string): string => `${tenant} ${name}`;
-
-  function find(tenant: TenantId, by: CustomerReference): Opened | undefined {
-    if ('urn' in by) return opened.get(keyOf(tenant, by.urn));
-    const key = byExternalId.get(keyOf(tenant, by.externalId));
-    const found = key === undefined ? undefined : opened.get(key);
-    return found?.stored.customer.externalIdentifier === by.externalId ? found : undefined;
-  }
-
-  return {
-    /** The record as it is now; undefined where the database has to be asked. */
-    recall(tenant: TenantId, by: CustomerReference): StoredCustomer | undefined {
-      const found = find(tenant, by);
-      return found?.epoch !== undefined && found.epoch === database.epoch() ? found.stored : undefined;
-    },
-
-    /** What is sealed in a row; undefined where it has to be opened. */
-    open(tenant: TenantId, { number, sealed, wrapped }: ReadableRow): StoredCustomer | undefined {
-      const found = opened.get(keyOf(tenant, toUrn(number)));
-      return found?.sealed.equals(sealed) && found.wrapped.equals(wrapped) ? found.stored : undefined;
-    },
-
-    /** Keeps what a read has opened, from the second time on. Not for writes: what they have written may be taken back. */
-    keep(tenant: TenantId, { sealed, wrapped }: ReadableRow, stored: StoredCustomer): void {
-      const { customerUrn, externalIdentifier } = stored.customer;
-      const key = keyOf(tenant, customerUrn);
-      if (readOnce.get(key) === undefined) {
-        readOnce.set(key, true);
-        return;
-      }
-      opened.set(key, { stored, sealed, wrapped, epoch: database.epoch() });
-      byExternalId.set(keyOf(tenant, externalIdentifier), key);
-    },
-
-    /** To be called with every write to a row. */
-    drop: (tenant: string, number: number): void => opened.delete(keyOf(tenant as TenantId, toUrn(number))),
-
-    /** Forgets what was not asked for since the last call. */
-    age(): void {
-      opened.age();
-      byExternalId.age();
-      readOnce.age();
-    },
-  };
+interface Cached {
+  readonly stored: StoredCustomer;
+  readonly epoch: number;
 }
 
-/** A map that forgets what was not asked for lately: what is asked for moves from the last generation to the present. */
-function generations<Value>(maxInGeneration: number) {
-  let present = new Map<string, Value>();
-  let last = new Map<string, Value>();
+/**
+ * Decrypted records that were read recently. A cache hit costs no query and no decryption (docs/performance.md). A
+ * record is returned only in the epoch in which it was read, that is, until another process writes. This process drops
+ * the records that it writes. If the database has no epoch, nothing is cached.
+ */
+export class RecordCache {
+  readonly #epoch: () => number | undefined;
+  readonly #records = new LruMap<Cached>(maxRecords);
+  /** The key in `#records` for each ExternalId; may be outdated. */
+  readonly #byExternalId = new LruMap<string>(maxRecords);
+  /** Caching a record that is read only once costs more than it saves. */
+  readonly #readOnce = new LruMap<true>(maxReadOnce);
 
-  function set(key: string, value: Value): void {
-    if (present.size >= maxInGeneration) age();
-    present.set(key, value);
+  /** @param epoch see `SqlDatabase.epoch` */
+  constructor(epoch: () => number | undefined) {
+    this.#epoch = epoch;
   }
-  function age(): void {
-    last = present;
-    present = new Map();
+
+  find(tenant: string, by: CustomerReference): StoredCustomer | undefined {
+    const key = 'urn' in by ? keyOf(tenant, by.urn) : this.#byExternalId.get(keyOf(tenant, by.externalId));
+    const found = key === undefined ? undefined : this.#records.get(key);
+    if (found === undefined || found.epoch !== this.#epoch()) return undefined;
+    const { stored } = found;
+    return 'urn' in by || stored.customer.externalIdentifier === by.externalId ? stored : undefined;
   }
+
+  /** Must be called in the event-loop turn of the read, so that nothing is written in between. */
+  keep(tenant: string, stored: StoredCustomer): void {
+    const { customerUrn, externalIdentifier } = stored.customer;
+    const key = keyOf(tenant, customerUrn);
+    if (this.#readOnce.get(key) === undefined) {
+      this.#readOnce.set(key, true);
+      return;
+    }
+    const epoch = this.#epoch();
+    if (epoch === undefined) return;
+    this.#records.set(key, { stored, epoch });
+    this.#byExternalId.set(keyOf(tenant, externalIdentifier), key);
+  }
+
+  /** Must be called for every row that is written and every data key that is destroyed. */
+  drop(tenant: string, urn: string): void {
+    this.#records.delete(keyOf(tenant, urn));
+  }
+
+  /** Removes everything: decrypted records must not stay in memory. A job calls it every few seconds. */
+  clear(): void {
+    this.#records.clear();
+    this.#byExternalId.clear();
+    this.#readOnce.clear();
+  }
+}
+
+const keyOf = (tenant: string, name: string): string => `${tenant} ${name}`;
+
+/** A repository whose reads go through a cache. */
+export function cached(repository: CustomerRepository, cache: RecordCache): CustomerRepository {
   return {
-    set,
-    age,
-    get(key: string): Value | undefined {
-      const value = present.get(key);
-      if (value !== undefined) return value;
-      const older = last.get(key);
-      if (older !== undefined) {
-        last.delete(key);
-        set(key, older);
-      }
-      return older;
+    find(tenant, by) {
+      const hit = cache.find(tenant, by);
+      if (hit !== undefined) return hit;
+      const found = repository.find(tenant, by);
+      // Not from a promise: it resolves in a later turn, after another write may have happened.
+      if (found !== undefined && 'version' in found) cache.keep(tenant, found);
+      return found;
     },
-    delete(key: string): void {
-      present.delete(key);
-      last.delete(key);
-    },
+    hasExternalId: (tenant, externalId) =>
+      cache.find(tenant, { externalId }) !== undefined || repository.hasExternalId(tenant, externalId),
+    store: (...request) => repository.store(...request),
+    update: (...request) => repository.update(...request),
+    erase: (...request) => repository.erase(...request),
+    recoverErasures: () => repository.recoverErasures(),
+    deleteExpired: (now) => repository.deleteExpired(now),
+    findErasure: (...of) => repository.findErasure(...of),
+    findIdempotencyRecords: (...of) => repository.findIdempotencyRecords(...of),
+    findResidue: (...of) => repository.findResidue(...of),
   };
 }

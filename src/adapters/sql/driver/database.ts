@@ -1,81 +1,59 @@
 import type { MaybePromise } from '../../../application/maybe-promise.ts';
-import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
-import type { Part } from '../schema/tables.ts';
 import type { Dialect } from './dialects.ts';
-import { compileQuery, type Routine } from './query.ts';
+import type { Part, Routine } from './query.ts';
 
-/** A database that runs programs. What runs one throws `DatabaseFailure` where the database refused or lost it. */
-export interface SqlDatabase {
-  readonly dialect: Dialect;
-  /** Runs a program that only reads. */
-  read<Result>(program: () => Routine<Result>): Promise<Result>;
+/**
+ * A database that runs routines. A method that runs one throws `DatabaseFailure` if the database refused it or the
+ * connection was lost. The methods do not use `this`.
+ */
+export interface SqlDatabase<Tables> {
+  readonly dialect: Dialect<Tables>;
+  /** Runs a routine that only reads. */
+  read<Result>(routine: () => Routine<Result>): Promise<Result>;
   /**
-   * Like `read`, of what callers ask for most: a replica may answer, where it is certain to have everything that was
-   * acknowledged.
+   * Like `read`, for short and frequent reads. SQLite returns the result itself, not a promise. PostgreSQL may read from a
+   * replica that has every acknowledged write.
    */
-  readShort<Result>(program: () => Routine<Result>): MaybePromise<Result>;
+  readShort<Result>(routine: () => Routine<Result>): MaybePromise<Result>;
   /**
-   * Runs a program as one transaction, durable when the promise resolves; where it throws, nothing was stored. `program`
-   * may be started more than once; only its last run counts.
+   * Runs a routine in one transaction, which is durable when the promise resolves. If the routine throws, nothing is
+   * stored. It may run several times, after a conflict with another writer (PostgreSQL) or an error in its batch (SQLite):
+   * only the last run counts.
    */
-  write<Result>(program: () => Routine<Result>): Promise<Result>;
+  write<Result>(routine: () => Routine<Result>): Promise<Result>;
   /**
-   * Like `write`, for a program that holds together without a transaction: each of its statements may be stored by itself
-   * and other writers may come between them. That spares a remote database the trips to begin and commit.
+   * Like `write`, for a routine that needs no transaction: each query may commit separately, and other writers may
+   * write in between. Saves the round trips of begin and commit to a remote database.
    */
-  writeWithoutTransaction<Result>(program: () => Routine<Result>): Promise<Result>;
-  /** Like `write`, and of all processes on the database only one is in here at a time. */
-  exclusive<Result>(program: () => Routine<Result>): Promise<Result>;
+  writeWithoutTransaction<Result>(routine: () => Routine<Result>): Promise<Result>;
+  /** Like `write`, but only one runs at a time, over all processes that use the database. */
+  exclusive<Result>(routine: () => Routine<Result>): Promise<Result>;
   /**
-   * Overwrites what was deleted from a part, in its log too. False where something is still in the log, because another
-   * process reads from it: it is overwritten as soon as that has ended. Undefined where the log is not ours to see.
+   * Runs a WAL checkpoint: moves a part's write-ahead log into its file and truncates it, so that it keeps no old data.
+   *
+   * @returns true: the log is empty. False: it is not, because another process is reading it or the disk is full; try
+   *   again later. Undefined: the server manages its log (PostgreSQL).
    */
   checkpoint(part: Part): Promise<boolean | undefined>;
-  /** Tries once to overwrite what a process that has ended may have left in the log of the keys. */
-  retryCheckpoint(): Promise<void>;
   /**
-   * Changes with what other processes commit: while it is the same, only this one has written. Undefined where that cannot
-   * be told.
+   * A number that changes when another process commits: while it stays the same, only this process has written.
+   * Undefined if the database cannot tell.
    */
   epoch(): number | undefined;
-  /** How many values lead to a person in copies that were put aside, by the name of the copy; undefined for one that cannot be read. */
-  searchCopies(tenant: string, number: number): Readonly<Record<string, number | undefined>>;
-  /** Whether damage was seen, or a file is gone: what is found in memory may not be there any more. */
+  /**
+   * Runs a query that counts rows in each file of a part that a restore replaced or left behind.
+   *
+   * @param sql in SQLite's dialect, with unqualified table names, and `?` for each of `values`
+   * @returns the count by file name; undefined for a file that cannot be read
+   */
+  searchCopies(part: Part, sql: string, values: readonly unknown[]): Readonly<Record<string, number | undefined>>;
+  /** Whether a query found damage in the last seconds, or a database file was removed or replaced. */
   isDamaged(): boolean;
-  /** Places where deleted values may lie that are out of our sight, in words. */
+  /** Places in which this program cannot search for deleted data, in words. */
   readonly unseen: readonly string[];
-  /** Finishes what was begun and closes. */
+  /** Waits for the routines in flight, then closes the database. */
   close(): Promise<void>;
 }
 
-/**
- * Asks whether the database takes a durable write, by making one and taking it back in the same transaction. (Setting a
- * value to what it is would not do: SQLite then writes nothing at all, and a full disk goes unnoticed.)
- */
-export function writeProbe(database: SqlDatabase): () => Promise<boolean> {
-  const { builder } = database.dialect;
-  const ofKeys = compileQuery(({ by }: { by: number }) =>
-    builder
-      .updateTable('sequences')
-      .set((set) => ({ last: set('last', '+', by) }))
-      .where('name', '=', 'erasure'),
-  );
-  const ofRecords = compileQuery(({ by }: { by: number }) =>
-    builder.updateTable('erasures_applied').set((set) => ({ count: set('count', '+', by) })),
-  );
-  function* touch() {
-    for (const step of [ofKeys, ofRecords]) {
-      yield* step({ by: 1 });
-      yield* step({ by: -1 });
-    }
-  }
-  return async () =>
-    !database.isDamaged() &&
-    database.write(touch).then(
-      () => true,
-      (error) => {
-        if (error instanceof DatabaseFailure) return false;
-        throw error;
-      },
-    );
-}
+/** How often `close` checks whether routines are still in flight. */
+export const drainPollMs = 2;

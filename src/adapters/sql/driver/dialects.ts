@@ -1,116 +1,139 @@
-/** Where the dialects of SQL differ. Everything else in this folder is written once, for both. */
+/** The differences between the SQL of SQLite and PostgreSQL. All other SQL is written once, for both. */
 import {
-  type DialectAdapter,
-  DummyDriver,
   type Expression,
   IdentifierNode,
   Kysely,
+  type Dialect as KyselyDialect,
   type KyselyPlugin,
   OperationNodeTransformer,
-  PostgresAdapter,
-  PostgresIntrospector,
-  PostgresQueryCompiler,
-  type QueryCompiler,
+  PostgresDialect,
+  type RootOperationNode,
   type SchemableIdentifierNode,
-  SqliteAdapter,
-  SqliteIntrospector,
-  SqliteQueryCompiler,
+  SqliteDialect,
   sql,
 } from 'kysely';
-import { type Part, partOf, type Tables } from '../schema/tables.ts';
-import type { Compiled } from './query.ts';
+import type { Compiled, NodeWithPart, Part } from './query.ts';
 
-export interface Dialect {
-  /** Builds and compiles statements; it runs none. Tables are put in their schema by it. */
+export interface Dialect<Tables> {
+  /** Builds and compiles queries; it does not run them. It adds the schema to every table name. */
   readonly builder: Kysely<Tables>;
-  /** The schema of each part. A part is backed up by itself. */
+  /** The schema of each part. */
   readonly schemas: Readonly<Record<Part, string>>;
-  /** The type of a column that holds bytes. */
+  /** The type of a column for bytes. */
   readonly bytes: 'blob' | 'bytea';
-  /** The type of a column that holds text, which is compared bytewise, whatever the locale of the database. */
+  /** The type of a column for text that is compared bytewise, whatever the locale of the database. */
   readonly text: 'text' | Expression<string>;
   /** Whether keys are stored ahead of their customers; see docs/decisions/0010-keys-ahead-of-customers.md. */
   readonly keysAhead: boolean;
-  /** Whether the keys are in a database of their own, so that no statement can speak of them and of the records. */
+  /** Whether the keys are in a separate database: a query can then use tables of one part only. */
   readonly keysApart: boolean;
-  /** A row where there is a table of this name. */
+  /** A query that returns a row if the table exists. */
   hasTable(part: Part, table: string): Compiled;
   createSchema(part: Part): readonly Compiled[];
-  createIndex(part: Part, name: string, table: string, columns: readonly string[]): Compiled;
+  createIndex(part: Part, name: string, table: string, columns: readonly string[], options?: IndexOptions): Compiled;
+  /** Whether rows can be locked, and whether one statement can write several tables (`with … as (insert …)`). */
+  readonly isPostgres: boolean;
 }
 
-export const sqliteDialect: Dialect = {
-  // Two files on one connection: the keys are its main one; see `sqlite.ts`.
-  ...compilingFor({ keys: 'main', data: 'data' }, new SqliteAdapter(), new SqliteQueryCompiler(), SqliteIntrospector),
-  bytes: 'blob',
-  text: 'text',
-  keysAhead: true,
-  keysApart: false,
-  hasTable: (part, table) => ({
-    sql: `select 1 as found from ${sqliteDialect.schemas[part]}.sqlite_schema where type = 'table' and name = '${table}'`,
-  }),
-  // A file is one schema.
-  createSchema: () => [],
-  createIndex: (part, name, table, columns) => ({
-    sql: `create index ${sqliteDialect.schemas[part]}.${name} on ${table} (${columns.join(', ')})`,
-  }),
-};
-
-export const postgresDialect: Dialect = {
-  ...compilingFor(
-    { keys: 'c2a_keys', data: 'c2a' },
-    new PostgresAdapter(),
-    new PostgresQueryCompiler(),
-    PostgresIntrospector,
-  ),
-  bytes: 'bytea',
-  text: sql<string>`text collate "C"`,
-  keysAhead: false,
-  keysApart: false,
-  hasTable: (part, table) => ({
-    sql: `select 1 as found from pg_tables where schemaname = '${postgresDialect.schemas[part]}' and tablename = '${table}'`,
-  }),
-  createSchema: (part) => [{ sql: `create schema if not exists ${postgresDialect.schemas[part]}` }],
-  createIndex: (part, name, table, columns) => ({
-    sql: `create index ${name} on ${postgresDialect.schemas[part]}.${table} (${columns.join(', ')})`,
-  }),
-};
-
-/** PostgreSQL with the keys in a database of their own. */
-export const postgresApartDialect: Dialect = { ...postgresDialect, keysApart: true };
-
-/** Of which part a statement in PostgreSQL speaks; where it speaks of both they are in one database. */
-export const partOfStatement = (sql: string): Part => (/\bc2a_keys\b/.test(sql) ? 'keys' : 'data');
-
-function compilingFor(
-  schemas: Dialect['schemas'],
-  adapter: DialectAdapter,
-  compiler: QueryCompiler,
-  Introspector: typeof SqliteIntrospector | typeof PostgresIntrospector,
-): Pick<Dialect, 'builder' | 'schemas'> {
-  const builder = new Kysely<Tables>({
-    dialect: {
-      createAdapter: () => adapter,
-      createDriver: () => new DummyDriver(),
-      createIntrospector: (db) => new Introspector(db),
-      createQueryCompiler: () => compiler,
-    },
-    plugins: [inSchemas(schemas)],
-  });
-  return { builder, schemas };
+interface IndexOptions {
+  readonly isUnique?: true;
+  /** The condition of a partial index. */
+  readonly where?: string;
 }
 
-/** Puts every table in the schema of its part. */
-function inSchemas(schemas: Dialect['schemas']): KyselyPlugin {
-  class Qualifier extends OperationNodeTransformer {
-    protected override transformSchemableIdentifier(node: SchemableIdentifierNode): SchemableIdentifierNode {
-      const part = partOf(node.identifier.name);
-      return part === undefined ? node : { ...node, schema: IdentifierNode.create(schemas[part]) };
-    }
-  }
-  const qualifier = new Qualifier();
+/** The part of a table; undefined for a name that is not a table, such as one of a `WITH` clause. */
+type PartOfTable = (table: string) => Part | undefined;
+
+/** The builder compiles queries, and never opens a connection. */
+const notRun = (): never => {
+  throw new Error('a query was run by its builder');
+};
+
+/** SQLite with two files on one connection: the keys are its `main` schema; see `sqlite-connection.ts`. */
+export function createSqliteDialect<Tables>(partOf: PartOfTable): Dialect<Tables> {
+  const placement = { schemas: { keys: 'main', data: 'data' }, partOf, keysApart: false };
+  const { schemas } = placement;
   return {
-    transformQuery: ({ node }) => qualifier.transformNode(node),
-    transformResult: async ({ result }) => result,
+    ...createBuilder<Tables>(placement, new SqliteDialect({ database: notRun })),
+    bytes: 'blob',
+    text: 'text',
+    keysAhead: true,
+    hasTable: (part, table) => ({
+      sql: `select 1 as found from ${schemas[part]}.sqlite_schema where type = 'table' and name = '${table}'`,
+      part,
+    }),
+    // Each file is one schema.
+    createSchema: () => [],
+    createIndex: (part, name, table, columns, options) => ({
+      sql: indexSql(`${schemas[part]}.${name}`, table, columns, options),
+      part,
+    }),
+    isPostgres: false,
   };
+}
+
+/** PostgreSQL, with both parts in one database, or with the keys in a separate one (`keysApart`). */
+export function createPostgresDialect<Tables>(partOf: PartOfTable, keysApart: boolean): Dialect<Tables> {
+  const placement = { schemas: { keys: 'c2a_keys', data: 'c2a' }, partOf, keysApart };
+  const { schemas } = placement;
+  return {
+    ...createBuilder<Tables>(placement, new PostgresDialect({ pool: notRun })),
+    bytes: 'bytea',
+    text: sql<string>`text collate "C"`,
+    keysAhead: false,
+    hasTable: (part, table) => ({
+      sql: `select 1 as found from pg_tables where schemaname = '${schemas[part]}' and tablename = '${table}'`,
+      part,
+    }),
+    createSchema: (part) => [{ sql: `create schema if not exists ${schemas[part]}`, part }],
+    createIndex: (part, name, table, columns, options) => ({
+      sql: indexSql(name, `${schemas[part]}.${table}`, columns, options),
+      part,
+    }),
+    isPostgres: true,
+  };
+}
+
+const indexSql = (name: string, table: string, columns: readonly string[], { isUnique, where }: IndexOptions = {}) =>
+  `create ${isUnique ? 'unique ' : ''}index ${name} on ${table} (${columns.join(', ')})${where ? ` where ${where}` : ''}`;
+
+interface Placement extends Pick<Dialect<unknown>, 'schemas' | 'keysApart'> {
+  readonly partOf: PartOfTable;
+}
+
+const createBuilder = <Tables>({ schemas, keysApart, partOf }: Placement, dialect: KyselyDialect) => ({
+  builder: new Kysely<Tables>({ dialect, plugins: [new SchemaQualifier({ schemas, keysApart, partOf })] }),
+  schemas,
+  keysApart,
+});
+
+/** Adds the schema to every table name in a query, and the part of its tables to the query. */
+class SchemaQualifier extends OperationNodeTransformer implements KyselyPlugin {
+  readonly #placement: Placement;
+  readonly #named = new Set<Part>();
+
+  constructor(placement: Placement) {
+    super();
+    this.#placement = placement;
+  }
+
+  transformQuery({ node }: { readonly node: RootOperationNode }): RootOperationNode & NodeWithPart {
+    this.#named.clear();
+    const qualified = this.transformNode(node);
+    if (this.#placement.keysApart && this.#named.size > 1) {
+      throw new Error('a query names tables of both parts, which are in separate databases');
+    }
+    const [part] = this.#named;
+    return part === undefined ? qualified : { ...qualified, part };
+  }
+
+  transformResult: KyselyPlugin['transformResult'] = async ({ result }) => result;
+
+  protected override transformSchemableIdentifier(node: SchemableIdentifierNode): SchemableIdentifierNode {
+    const { schemas, partOf } = this.#placement;
+    const part = partOf(node.identifier.name);
+    if (part === undefined) return node;
+    this.#named.add(part);
+    return { ...node, schema: IdentifierNode.create(schemas[part]) };
+  }
 }

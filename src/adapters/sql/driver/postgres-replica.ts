@@ -1,41 +1,38 @@
-import type { Session, Sessions } from './postgres-pool.ts';
+import type { PipelinedPool } from './postgres-pipeline.ts';
 
-/** How often the primary and the replica are asked whether one waits for the other. */
+/** How often the primary and the replica are checked. */
 const checkMs = 1_000;
 
 export interface Replica {
-  /** Sessions of the replica, while whatever was acknowledged is certain to be there; else undefined. */
-  sessions(): Sessions | undefined;
+  /** The sessions of the replica while it certainly has every acknowledged write; otherwise undefined. */
+  sessions(): PipelinedPool | undefined;
   close(): Promise<void>;
 }
 
 /**
- * A replica that is read from only while every commit waits until it is visible there.
+ * Reads from a replica only while every commit waits until it is visible there.
  *
- * We commit with `synchronous_commit = remote_apply`. That makes the primary wait for the standbys in its
- * `synchronous_standby_names`; where these must *all* confirm, and the replica is one of them (by its `cluster_name`, which is
- * how a standby introduces itself), nobody has been told of anything that the replica does not show yet, whichever process was
- * told. Where that is not so, or cannot be found out, the primary is read.
+ * We commit with `synchronous_commit = remote_apply`: the primary waits for the standbys in its
+ * `synchronous_standby_names`. If *all* of these must confirm, and the replica is one of them (a standby identifies itself
+ * by its `cluster_name`), then the replica shows every acknowledged write, of any process. If that is not the case, or
+ * cannot be checked, reads go to the primary.
  */
-export function watchReplica(primary: Sessions, replica: Sessions): Replica {
+export function watchReplica(primary: PipelinedPool, replica: PipelinedPool): Replica {
   let isCurrent = false;
   let checking: Promise<void> | undefined;
 
   async function check(): Promise<void> {
     const [names, name] = await Promise.all([
-      primary.borrow((session) => setting(session, 'synchronous_standby_names')),
-      replica.borrow(async (session) => {
-        const [row] = await session.query({ text: 'select pg_is_in_recovery() as standby' }, checkMs);
-        // One that was promoted goes its own way.
-        return row?.standby === true ? setting(session, 'cluster_name') : '';
-      }),
+      read(primary, `select current_setting('synchronous_standby_names') as value`),
+      // A promoted standby does not follow the primary any more.
+      read(replica, `select current_setting('cluster_name') as value where pg_is_in_recovery()`),
     ]);
     isCurrent = mustAllConfirm(names, name);
   }
 
   function tick(): void {
     if (checking !== undefined) {
-      // One that takes so long may tell what is not so any more.
+      // The last check is not finished, so its result may be outdated.
       isCurrent = false;
       return;
     }
@@ -60,14 +57,15 @@ export function watchReplica(primary: Sessions, replica: Sessions): Replica {
   };
 }
 
-async function setting(session: Session, name: string): Promise<string> {
-  const [row] = await session.query({ text: `select current_setting('${name}') as value` }, checkMs);
-  return String(row?.value);
-}
+const read = (pool: PipelinedPool, sql: string): Promise<string> =>
+  pool.borrow(async (session) => {
+    const [row] = await session.query(sql, checkMs);
+    return String(row?.value ?? '');
+  });
 
 /**
- * Whether a commit waits for this standby, whatever the others do: `synchronous_standby_names` is `FIRST n (a, b)`,
- * `ANY n (a, b)`, `n (a, b)` or `a, b`, which means `FIRST 1`.
+ * Whether every commit waits for this standby: `synchronous_standby_names` must name it, and all the named standbys must
+ * confirm. Its forms are `FIRST n (a, b)`, `ANY n (a, b)`, `n (a, b)` and `a, b`, which means `FIRST 1 (a, b)`.
  */
 export function mustAllConfirm(names: string, standby: string): boolean {
   const [, count = '1', list = names] = /^\s*(?:(?:FIRST|ANY)\s+)?(\d+)\s*\((.*)\)\s*$/is.exec(names) ?? [];

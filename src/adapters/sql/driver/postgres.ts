@@ -1,233 +1,200 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseError } from 'pg';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
 import type { Telemetry } from '../../../application/ports/telemetry.ts';
-import { type Part, parts } from '../schema/tables.ts';
-import type { SqlDatabase } from './database.ts';
-import { partOfStatement, postgresApartDialect, postgresDialect } from './dialects.ts';
-import { type Loan, openSessions, type Session, type Sessions, type Target } from './postgres-pool.ts';
-import { watchReplica } from './postgres-replica.ts';
-import type { BoundQuery, CompiledQuery, Routine, SqlRow } from './query.ts';
+import { drainPollMs, type SqlDatabase } from './database.ts';
+import type { Dialect } from './dialects.ts';
+import { PipelinedPool } from './postgres-pipeline.ts';
+import type { SessionPoolOptions } from './postgres-pool.ts';
+import { type Replica, watchReplica } from './postgres-replica.ts';
+import { inTransaction, runRoutine, type TransactionOptions } from './postgres-transaction.ts';
+import type { Target } from './postgres-url.ts';
+import { type Part, type Routine, runOnce } from './query.ts';
 
 export interface PostgresOptions {
-  /** See `SessionOptions`. */
+  /** See `SessionPoolOptions`. */
   readonly url: string;
-  /** Of the database of the keys, where they have one of their own. */
+  /** The database of the keys; absent: they are in the same database as the records. */
   readonly keysUrl?: string;
-  /** Of a replica of the records' database, which answers what callers ask for most. */
+  /** A replica of the records' database, for short and frequent reads. */
   readonly replicaUrl?: string;
-  /** Connections to each database at most. */
+  /** The maximum number of connections to each database. */
   readonly poolSize: number;
-  /** How long a statement, a lock or a connection may take. */
+  /** How long a query, a lock or a connection may take, in milliseconds. */
   readonly timeoutMs: number;
 }
 
-/** How often a program is started where others have come between. Each time one of the others has succeeded. */
-const maxStarts = 50;
-/** The lock of `exclusive`: "c2a" in ASCII. */
+type PostgresTelemetry = Pick<Telemetry, 'commit' | 'read' | 'connectionLost'>;
+
+/** The advisory lock of `exclusive`: "c2a" in ASCII. */
 const exclusiveLock = 0x633261;
-/** The server should give up first: it says why. */
+/** How many times a routine runs before a write conflict is an error. After each, another writer has succeeded. */
+const maxRuns = 50;
+/** Added to the client's timeouts: the server's come first, as its error names the reason. */
 const graceMs = 1_000;
 
 /**
- * A PostgreSQL database, to which connections are made as they are needed. Any number of processes may use it. A commit is
- * durable by the server's own settings (`synchronous_commit`), and commits that arrive together share a sync.
+ * Opens a PostgreSQL database; connections are made on demand. Any number of processes may use it. Commits are durable
+ * as the server's `synchronous_commit` says.
  *
- * Where the keys have a database of their own, a transaction is one on each, and the keys are committed first. If the records
- * then fail, there is a key without a record, or an erasure that is not applied yet: both are what a crash may leave, and are
- * mended like that.
+ * With the keys in a separate database, a write is one transaction on each, and the keys commit first. If the second
+ * commit fails, or after a crash, there may be a key without a record, or an erasure that was begun but not finished.
+ * Recovery handles both.
  */
-export function openPostgres(
-  { url, keysUrl, replicaUrl, poolSize, timeoutMs }: PostgresOptions,
-  telemetry: Pick<Telemetry, 'commit' | 'read' | 'connectionLost'>,
-): SqlDatabase {
-  const settings = {
-    statement_timeout: `${timeoutMs}`,
-    lock_timeout: `${timeoutMs}`,
-    idle_in_transaction_session_timeout: `${timeoutMs + graceMs}`,
-    // What is acknowledged is visible on the replica; see `postgres-replica.ts`.
-    ...(replicaUrl !== undefined && { synchronous_commit: 'remote_apply' }),
+export const openPostgres = <Tables>(
+  dialect: Dialect<Tables>,
+  options: PostgresOptions,
+  telemetry: PostgresTelemetry,
+): SqlDatabase<Tables> => new Postgres(dialect, options, telemetry);
+
+/** The port's methods are fields, so that spreading the object copies them. */
+class Postgres<Tables> implements SqlDatabase<Tables> {
+  readonly dialect: Dialect<Tables>;
+  readonly unseen = [
+    'dead rows of PostgreSQL until VACUUM removes them, its log (WAL), replicas and archives: no key that is left opens ' +
+      'the records in them, except a key in an old backup of the keys',
+  ];
+  readonly #telemetry: PostgresTelemetry;
+  /** The same pool twice if both parts are in one database. */
+  readonly #pools: Readonly<Record<Part, PipelinedPool>>;
+  readonly #replica: Replica | undefined;
+  readonly #exclusive: TransactionOptions;
+  readonly #transaction: TransactionOptions;
+  /** How long to wait for the answer to a query. */
+  readonly #timeoutMs: number;
+  #inFlight = 0;
+
+  constructor(dialect: Dialect<Tables>, options: PostgresOptions, telemetry: PostgresTelemetry) {
+    const { url, keysUrl, replicaUrl, poolSize, timeoutMs } = options;
+    const settings = settingsFor(options);
+    const onLost = () => telemetry.connectionLost();
+    const open = (url: string, target: Target = 'read-write') =>
+      new PipelinedPool({ url, poolSize, connectTimeoutMs: timeoutMs, target, settings, onLost });
+    const data = open(url);
+    this.dialect = dialect;
+    this.#telemetry = telemetry;
+    this.#pools = { data, keys: keysUrl === undefined ? data : open(keysUrl) };
+    this.#replica = replicaUrl === undefined ? undefined : watchReplica(data, open(replicaUrl, 'any'));
+    this.#timeoutMs = timeoutMs + graceMs;
+    this.#exclusive = { pools: this.#pools, rollbackTimeoutMs: this.#timeoutMs };
+    this.#transaction = { ...this.#exclusive, timeoutMs: this.#timeoutMs };
+  }
+
+  read = <Result>(routine: () => Routine<Result>): Promise<Result> => this.#timeRead(() => this.#runEach(routine));
+
+  readShort = <Result>(routine: () => Routine<Result>): Promise<Result> => {
+    const readFrom = (records: PipelinedPool) => this.#timeRead(() => this.#runShared(routine, records));
+    const replica = this.#replica?.sessions();
+    if (replica === undefined) return readFrom(this.#pools.data);
+    return readFrom(replica).catch(() => readFrom(this.#pools.data));
   };
-  const open = (url: string, target: Target = 'read-write'): Sessions =>
-    openSessions({ url, poolSize, connectTimeoutMs: timeoutMs, target, settings, onLost: telemetry.connectionLost });
-  const records = open(url);
-  const keys = keysUrl === undefined ? records : open(keysUrl);
-  const isApart = keys !== records;
-  const replica = replicaUrl === undefined ? undefined : watchReplica(records, open(replicaUrl, 'any'));
 
-  /** For sessions that keep no settings. */
-  const local = Object.entries(settings).map(([name, value]) => `set local ${name} = '${value}'`);
-  const begin = ({ isPooled }: Session) => (isPooled ? ['begin', ...local].join('; ') : 'begin');
-  // Whatever it takes: migrations rewrite tables, and others wait until they are done. Only silence is limited, so that nobody
-  // waits for a process that was stopped.
-  const beginExclusive = (session: Session) =>
-    `${begin(session)}; set local statement_timeout = 0; set local lock_timeout = 0; select pg_advisory_xact_lock(${exclusiveLock})`;
+  write = <Result>(routine: () => Routine<Result>): Promise<Result> =>
+    this.#commit(() => inTransaction(this.#transaction, routine()));
 
-  const names = new WeakMap<CompiledQuery, string>();
-  let named = 0;
-  function nameOf(statement: CompiledQuery): string {
-    let name = names.get(statement);
-    if (name === undefined) {
-      named += 1;
-      name = `c2a_${named}`;
-      names.set(statement, name);
+  writeWithoutTransaction = <Result>(routine: () => Routine<Result>): Promise<Result> => {
+    // Behind a pooler, settings last for one transaction, and the replica needs `synchronous_commit`.
+    const needsSettings = this.#replica !== undefined && this.#pools.data.sawPooler;
+    return needsSettings ? this.write(routine) : this.#commit(() => this.#runEach(routine));
+  };
+
+  exclusive = <Result>(routine: () => Routine<Result>): Promise<Result> =>
+    this.#commit(() => inTransaction(this.#exclusive, lockedOut(routine)));
+
+  // The server manages its log and its dead rows.
+  checkpoint = async () => undefined;
+  searchCopies = () => ({});
+  // Asking the server would cost a round trip.
+  epoch = () => undefined;
+  isDamaged = () => false;
+
+  close = async (): Promise<void> => {
+    while (this.#inFlight > 0) await delay(drainPollMs);
+    await this.#replica?.close();
+    for (const pool of new Set(Object.values(this.#pools))) await pool.close();
+  };
+
+  /** Without a transaction. */
+  #runEach<Result>(routine: () => Routine<Result>): Promise<Result> {
+    const { keys, data } = this.#pools;
+    if (keys === data) {
+      return data.borrow((session) => runRoutine(routine(), (query) => session.execute(query, this.#timeoutMs)));
     }
-    return name;
+    // Each query borrows its own session, so that none is held while waiting for one of the other database.
+    return runRoutine(routine(), (query) =>
+      this.#pools[query.statement.part].borrow((session) => session.execute(query, this.#timeoutMs)),
+    );
   }
 
-  /** How a statement comes to a part: `use` gets a session of it. */
-  type Way = <Result>(part: Part, use: (session: Session) => Promise<Result>) => Promise<Result>;
-
-  function execute(
-    session: Session,
-    { statement, values }: BoundQuery,
-    timeoutMs?: number,
-  ): Promise<readonly SqlRow[]> {
-    const { sql: text, once, gives } = statement;
-    const name = once || session.isPooled ? undefined : nameOf(statement);
-    return session.query({ text, values, ...(name && { name }), counts: gives === 'count' }, timeoutMs);
+  /** Without a transaction, on pipelined sessions. @param records the pool for queries about the records' database */
+  #runShared<Result>(routine: () => Routine<Result>, records: PipelinedPool): Promise<Result> {
+    return runRoutine(routine(), (query) => {
+      const own = this.#pools[query.statement.part];
+      const pool = own === this.#pools.data ? records : own;
+      return pool.share((session) => session.execute(query, this.#timeoutMs));
+    });
   }
 
-  async function run<Result>(way: Way, program: Routine<Result>, timeoutMs?: number): Promise<Result> {
-    let step = program.next();
-    while (!step.done) {
-      const bound = step.value;
-      const part = isApart ? partOfStatement(bound.statement.sql) : 'data';
-      step = program.next(await way(part, (session) => execute(session, bound, timeoutMs)));
-    }
-    return step.value;
-  }
-
-  async function transaction<Result>(
-    program: () => Routine<Result>,
-    begin: (session: Session) => string,
-    timeoutMs?: number,
-  ): Promise<Result> {
-    const lent = new Map<Part, Loan>();
-    const begun = new Map<Part, Session>();
-    async function borrow(part: Part, from: Sessions): Promise<Session> {
-      const loan = lent.get(part) ?? (await from.lend());
-      lent.set(part, loan);
-      return loan.session;
-    }
-    async function to(part: Part): Promise<Session> {
-      // Whoever has a session with the keys has one with the records: else each could wait for the other's.
-      const data = await borrow('data', records);
-      const session = part === 'data' ? data : await borrow('keys', keys);
-      if (!begun.has(part)) {
-        begun.set(part, session);
-        await session.query({ text: begin(session) });
-      }
-      return session;
-    }
+  async #timeRead<Result>(read: () => Promise<Result>): Promise<Result> {
+    const started = performance.now();
+    this.#inFlight += 1;
     try {
-      // The records first: the lock of `exclusive` is there.
-      if (begin === beginExclusive) await to('data');
-      const result = await run(async (part, use) => use(await to(part)), program(), timeoutMs);
-      for (const part of parts) await begun.get(part)?.query({ text: 'commit' }, timeoutMs);
+      return await read();
+    } finally {
+      this.#inFlight -= 1;
+      this.#telemetry.read((performance.now() - started) / 1000);
+    }
+  }
+
+  /** Runs a write, again after each conflict with another writer. */
+  async #commit<Result>(write: () => Promise<Result>): Promise<Result> {
+    const started = performance.now();
+    this.#inFlight += 1;
+    try {
+      const result = await withRetries(write);
+      this.#telemetry.commit(1, (performance.now() - started) / 1000);
       return result;
-    } catch (error) {
-      // Whoever gets these sessions next must not be in a transaction: not in one that could not be begun or committed
-      // either. After a commit this does nothing. A broken one is closed, and its transaction ends with it.
-      for (const session of begun.values()) {
-        if (!session.isBroken) await session.query({ text: 'rollback' }, within).catch(() => undefined);
-      }
-      throw error;
     } finally {
-      for (const loan of lent.values()) loan.giveBack();
+      this.#inFlight -= 1;
     }
   }
-
-  let running = 0;
-  let drained: (() => void) | undefined;
-  async function counted<Result>(work: () => Promise<Result>): Promise<Result> {
-    running += 1;
-    try {
-      return await work();
-    } finally {
-      running -= 1;
-      if (running === 0) drained?.();
-    }
-  }
-
-  /** Runs a program in a way, again where others have come between, and tells how long it took. */
-  async function commit<Result>(way: () => Promise<Result>): Promise<Result> {
-    const started = performance.now();
-    for (let start = 1; ; start += 1) {
-      try {
-        const result = await counted(way);
-        telemetry.commit(1, (performance.now() - started) / 1000);
-        return result;
-      } catch (error) {
-        if (start === maxStarts || !isCollision(error)) throw error;
-      }
-    }
-  }
-
-  const within = timeoutMs + graceMs;
-  /** Without a transaction. Of two databases each statement gets a session anew, so that none is held while one is waited for. */
-  const each = <Result>(program: () => Routine<Result>) =>
-    isApart
-      ? run((part, use) => (part === 'keys' ? keys : records).borrow(use), program(), within)
-      : records.borrow((session) => run((_, use) => use(session), program(), within));
-  /** For what only reads and is quick: each statement by a session that others use too. */
-  const quick = <Result>(program: () => Routine<Result>, from: Sessions) =>
-    run((part, use) => (part === 'keys' ? keys : from).share(use), program(), within);
-  async function read<Result>(work: () => Promise<Result>): Promise<Result> {
-    const started = performance.now();
-    try {
-      return await counted(work);
-    } finally {
-      telemetry.read((performance.now() - started) / 1000);
-    }
-  }
-
-  return {
-    dialect: isApart ? postgresApartDialect : postgresDialect,
-
-    read: (program) => read(() => each(program)),
-    readShort(program) {
-      const current = replica?.sessions();
-      const ofPrimary = () => read(() => quick(program, records));
-      // Where the replica fails, the primary knows.
-      return current === undefined ? ofPrimary() : read(() => quick(program, current)).catch(ofPrimary);
-    },
-
-    write: (program) => commit(() => transaction(program, begin, within)),
-    // A session that keeps no settings has them in a transaction alone.
-    writeWithoutTransaction: (program) =>
-      commit(() => (replica && records.arePooled() ? transaction(program, begin, within) : each(program))),
-    exclusive: (program) => commit(() => transaction(program, beginExclusive)),
-
-    // What the server keeps of deleted rows is not ours to see or to wipe.
-    checkpoint: async () => undefined,
-    retryCheckpoint: async () => undefined,
-    searchCopies: () => ({}),
-    // To ask would be a trip of its own.
-    epoch: () => undefined,
-    isDamaged: () => false,
-    unseen: [
-      'dead rows of PostgreSQL until they are vacuumed, its log (WAL), replicas and archives: what was sealed in them opens ' +
-        'under no key that is left, save one in an old copy of the keys',
-    ],
-
-    async close() {
-      while (running > 0) {
-        await new Promise<void>((resolve) => {
-          drained = resolve;
-        });
-        // Whoever waited for one write to begin another has its turn.
-        await nextTurn();
-      }
-      await replica?.close();
-      await records.close();
-      if (isApart) await keys.close();
-    },
-  };
 }
 
-/** Serialisation failure, deadlock, and a unique value that was taken since it was looked for: what others did decides anew. */
-const collisions = new Set(['40001', '40P01', '23505']);
+async function withRetries<Result>(write: () => Promise<Result>): Promise<Result> {
+  for (let run = 1; ; run += 1) {
+    try {
+      return await write();
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+      if (run === maxRuns) {
+        throw new DatabaseFailure(new Error(`gave up after ${maxRuns} write conflicts`, { cause: error }));
+      }
+    }
+  }
+}
 
-const isCollision = (error: unknown): boolean =>
-  error instanceof DatabaseFailure && error.cause instanceof DatabaseError && collisions.has(error.cause.code ?? '');
+/** Runs the routine under the advisory lock, without timeouts, as migrations may rewrite tables. */
+function* lockedOut<Result>(routine: () => Routine<Result>): Routine<Result> {
+  // The records first, as in every transaction.
+  for (const part of ['data', 'keys'] as const) {
+    const settings = "select set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)";
+    yield* runOnce({ sql: settings, part });
+    yield* runOnce({ sql: `select pg_advisory_xact_lock(${exclusiveLock})`, part });
+  }
+  return yield* routine();
+}
+
+const settingsFor = ({ timeoutMs, replicaUrl }: PostgresOptions): SessionPoolOptions['settings'] => [
+  ['statement_timeout', timeoutMs],
+  ['lock_timeout', timeoutMs],
+  // Applies to exclusive transactions too: others must not wait for a process that is suspended.
+  ['idle_in_transaction_session_timeout', timeoutMs + graceMs],
+  // An acknowledged write is visible on the replica; see `postgres-replica.ts`.
+  ...(replicaUrl === undefined ? [] : [['synchronous_commit', 'remote_apply'] as const]),
+];
+
+/** Serialization failure, deadlock, and unique violation (another writer inserted the value after the lookup). */
+const conflictCodes = new Set(['40001', '40P01', '23505']);
+
+const isConflict = (error: unknown): boolean =>
+  error instanceof DatabaseFailure && error.cause instanceof DatabaseError && conflictCodes.has(error.cause.code ?? '');

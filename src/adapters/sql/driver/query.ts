@@ -1,83 +1,99 @@
 /**
- * Statements are built with Kysely and compiled once, when a database is opened; a call only binds values. What a
- * port method does is a program: a generator that yields bound statements and gets their rows. So one text serves
- * a synchronous database (SQLite runs many programs in one transaction) and an asynchronous one.
+ * Queries are built with Kysely and compiled once, when a database is opened; a call only binds values. A method of a
+ * repository is a routine: a generator that yields bound queries and gets their rows. So the same code runs on a
+ * synchronous database (SQLite, which runs many routines in one transaction) and on an asynchronous one.
  */
 import type { CompiledQuery as KyselyQuery } from 'kysely';
 
+/**
+ * The two parts of a deployment's storage, backed up separately: `data` holds the records, `keys` the wrapped keys.
+ * A part is a file in SQLite, and a schema or a database in PostgreSQL. Listed in commit order.
+ */
+export const parts = ['keys', 'data'] as const;
+export type Part = (typeof parts)[number];
+
+/** A compiled query with a value for each placeholder. */
 export interface BoundQuery {
   readonly statement: CompiledQuery;
   readonly values: readonly unknown[];
 }
-/** The same object every time, by which a database knows what it has prepared. */
+
+/** A driver prepares a query once for each object: keep the object to reuse the prepared statement. */
 export interface CompiledQuery {
   readonly sql: string;
-  /** Set where it is not worth to keep it prepared. */
+  /** The part whose tables the query names. */
+  readonly part: Part;
+  /** True for a query that runs once: its prepared statement is not kept. */
   readonly once?: true;
   /**
-   * Set where the database need not give all rows: `one` of a statement that reads one at most, so that it looks for no
-   * other; `count` of one that writes, as a row `{ count }`, so that it reads nothing back.
+   * `one`: at most one row is read. `count`: the driver returns the number of written rows as one row `{ count }`.
+   * Absent: all rows are returned.
    */
   readonly gives?: 'one' | 'count';
 }
+
 export type SqlRow = Readonly<Record<string, unknown>>;
 export type Routine<Result> = Generator<BoundQuery, Result, readonly SqlRow[]>;
 
-/** Text in the database's dialect, with the values that are part of it. */
+/** SQL in the dialect of the database, with the values of its placeholders. */
 export interface Compiled {
   readonly sql: string;
   readonly parameters?: readonly unknown[];
+  /** The part whose tables the SQL names. Absent: the part of `query`, else `data`. */
+  readonly part?: Part;
+  /** Kysely's operation node. */
+  readonly query?: object;
 }
 
-/** Marks the place of an argument while a statement is compiled. */
-class Placeholder {
-  readonly name: string;
-  constructor(name: string) {
-    this.name = name;
-  }
+/** An operation node with the part of its tables, which the plugin of `dialects.ts` adds to every query. */
+export interface NodeWithPart {
+  readonly part?: Part;
 }
 
-const placeholders = new Proxy({}, { get: (_, name) => new Placeholder(String(name)) });
+const partOf = ({ part, query }: Compiled): Part => part ?? (query as NodeWithPart | undefined)?.part ?? 'data';
+
+/** Each member is a symbol with the member's name: the placeholder for that argument while a query is compiled. */
+const placeholders = new Proxy({}, { get: (_, name) => Symbol(String(name)) });
 
 type Build<Arguments, Result> = (arguments_: Arguments) => { compile(): KyselyQuery<Result> };
 
 /**
- * Compiles a statement.
+ * Compiles a query.
  *
- * @param build gets an object each of whose members stands for the argument of that name
- * @returns a program that binds arguments, runs the statement and gives its rows
+ * @param build gets an object whose members are placeholders for the arguments of those names
+ * @returns a routine that binds the arguments, runs the query and returns its rows
  */
-export const compileQuery = <Arguments, Result>(build: Build<Arguments, Result>) =>
-  binding<Arguments, Result>(build, {});
+export const compileQuery = <Arguments, Result>(build: Build<Arguments, Result>) => compile<Arguments, Result>(build);
 
-/** Like `prepare`, for what reads one row at most. */
+/** Like `compileQuery`, for a query that returns at most one row. */
 export const compileSingle = <Arguments, Result>(build: Build<Arguments, Result>) =>
-  binding<Arguments, Result>(build, { gives: 'one' });
+  compile<Arguments, Result>(build, 'one');
 
-/** Like `prepare`, for what writes; its program gives how many rows it has written. */
+/** Like `compileQuery`, for a query that writes; the routine returns the number of written rows. */
 export function compileWrite<Arguments>(build: Build<Arguments, unknown>): (arguments_: Arguments) => Routine<number> {
-  const run = binding<Arguments, { readonly count: number }>(build, { gives: 'count' });
+  const run = compile<Arguments, { readonly count: number }>(build, 'count');
   return function* (arguments_) {
     const [written] = yield* run(arguments_);
     return written?.count ?? 0;
   };
 }
 
-function binding<Arguments, Result>(
+function compile<Arguments, Result>(
   build: Build<Arguments, unknown>,
-  kind: Pick<CompiledQuery, 'gives'>,
+  gives?: CompiledQuery['gives'],
 ): (arguments_: Arguments) => Routine<readonly Result[]> {
-  const { sql, parameters } = build(placeholders as Arguments).compile();
-  const statement: CompiledQuery = { sql, ...kind };
+  const compiled = build(placeholders as Arguments).compile();
+  const statement: CompiledQuery = { sql: compiled.sql, part: partOf(compiled), ...(gives && { gives }) };
   return function* (arguments_) {
-    const values = parameters.map((parameter) =>
-      parameter instanceof Placeholder ? (arguments_ as SqlRow)[parameter.name] : parameter,
+    const values = compiled.parameters.map((parameter) =>
+      typeof parameter === 'symbol' ? (arguments_ as SqlRow)[parameter.description as string] : parameter,
     );
     return (yield { statement, values }) as readonly unknown[] as readonly Result[];
   };
 }
 
-/** Runs a statement that is needed once. */
-export function* runOnce({ sql, parameters = [] }: Compiled): Routine<readonly SqlRow[]> {
-  return yield { statement: { sql, once: true }, values: parameters };
+/** Runs a query that is needed once. */
+export function* runOnce(compiled: Compiled): Routine<readonly SqlRow[]> {
+  const { sql, parameters = [] } = compiled;
+  return yield { statement: { sql, part: partOf(compiled), once: true }, values: parameters };
 }

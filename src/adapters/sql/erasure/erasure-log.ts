@@ -1,95 +1,249 @@
-import type { Erasure } from '../../../application/ports/customer-repository.ts';
-import type { RetainedFields } from '../../../domain/anonymization.ts';
-import type { customerStatements } from '../customers/queries.ts';
-import type { RecordSeals } from '../customers/record-encryption.ts';
-import type { Routine } from '../driver/query.ts';
+import type { IdempotencyKey, LogPosition } from '../../../application/ports/customer-repository.ts';
+import type { CustomerUrn } from '../../../domain/identity.ts';
+import type { Vault } from '../../crypto/vault.ts';
+import type { CustomerQueries } from '../customers/queries.ts';
+import type { LogContent, RecordEncryption } from '../customers/record-encryption.ts';
+import { toNumber } from '../customers/urns.ts';
+import { compileQuery, compileWrite, type Routine } from '../driver/query.ts';
+import type { Dialect } from '../schema/database.ts';
+import type { Tables } from '../schema/tables.ts';
+
+/** An entry as stored. */
+export type EntryRow = Tables['erasures'];
+/** A decrypted entry. */
+export interface LogEntry extends EntryRow {
+  readonly number: number;
+  readonly content: LogContent;
+}
+/** A position in a log: the sequence of an entry, and the chain value up to that entry. */
+export type Position = Pick<EntryRow, 'sequence' | 'chain'>;
 
 interface Dependencies {
-  readonly run: ReturnType<typeof customerStatements>;
-  readonly seals: RecordSeals;
+  readonly dialect: Dialect;
+  readonly vault: Pick<Vault, 'chainLink'>;
+  readonly encryption: RecordEncryption;
+  readonly queries: Pick<CustomerQueries, 'destroyKey'>;
+  /** The id of the deployment: the first link of each chain is derived from it. */
+  readonly deployment: string;
+  /** Called for every customer whose key is destroyed, so that caches can drop the record. */
+  readonly changed: (tenant: string, number: number) => void;
 }
 
-/** What the ledger knows of a customer that was erased. */
-export interface KnownErasure {
-  readonly tenant: string;
-  readonly number: number;
-  readonly hash: Buffer;
-  readonly erasure: Erasure;
-  readonly remainder: RetainedFields;
-}
-
-export type ErasureLedger = ReturnType<typeof erasureLedger>;
+/** How many entries are read at once. */
+export const pageSize = 200;
 
 /**
- * Who was erased, kept with the keys, and what of that was applied to the records. Each side adds up the weights of its
- * erasures, in the transaction in which it gets one, so that two sums tell whether both know the same.
+ * The erasure log: an ordered, hash-chained list of erasures for each tenant, without gaps, stored with the keys. See
+ * docs/decisions/0011-erasure-log.md. An entry that was appended is never changed, so an erasure is irrevocable.
  */
-export function erasureLedger({ run, seals }: Dependencies) {
+export class ErasureLog {
+  readonly #run: ReturnType<typeof logQueries>;
+  readonly #dependencies: Dependencies;
+
+  constructor(dependencies: Dependencies) {
+    this.#run = logQueries(dependencies.dialect);
+    this.#dependencies = dependencies;
+  }
+
+  /** The position before the first entry. */
+  genesis(tenant: string): Position {
+    const { vault, deployment } = this.#dependencies;
+    return { sequence: 0, chain: vault.chainLink(Buffer.alloc(0), 'erasure log', deployment, tenant) };
+  }
+
+  /** The chain value of an entry. A MAC, as anyone who can write to the file could recompute a plain hash. */
+  link(previous: Buffer, { sequence, hash, sealed }: Pick<EntryRow, 'sequence' | 'hash' | 'sealed'>): Buffer {
+    return this.#dependencies.vault.chainLink(previous, sequence, hash, sealed);
+  }
+
+  /** The last position. */
+  *head(tenant: string): Routine<Position> {
+    return (yield* this.#run.findHead({ tenant }))[0] ?? this.genesis(tenant);
+  }
+
+  /** The last position, locked: no other process appends to this tenant's log until the transaction ends. */
+  *lockHead(tenant: string): Routine<Position> {
+    const [head] = yield* this.#run.lockHead({ tenant });
+    if (head !== undefined) return head;
+    // A row that does not exist cannot be locked.
+    yield* this.#run.insertHead({ tenant, ...this.genesis(tenant) });
+    const [inserted] = yield* this.#run.lockHead({ tenant });
+    return inserted as Position;
+  }
+
+  /**
+   * Appends an entry and destroys the customer's data key. The caller must hold the head's lock.
+   * @param sealed the encrypted content: new, or copied from an anonymized row
+   */
+  *append(
+    tenant: string,
+    number: number,
+    head: Position,
+    sealed: Buffer,
+    key: IdempotencyKey | undefined,
+  ): Routine<EntryRow> {
+    const hash = this.#dependencies.encryption.hashOf(tenant, number);
+    const sequence = head.sequence + 1;
+    const entry: EntryRow = {
+      tenant,
+      sequence,
+      hash,
+      sealed,
+      chain: this.link(head.chain, { sequence, hash, sealed }),
+      key_digest: key?.keyDigest ?? null,
+      request_digest: key?.requestDigest ?? null,
+      expires_at: key?.expiresAt ?? null,
+    };
+    yield* this.#run.insertEntry(entry);
+    yield* this.#run.moveHead(entry);
+    yield* this.destroyKey(tenant, number);
+    return entry;
+  }
+
+  *destroyKey(tenant: string, number: number): Routine<void> {
+    this.#dependencies.changed(tenant, number);
+    yield* this.#dependencies.queries.destroyKey({ tenant, number });
+  }
+
+  /** The entry of a customer; undefined if the customer was never erased. */
+  *find(tenant: string, number: number): Routine<LogEntry | undefined> {
+    const row = yield* this.findRow(tenant, number);
+    return row && this.open(row);
+  }
+
+  /** Like `find`, but returns the entry as stored, so that a damaged one is found too. */
+  *findRow(tenant: string, number: number): Routine<EntryRow | undefined> {
+    const hash = this.#dependencies.encryption.hashOf(tenant, number);
+    return (yield* this.#run.findByHash({ tenant, hash }))[0];
+  }
+
+  /**
+   * The entry of the request that used this Idempotency-Key. If the key has expired, removes its digests, so that the
+   * key can be used again.
+   */
+  *findByKey(tenant: string, { keyDigest }: IdempotencyKey, now: number): Routine<LogEntry | undefined> {
+    const [row] = yield* this.#run.findByKey({ tenant, key_digest: keyDigest });
+    if (row === undefined) return undefined;
+    if (Number(row.expires_at) > now) return this.open(row);
+    yield* this.#run.deleteDigests({ tenant, sequence: row.sequence });
+    return undefined;
+  }
+
+  /** Up to `pageSize` entries after a sequence, in order. */
+  *entriesAfter(tenant: string, sequence: number): Routine<readonly EntryRow[]> {
+    return yield* this.#run.entriesAfter({ tenant, sequence });
+  }
+
+  /** The chain value at a sequence; undefined if the log has no such entry. */
+  *chainAt(tenant: string, sequence: number): Routine<Buffer | undefined> {
+    if (sequence === 0) return this.genesis(tenant).chain;
+    return (yield* this.#run.findEntry({ tenant, sequence }))[0]?.chain;
+  }
+
+  /** Whether the log contains this position. */
+  *has(tenant: string, { sequence, chain }: Position): Routine<boolean> {
+    return (yield* this.chainAt(tenant, sequence))?.equals(chain) ?? false;
+  }
+
+  /**
+   * Moves the head to the last entry if the head is behind it or has another chain value: otherwise the next entry
+   * would reuse a sequence. A head beyond the last entry stays, as it shows that the log was truncated.
+   */
+  *repairHead(tenant: string, last: Position): Routine<void> {
+    const head = yield* this.lockHead(tenant);
+    const { sequence, chain } = last;
+    if (head.sequence <= sequence && !isSamePosition(head, last))
+      yield* this.#run.moveHead({ tenant, sequence, chain });
+  }
+
+  /** The heads of all tenants that have one. */
+  *heads(): Routine<readonly Tables['erasure_heads'][]> {
+    return yield* this.#run.listHeads({});
+  }
+
+  /** Decrypts an entry. Throws `DatabaseFailure` if it is damaged. */
+  open(row: EntryRow): LogEntry {
+    const content = this.#dependencies.encryption.openEntry(row.hash, row.sealed);
+    return { ...row, content, number: toNumber(content.erasure.urn as CustomerUrn) as number };
+  }
+
+  /** Removes the digests of Idempotency-Keys that have expired. */
+  *deleteExpired(now: number): Routine<void> {
+    const [any] = yield* this.#run.anyExpired({ now });
+    if (any !== undefined) yield* this.#run.deleteExpired({ now });
+  }
+}
+
+/** A position in the form that reports use. */
+export const positionOf = ({ sequence, chain }: Position): LogPosition => ({
+  sequence,
+  chain: chain.toString('base64url'),
+});
+
+export const isSamePosition = (one: Position, other: Position): boolean =>
+  one.sequence === other.sequence && one.chain.equals(other.chain);
+
+type AtHash = { readonly tenant: string; readonly hash: Buffer };
+type AtKey = { readonly tenant: string; readonly key_digest: Uint8Array };
+type AtSequence = { readonly tenant: string; readonly sequence: number };
+
+const noDigests = { key_digest: null, request_digest: null, expires_at: null };
+
+export function logQueries({ builder, isPostgres }: Dialect) {
+  const entries = builder.selectFrom('erasures').selectAll();
+  const headOf = (at: { tenant: string }) =>
+    builder.selectFrom('erasure_heads').select(['sequence', 'chain']).where('tenant', '=', at.tenant);
   return {
-    *has(tenant: string, number: number): Routine<boolean> {
-      return (yield* run.findErasure({ tenant, hash: seals.ledgerHash(tenant, number) })).length > 0;
-    },
-
-    *find(tenant: string, number: number): Routine<KnownErasure | undefined> {
-      const hash = seals.ledgerHash(tenant, number);
-      const [entry] = yield* run.findErasure({ tenant, hash });
-      return entry && { tenant, number, hash, ...seals.openEntry(hash, entry.sealed) };
-    },
-
-    /** Destroys the key of a customer, and enters the erasure where it is not there. */
-    *enter(tenant: string, number: number, erasure: Erasure, remainder: RetainedFields): Routine<void> {
-      const hash = seals.ledgerHash(tenant, number);
-      const entered = yield* run.enterErasure({ tenant, hash, sealed: seals.sealEntry(hash, { erasure, remainder }) });
-      if (entered > 0) yield* run.takeSequence({ name: 'erasure', count: weightOf(hash) });
-      yield* run.destroyKey({ tenant, number });
-    },
-
-    /**
-     * Removes what is personal from the record, where that was not done, and from what is kept for its requests.
-     * @returns how many records that were
-     */
-    *apply({ tenant, number, hash, erasure, remainder }: KnownErasure): Routine<number> {
-      const sealed = seals.sealRemainder(tenant, number, remainder);
-      const rewritten = yield* run.rewrite({ tenant, number, sealed, at: erasure.erasedAt });
-      if (rewritten > 0) yield* run.countApplied({ count: weightOf(hash) });
-      yield* run.blankAnswers({ tenant, number });
-      return rewritten;
-    },
-
-    /** Of all entries. */
-    *weight(): Routine<number> {
-      let weight = 0;
-      let last: { tenant: string; hash: Buffer } = { tenant: '', hash: Buffer.alloc(0) };
-      for (;;) {
-        const page = yield* run.listErasuresAfter(last);
-        for (const { hash } of page) weight += weightOf(hash);
-        const end = page.at(-1);
-        if (end === undefined) return weight;
-        last = end;
-      }
-    },
-
-    /**
-     * The weight of the erasures that were entered and neither applied nor are on the list of those to be, less that of those
-     * that only the records know. 0: both know the same.
-     */
-    *difference(): Routine<number> {
-      const [entered] = yield* run.sequence({ name: 'erasure' });
-      const [applied] = yield* run.applied({});
-      let difference = (entered?.last ?? 0) - (applied?.count ?? 0);
-      for (const { tenant, number } of yield* run.listPending({})) {
-        const [row] = yield* run.findByNumber({ tenant, number });
-        // Those stay on the list until the logs are empty.
-        if (row === undefined || row.anonymized_at === null) difference -= weightOf(seals.ledgerHash(tenant, number));
-      }
-      return difference;
-    },
+    findHead: compileQuery(headOf),
+    // SQLite has one writer at a time, so its transaction is the lock.
+    lockHead: compileQuery((at: { tenant: string }) => (isPostgres ? headOf(at).forUpdate() : headOf(at))),
+    listHeads: compileQuery((_: object) => builder.selectFrom('erasure_heads').selectAll().orderBy('tenant')),
+    insertHead: compileWrite(({ tenant, sequence, chain }: Tables['erasure_heads']) =>
+      builder
+        .insertInto('erasure_heads')
+        .values({ tenant, sequence, chain })
+        .onConflict((on) => on.doNothing()),
+    ),
+    moveHead: compileWrite((head: Tables['erasure_heads']) =>
+      builder
+        .updateTable('erasure_heads')
+        .set({ sequence: head.sequence, chain: head.chain })
+        .where('tenant', '=', head.tenant),
+    ),
+    insertEntry: compileWrite((entry: EntryRow) =>
+      builder.insertInto('erasures').values({
+        tenant: entry.tenant,
+        sequence: entry.sequence,
+        hash: entry.hash,
+        sealed: entry.sealed,
+        chain: entry.chain,
+        key_digest: entry.key_digest,
+        request_digest: entry.request_digest,
+        expires_at: entry.expires_at,
+      }),
+    ),
+    findByHash: compileQuery((at: AtHash) => entries.where('tenant', '=', at.tenant).where('hash', '=', at.hash)),
+    findByKey: compileQuery((at: AtKey) =>
+      entries.where('tenant', '=', at.tenant).where('key_digest', '=', at.key_digest),
+    ),
+    findEntry: compileQuery((at: AtSequence) =>
+      entries.where('tenant', '=', at.tenant).where('sequence', '=', at.sequence),
+    ),
+    entriesAfter: compileQuery((at: AtSequence) =>
+      entries.where('tenant', '=', at.tenant).where('sequence', '>', at.sequence).orderBy('sequence').limit(pageSize),
+    ),
+    anyExpired: compileQuery((at: { now: number }) =>
+      builder.selectFrom('erasures').select('tenant').where('expires_at', '<=', at.now).limit(1),
+    ),
+    deleteExpired: compileWrite((at: { now: number }) =>
+      builder.updateTable('erasures').set(noDigests).where('expires_at', '<=', at.now),
+    ),
+    deleteDigests: compileWrite((at: AtSequence) =>
+      builder
+        .updateTable('erasures')
+        .set(noDigests)
+        .where('tenant', '=', at.tenant)
+        .where('sequence', '=', at.sequence),
+    ),
   };
 }
-
-/**
- * By what an erasure is counted: 24 bits of its own, so that sides with as many erasures, but of others, have other sums. What
- * half a billion add up to is exact in JavaScript.
- * @param hash by which the ledger knows it: it tells nothing without the key, and neither does this
- */
-const weightOf = (hash: Buffer): number => 1 + hash.readUIntBE(0, 3);

@@ -1,296 +1,303 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import type { RecoveryFinding, RecoveryReport } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
 import { unknownRetainedFields } from '../../../domain/anonymization.ts';
-import type { TenantId } from '../../../domain/identity.ts';
-import { type customerStatements, pendingAtOnce, type Row } from '../customers/queries.ts';
-import type { ReadableRow, RecordSeals } from '../customers/record-encryption.ts';
-import { sequencesPerPartition, toNumber, toUrn } from '../customers/urn-numbers.ts';
-import type { SqlDatabase } from '../driver/database.ts';
+import type { ChangeWriter } from '../customers/change-writer.ts';
+import type { CustomerQueries } from '../customers/queries.ts';
+import { ifSound, isReadableRow, type RecordEncryption } from '../customers/record-encryption.ts';
+import { toUrn } from '../customers/urns.ts';
 import type { Routine } from '../driver/query.ts';
-import { copyMark, type Tables, weighedMark } from '../schema/tables.ts';
-import type { ErasureLedger, KnownErasure } from './erasure-log.ts';
+import type { SqlDatabase } from '../schema/database.ts';
+import type { appliedQueries } from './applied-positions.ts';
+import type { Eraser } from './erase.ts';
+import { type EntryRow, type ErasureLog, isSamePosition, type Position } from './erasure-log.ts';
 
 interface Dependencies {
   readonly database: SqlDatabase;
-  readonly run: ReturnType<typeof customerStatements>;
-  readonly seals: RecordSeals;
-  readonly ledger: ErasureLedger;
-  /** Two digits. */
-  readonly partition: string;
-  /** Rewrites the record of a customer whose key was destroyed. */
-  completeErasure(tenant: TenantId, number: number): Routine<unknown>;
+  readonly queries: Pick<CustomerQueries, 'findKey' | 'findByNumber'>;
+  readonly applied: ReturnType<typeof appliedQueries>;
+  readonly encryption: RecordEncryption;
+  readonly log: ErasureLog;
+  readonly eraser: Pick<Eraser, 'finish'>;
+  readonly writer: Pick<ChangeWriter, 'correct'>;
 }
 
-type Place = Pick<Tables['customers'], 'tenant' | 'number'>;
-type EntryPlace = Pick<Tables['erasures'], 'tenant' | 'hash'>;
-type ErasedCustomer = Pick<Tables['customers'], 'tenant' | 'number' | 'sealed' | 'anonymized_at'>;
-/** What of a page is to be mended, and where the next one begins. */
-interface Page<Due, Place> {
-  readonly due: readonly Due[];
-  readonly end: Place | undefined;
+/** How often the recovery of a tenant is repeated if another process moves the position first. */
+const maxLooks = 20;
+
+/** Decides whether a tenant needs recovery; see `isEqual`. */
+interface State {
+  readonly head: Position;
+  readonly position: Position;
+  /** The highest sequence in a row; 0 if there is none. */
+  readonly highest: number;
 }
 
-/** Where a copy of the keys is taken into use, so many numbers are passed over at least, and at most. */
-const leastPassedOver = 10_000_000;
-const mostPassedOver = 10 ** 12;
-/** And for each millisecond of the copy's age more than any deployment stores in one. */
-const passedOverAMillisecond = 10;
+/** A row that was anonymized, with the entry that it keeps. */
+interface KeptRow {
+  readonly number: number;
+  readonly sealed: Buffer;
+  readonly erasure: number | null;
+}
 
-/** How many customers are mended at once. */
-const mendedAtOnce = 4;
-
-/** How often the difference is looked at, as long as it is another each time. */
-const maxLooks = 50;
-
-/** Who asked for an erasure is not known any more where its entry was lost with the keys that were in use then. */
-const lostAsker = { keyId: 'unknown', requestId: 'unknown' } as const;
+/** The result of one pass over a tenant. */
+interface Pass {
+  readonly erasedAgain: number;
+  readonly findings: readonly RecoveryFinding[];
+  /** `overtaken`: another process moved the position first. `blocked`: a page was refused, or a log is being read. */
+  readonly ended: 'done' | 'overtaken' | 'blocked';
+}
 
 /**
- * Holds the ledger of erasures, which lives with the keys, against the records. Each has a backup of its own, so either may
- * come back older than the other. Other processes may erase meanwhile: whatever is found is done by itself, in a short
- * transaction, and does nothing where it was done.
+ * Applies the erasure log to the records, as a replica applies a log: finishes erasures, erases again the customers
+ * that a restored backup of the records brought back, and appends entries that a restored backup of the keys lacks. Any
+ * number of processes may run it at once. It follows the steps of docs/decisions/0011-erasure-log.md.
  */
-export function reconciliation({ database, run, seals, ledger, partition, completeErasure }: Dependencies) {
-  const base = Number(partition) * sequencesPerPartition;
+export class Recovery {
+  readonly #dependencies: Dependencies;
+
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /** Recovers every tenant that needs it. If none does, it costs one comparison per tenant. */
+  async recoverAll(): Promise<RecoveryReport> {
+    let erasedAgain = 0;
+    const findings: RecoveryFinding[] = [];
+    // Damage must not prevent a start: a read of the damaged record reports it.
+    const tenants = await this.#unequalTenants().catch((error) => {
+      findings.push(...refused(undefined, error).findings);
+      return [];
+    });
+    for (const tenant of tenants) {
+      // A failure for one tenant must not stop the recovery of the others.
+      const report = await this.recover(tenant).catch((error) => refused(tenant, error));
+      erasedAgain += report.erasedAgain;
+      findings.push(...report.findings);
+    }
+    return { erasedAgain, findings };
+  }
+
+  async recover(tenant: string): Promise<RecoveryReport> {
+    let erasedAgain = 0;
+    const findings: RecoveryFinding[] = [];
+    for (let look = 0; look < maxLooks; look += 1) {
+      const state = await this.#stateOf(tenant);
+      if (isEqual(state)) break;
+      const pass = await this.#pass(tenant, state);
+      erasedAgain += pass.erasedAgain;
+      if (look === 0) findings.push(...pass.findings);
+      if (pass.ended !== 'overtaken') break;
+    }
+    return { erasedAgain, findings };
+  }
+
+  /** Tenants whose log and records differ. */
+  async #unequalTenants(): Promise<readonly string[]> {
+    const { database, log, applied } = this.#dependencies;
+    const [heads, positions, highest] = await Promise.all([
+      database.read(() => log.heads()),
+      database.read(() => applied.listPositions({})),
+      database.read(() => applied.listHighest({})),
+    ]);
+    const headOf = new Map(heads.map((head) => [head.tenant, head]));
+    const positionOf = new Map(positions.map((position) => [position.tenant, position]));
+    const highestOf = new Map(highest.map((row) => [row.tenant, Number(row.highest ?? 0)]));
+    const tenants = new Set([...headOf.keys(), ...positionOf.keys(), ...highestOf.keys()]);
+    return [...tenants].filter((tenant) => {
+      const [head, position] = [headOf.get(tenant), positionOf.get(tenant)];
+      const last = highestOf.get(tenant) ?? 0;
+      if (head === undefined && position === undefined) return last > 0;
+      const genesis = this.#dependencies.log.genesis(tenant);
+      return !isEqual({ head: head ?? genesis, position: position ?? genesis, highest: last });
+    });
+  }
+
+  #stateOf(tenant: string): Promise<State> {
+    const { database, log, applied } = this.#dependencies;
+    return database.read(function* (): Routine<State> {
+      const [position = log.genesis(tenant)] = yield* applied.findPosition({ tenant });
+      const [row] = yield* applied.highest({ tenant });
+      return { position, highest: Number(row?.highest ?? 0), head: yield* log.head(tenant) };
+    });
+  }
+
+  async #pass(tenant: string, { head, position }: State): Promise<Pass> {
+    const { database, log } = this.#dependencies;
+    const isInLog = await database.read(() => log.has(tenant, position));
+    const isHeadSound = head.sequence >= position.sequence && (await database.read(() => log.has(tenant, head)));
+    const from: Position = isInLog ? position : log.genesis(tenant);
+    // First append the entries that rows keep: they were in the log before, so the walk must include them.
+    const damaged = await this.#appendFromRows(tenant, from.sequence);
+    const walked = await this.#walk(tenant, from);
+    const lost = Math.max(0, position.sequence - walked.last.sequence);
+    const findings = [
+      ...(isInLog && head.sequence >= position.sequence ? [] : difference(tenant, head, position, lost)),
+      ...damaged,
+      ...walked.findings,
+    ];
+    if (isInLog && !isHeadSound) {
+      findings.push(...wrongHead(tenant, head, position, walked.findings));
+      await database.write(() => log.repairHead(tenant, walked.last));
+    }
+    const result = { erasedAgain: walked.erasedAgain, findings };
+    if (!walked.isComplete || !(await this.#emptyLogs())) return { ...result, ended: 'blocked' };
+    return { ...result, ended: (await this.#movePosition(tenant, position, walked.last)) ? 'done' : 'overtaken' };
+  }
 
   /**
-   * The difference between both, where it lasts. Of what another process is erasing one side may be seen before the other; as
-   * each erasure has a weight of its own, what is seen twice is there.
+   * Appends the entries that rows keep but the log lacks, and destroys data keys that a restored backup brought back.
+   * Returns a finding for each row whose `sealed` bytes are not a valid entry.
    */
-  async function lastingDifference(): Promise<number> {
-    let before: number | undefined;
-    for (let look = 1; ; look += 1) {
-      const found = await database.read(ledger.difference);
-      if (found === 0 || found === before || look === maxLooks) return found;
-      before = found;
-      await delay(20);
-    }
-  }
-
-  /** Reads page by page what is to be done, and does it. @returns the sum of what `mend` gives */
-  async function throughAll<Due, Place>(
-    first: Place,
-    read: (after: Place) => Routine<Page<Due, Place>>,
-    mend: (due: Due) => Promise<number>,
-  ): Promise<number> {
-    let sum = 0;
-    let after: Place | undefined = first;
-    while (after !== undefined) {
-      const from: Place = after;
-      const { due, end }: Page<Due, Place> = await database.read(() => read(from));
-      for (const count of await someAtOnce(due, mend)) sum += count;
-      after = end;
-    }
-    return sum;
-  }
-
-  function* recordsToEnter(after: Place): Routine<Page<ErasedCustomer, Place>> {
-    const page = yield* run.listErasedAfter(after);
-    const due: ErasedCustomer[] = [];
-    for (const row of page) {
-      const isEntered = yield* ledger.has(row.tenant, row.number);
-      if (!isEntered || (yield* run.findKey(row)).length > 0) due.push(row);
-    }
-    return { due, end: page.at(-1) };
-  }
-
-  /** Enters again, from the records, what an older copy of the keys does not know, and destroys what it has brought back. */
-  const renewLedger = () =>
-    throughAll({ tenant: '', number: 0 }, recordsToEnter, async ({ tenant, number, sealed, anonymized_at }) => {
-      const remainder = seals.remainderIfSound(tenant, { number, sealed }) ?? unknownRetainedFields;
-      const erasure = { urn: toUrn(number), erasedAt: anonymized_at as number, ...lostAsker };
-      await database.write(() => ledger.enter(tenant, number, erasure, remainder));
-      return 1;
-    });
-
-  function* entriesToApply(after: EntryPlace): Routine<Page<KnownErasure, EntryPlace>> {
-    const page = yield* run.listErasuresAfter(after);
-    const due: KnownErasure[] = [];
-    for (const { tenant, hash, sealed } of page) {
-      const entry = seals.entryIfSound(hash, sealed);
-      // One that is damaged stands in the way of no start; whoever touches its record hears of it.
-      if (entry === undefined) continue;
-      const { erasure, remainder } = entry;
-      const place = { tenant, number: toNumber(erasure.urn) as number };
-      const [row] = yield* run.findByNumber(place);
-      const isApplied = row === undefined || row.anonymized_at !== null;
-      if (!isApplied || (yield* run.findKey(place)).length > 0) due.push({ ...place, hash, erasure, remainder });
-    }
-    return { due, end: page.at(-1) };
-  }
-
-  /** Erases again what an older copy of the records has brought back. @returns how many */
-  const applyLedger = () =>
-    throughAll({ tenant: '', hash: Buffer.alloc(0) }, entriesToApply, (known) =>
-      database.write(function* () {
-        yield* run.destroyKey(known);
-        return yield* ledger.apply(known);
-      }),
-    );
-
-  /** Brings the sums to the same, where both sides are: the ledger may know of records that an older copy does not have at all. */
-  function* settle(left: number): Routine<void> {
-    // Another process may have done it.
-    if ((yield* ledger.difference()) !== left) return;
-    if (left > 0) yield* run.countApplied({ count: left });
-    else yield* run.takeSequence({ name: 'erasure', count: -left });
-  }
-
-  /** Makes the sums what they are by weight. */
-  function* weigh(): Routine<void> {
-    const [mark] = yield* run.sequence({ name: weighedMark });
-    if (mark?.last !== 0) return;
-    const [entered] = yield* run.sequence({ name: 'erasure' });
-    yield* run.takeSequence({ name: 'erasure', count: (yield* ledger.weight()) - (entered?.last ?? 0) });
-    yield* run.countApplied({ count: yield* ledger.difference() });
-    yield* run.takeSequence({ name: weighedMark, count: 1 });
-  }
-
-  /** Brings erasures that were begun, by whichever process, to their end. */
-  async function finishBegun(): Promise<void> {
-    while ((await finishSome()) === pendingAtOnce);
-  }
-
-  /** @returns how many are off the list */
-  async function finishSome(): Promise<number> {
-    const { begun, undone } = await database.read(function* () {
-      const begun = yield* run.somePending({});
-      const undone: Place[] = [];
-      for (const place of begun) {
-        const [row] = yield* run.findByNumber(place);
-        if (row !== undefined && row.anonymized_at === null) undone.push(place);
+  async #appendFromRows(tenant: string, from: number): Promise<readonly RecoveryFinding[]> {
+    const { database, applied } = this.#dependencies;
+    const findings: RecoveryFinding[] = [];
+    let last = { tenant, erasure: from, number: Number.MAX_SAFE_INTEGER };
+    for (;;) {
+      const after = last;
+      const rows = await database.read(() => applied.rowsAfter(after));
+      const end = rows.at(-1);
+      if (end === undefined) return findings;
+      for (const row of rows) {
+        const isSound = await this.#appendIfLacking(tenant, row);
+        if (!isSound) findings.push({ kind: 'broken_seal', tenant, sequence: row.erasure as number });
       }
-      return { begun, undone };
-    });
-    if (begun.length === 0) return 0;
-    // One that cannot be completed is not in the way of the others.
-    const failures = new Map<Place, unknown>();
-    await someAtOnce(undone, (place) =>
-      database
-        .write(() => completeErasure(place.tenant as TenantId, place.number))
-        .catch((error) => failures.set(place, error)),
-    );
-    // They are on the list until nothing of them is left in a log.
-    const areEmptied = [await database.checkpoint('keys'), await database.checkpoint('data')];
-    if (areEmptied.includes(false)) return 0;
-    const finished = begun.filter((place) => !failures.has(place));
+      last = { tenant, erasure: end.erasure as number, number: end.number };
+    }
+  }
+
+  /** False where the row's bytes are no entry. */
+  async #appendIfLacking(tenant: string, { number, sealed, erasure }: KeptRow): Promise<boolean> {
+    const { database, log, queries, writer, encryption } = this.#dependencies;
+    const isKept = function* (): Routine<boolean> {
+      const entry = yield* log.findRow(tenant, number);
+      return entry?.sequence === erasure && (yield* queries.findKey({ tenant, number })).length === 0;
+    };
+    if (await database.read(isKept)) return true;
+    const isSound = ifSound(() => encryption.openEntry(encryption.hashOf(tenant, number), sealed)) !== undefined;
+    const bytes = isSound ? sealed : await database.read(() => this.#unknownEntry(tenant, number));
+    if (bytes === undefined) return false;
     await database.write(function* () {
-      for (const { tenant, number, key_digest, expires_at } of finished) {
-        // Whoever asked for it may not have been answered; and a request that raced it may have been kept after it.
-        if (key_digest !== null) yield* run.keepErasure({ tenant, number, key_digest, expires_at: Number(expires_at) });
-        yield* run.blankAnswers({ tenant, number });
+      const head = yield* log.lockHead(tenant);
+      const entry = yield* log.findRow(tenant, number);
+      if (entry === undefined) {
+        yield* log.append(tenant, number, head, bytes, undefined);
+        return;
+      }
+      yield* log.destroyKey(tenant, number);
+      if (entry.sequence !== erasure) {
+        yield* writer.correct({ tenant, number, erasure: entry.sequence, sealed: entry.sealed });
       }
     });
-    // By itself: of one transaction over both files, or databases, the half of the keys may be all that is stored.
-    await database.write(function* () {
-      for (const place of finished) yield* run.deletePending(place);
-    });
-    for (const error of failures.values()) throw error;
-    return finished.length;
+    return isSound;
   }
 
-  /** Sees to it that no number is handed out again which a record has: keys may be older than the records. */
-  async function raiseSequence(): Promise<void> {
-    const range = { first: base, last: base + sequencesPerPartition - 1 };
-    const found = await database.read(() => run.highestNumbers(range));
-    const highest = found.reduce((most, { highest }) => Math.max(most, highest ?? 0), 0);
-    function* missing(): Routine<number> {
-      const [row] = yield* run.sequence({ name: 'customer' });
-      return highest - base - (row?.last ?? 0);
+  /** A new entry for a damaged anonymized row. Undefined if its data key decrypts it: then only `erasure` is wrong. */
+  *#unknownEntry(tenant: string, number: number): Routine<Buffer | undefined> {
+    const { queries, encryption } = this.#dependencies;
+    const [row] = yield* queries.findByNumber({ tenant, number });
+    if (row === undefined) return undefined;
+    if (isReadableRow(row) && ifSound(() => encryption.openRecord(tenant, row)) !== undefined) return undefined;
+    const erasure = { urn: toUrn(number), keyId: 'unknown', requestId: 'unknown', erasedAt: row.updated_at };
+    return encryption.sealEntry(encryption.hashOf(tenant, number), { erasure, retained: unknownRetainedFields });
+  }
+
+  /** Applies the entries after a position, in order; stops at the first page that the database refuses. */
+  async #walk(tenant: string, from: Position) {
+    const { database, log } = this.#dependencies;
+    const findings: RecoveryFinding[] = [];
+    let last = from;
+    let erasedAgain = 0;
+    for (;;) {
+      const { sequence, chain } = last;
+      const entries = await database.read(() => log.entriesAfter(tenant, sequence));
+      if (entries.length === 0) return { last, erasedAgain, findings, isComplete: true };
+      findings.push(...brokenLinks(log, tenant, chain, sequence, entries));
+      const applied = await this.#apply(tenant, entries, findings);
+      if (applied === undefined) return { last, erasedAgain, findings, isComplete: false };
+      erasedAgain += applied;
+      last = entries.at(-1) as EntryRow;
     }
-    if ((await database.read(missing)) <= 0) return;
-    await database.exclusive(function* () {
-      const count = yield* missing();
-      if (count > 0) yield* run.takeSequence({ name: 'customer', count });
-    });
   }
 
-  /** Whether a record belongs to these keys: it can be read, or was erased. */
-  function* isOurs(tenant: TenantId, row: Row): Routine<boolean> {
-    if (row.anonymized_at !== null) return seals.remainderIfSound(tenant, row) !== undefined;
-    if (row.wrapped === null) return yield* ledger.has(tenant, row.number);
-    return seals.recordIfSound(tenant, row as ReadableRow) !== undefined;
-  }
-
-  return {
-    /** Whether the keys are a copy that was not taken into use yet. */
-    isCopy: async (): Promise<boolean> => (await database.read(() => run.sequence({ name: copyMark }))).length > 0,
-
-    /**
-     * Where the keys are a copy that is taken into use, passes over numbers for URNs: after the copy was made others may
-     * have been handed out, of which nobody here knows where the records are a copy as well. The older it is the more, so
-     * that a copy which is taken into use a second time does not come to the numbers of the first.
-     * @param now milliseconds since 1970 @returns how many; 0: they are none, or another process was first
-     */
-    takeUpCopy: (now: number): Promise<number> =>
-      database.exclusive(function* () {
-        const [mark] = yield* run.sequence({ name: copyMark });
-        if (mark === undefined) return 0;
-        yield* run.forgetSequence({ name: copyMark });
-        // At first the mark had no time.
-        const age = mark.last <= 1 ? 0 : Math.max(0, now - mark.last);
-        const count = Math.min(leastPassedOver + passedOverAMillisecond * age, mostPassedOver);
-        yield* run.takeSequence({ name: 'customer', count });
-        return count;
-      }),
-
-    /**
-     * Completes what a crash has left half done, and erases again what a restored copy has brought back. To be awaited before
-     * the first request. @returns how many records were erased again
-     * @param isRestored whether a copy was just put in place: then everything is held against everything, whatever the sums say
-     */
-    async reconcile(isRestored = false): Promise<number> {
-      let again = 0;
-      // One that is under way elsewhere, or cannot be completed now, is no reason not to start: its key is gone.
-      if (!isRestored) await finishBegun().catch(unlessRefused);
-      const isWeighed = (await database.read(() => run.sequence({ name: weighedMark })))[0]?.last === 1;
-      if (isRestored || !isWeighed || (await lastingDifference()) !== 0) {
-        await renewLedger();
-        again = await applyLedger();
-        const left = await lastingDifference();
-        if (left !== 0) await database.exclusive(() => settle(left));
-      }
-      if (!isWeighed) await database.exclusive(weigh);
-      if (isRestored) await finishBegun().catch(unlessRefused);
-      // What is damaged stands in the way of no start.
-      await raiseSequence().catch(unlessRefused);
-      // A crash may have left what was destroyed in the logs.
-      await database.checkpoint('keys');
-      await database.checkpoint('data');
-      return again;
-    },
-
-    finishBegun,
-
-    /** How many records cannot be opened, though nobody erased them: those of a copy that does not belong to these keys. */
-    countUnreadable: (): Promise<number> =>
-      database.read(function* () {
-        let unreadable = 0;
-        let last = { tenant: '', number: 0 };
-        for (;;) {
-          const page = yield* run.listAfter(last);
-          for (const row of page) if (!(yield* isOurs(row.tenant as TenantId, row))) unreadable += 1;
-          const end = page.at(-1);
-          if (end === undefined) return unreadable;
-          last = end;
+  /** Finishes a page of entries in one transaction. Undefined if the database refused it. */
+  async #apply(tenant: string, rows: readonly EntryRow[], findings: RecoveryFinding[]): Promise<number | undefined> {
+    const { database, log, eraser } = this.#dependencies;
+    const entries = rows.map((row) => ifSound(() => log.open(row)));
+    for (const [index, entry] of entries.entries()) {
+      if (entry === undefined)
+        findings.push({ kind: 'broken_seal', tenant, sequence: rows[index]?.sequence as number });
+    }
+    try {
+      return await database.write(function* () {
+        let anonymized = 0;
+        for (const entry of entries) {
+          if (entry !== undefined && (yield* eraser.finish(entry))) anonymized += 1;
         }
-      }),
-  };
-}
-
-/** Calls for each, a few at a time: others want connections too. */
-async function someAtOnce<Item, Result>(
-  items: readonly Item[],
-  call: (item: Item) => Promise<Result>,
-): Promise<readonly Result[]> {
-  const results: Result[] = [];
-  for (let at = 0; at < items.length; at += mendedAtOnce) {
-    results.push(...(await Promise.all(items.slice(at, at + mendedAtOnce).map(call))));
+        return anonymized;
+      });
+    } catch (error) {
+      if (error instanceof DatabaseFailure) return undefined;
+      throw error;
+    }
   }
-  return results;
+
+  /** Empties both write-ahead logs. Returns false if another process is reading one; the next recovery continues. */
+  async #emptyLogs(): Promise<boolean> {
+    const { database } = this.#dependencies;
+    return (await database.checkpoint('keys')) !== false && (await database.checkpoint('data')) !== false;
+  }
+
+  /** Compare-and-set: returns false if another process moved the position first. */
+  #movePosition(tenant: string, from: Position, to: Position): Promise<boolean> {
+    const { database, applied } = this.#dependencies;
+    return database.write(function* () {
+      const { sequence, chain } = to;
+      const move = { tenant, sequence, chain, fromSequence: from.sequence, fromChain: from.chain };
+      if ((yield* applied.movePosition(move)) > 0) return true;
+      return from.sequence === 0 && (yield* applied.insertPosition({ tenant, sequence, chain })) > 0;
+    });
+  }
 }
 
-/** What the database refuses, or has damaged, is left for later. */
-function unlessRefused(error: unknown): void {
+const isEqual = ({ head, position, highest }: State): boolean =>
+  isSamePosition(head, position) && highest <= position.sequence;
+
+function refused(tenant: string | undefined, error: unknown): RecoveryReport {
   if (!(error instanceof DatabaseFailure)) throw error;
+  return { erasedAgain: 0, findings: [{ kind: 'refused', ...(tenant !== undefined && { tenant }) }] };
+}
+
+/** The findings for a log that does not contain the position of the records. */
+function difference(tenant: string, head: Position, position: Position, lost: number): RecoveryFinding[] {
+  const kind = position.sequence > head.sequence ? 'keys_older_than_records' : 'keys_and_records_mismatch';
+  return [{ kind, tenant }, ...(lost > 0 ? [{ kind: 'unknown_erasures' as const, tenant, count: lost }] : [])];
+}
+
+/** The finding for a head that is not an entry of the log, unless another finding covers it. */
+function wrongHead(
+  tenant: string,
+  { sequence }: Position,
+  position: Position,
+  broken: readonly RecoveryFinding[],
+): RecoveryFinding[] {
+  const isNamed = sequence < position.sequence || broken.some((finding) => finding.sequence === sequence);
+  return isNamed ? [] : [{ kind: 'broken_link', tenant, sequence }];
+}
+
+/** The findings for entries whose link does not follow from the previous one, or whose sequence leaves a gap. */
+function brokenLinks(
+  log: ErasureLog,
+  tenant: string,
+  chain: Buffer,
+  sequence: number,
+  entries: readonly EntryRow[],
+): RecoveryFinding[] {
+  const findings: RecoveryFinding[] = [];
+  let previous = { chain, sequence };
+  for (const entry of entries) {
+    const isNext = entry.sequence === previous.sequence + 1 && log.link(previous.chain, entry).equals(entry.chain);
+    if (!isNext) findings.push({ kind: 'broken_link', tenant, sequence: entry.sequence });
+    previous = entry;
+  }
+  return findings;
 }

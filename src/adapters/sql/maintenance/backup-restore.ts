@@ -1,29 +1,22 @@
-/** Puts copies of the files of a data folder back. */
-import {
-  closeSync,
-  copyFileSync,
-  existsSync,
-  fchmodSync,
-  fsyncSync,
-  linkSync,
-  openSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+/** Restores a backup of one part into a data folder. */
+import { chmodSync, copyFileSync, existsSync, linkSync, renameSync, rmSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Restored } from '../../../application/ports/maintenance.ts';
-import { syncFolder } from '../../files.ts';
+import { describeRecovery } from '../../../application/recovery-messages.ts';
+import { sync } from '../../files.ts';
 import { createReferenceData } from '../../reference-data.ts';
 import { noTelemetry } from '../../telemetry/no-telemetry.ts';
 import { discard, stagedName } from '../backup.ts';
-import { createSqlCustomers } from '../customers/repository.ts';
-import { inUse, openSqlite, sqliteFiles } from '../driver/sqlite.ts';
+import { createCustomerStorage } from '../customer-storage.ts';
+import { inUse, sqliteFiles, tryFile } from '../driver/sqlite.ts';
 import { unlockVault } from '../root-keys.ts';
-import { checkVersion, migrations } from '../schema/migrations.ts';
+import { openSqlite, type SqlDatabase } from '../schema/database.ts';
+import { checkVersion, readDeployment } from '../schema/migrate.ts';
+import { migrations } from '../schema/migrations.ts';
 import type { Part, SchemaVersion } from '../schema/tables.ts';
 
-const what: Record<Part, string> = { data: 'backup', keys: 'copy of the keys' };
+const backupOf: Record<Part, string> = { data: 'backup', keys: 'backup of the keys' };
 
 export interface RestoreOptions {
   /** Folder of the SQLite files. */
@@ -33,77 +26,86 @@ export interface RestoreOptions {
 }
 
 /**
- * Replaces the records, or the keys, with a backup, while all servers are stopped. Tries the backup first, with the master
- * key and the other part as they are. Throws, and replaces nothing, where the backup is of another deployment, does not open
- * under the master key, or leaves records unreadable (unless `force`).
+ * Replaces the records, or the keys, with a backup, while all servers are stopped. It first opens the backup with the
+ * master key and the present other part. Throws, and replaces nothing, if the backup belongs to another deployment, does
+ * not open with the master key, or leaves records unreadable (unless `force`).
  */
 export async function restoreBackup(
-  { dataDir, masterKeyFile, partition }: RestoreOptions,
+  options: RestoreOptions,
   part: Part,
   file: string,
   force: boolean,
 ): Promise<Restored> {
-  const files = sqliteFiles(dataDir);
-  const counterpart = files[part === 'data' ? 'keys' : 'data'];
-  if (!existsSync(counterpart)) {
-    throw new Error(`${counterpart} is missing: on a new machine both copies are put in place by hand (README.md)`);
-  }
-  const staged = stage(part, dataDir, file);
+  const files = sqliteFiles(options.dataDir);
+  const staged = stage(part, files, file);
   let release = () => {};
   try {
-    // The keys keep everybody out, whichever part is replaced.
-    if (part === 'keys') release = lockOut(files.keys);
-    const tried = { ...files, [part]: staged };
-    const database = await openSqlite({ files: tried, mayCreate: false, isExclusive: true }, noTelemetry);
+    // Every process opens the keys first, so their lock keeps all others out, whichever part is replaced.
+    if (part === 'keys') release = lock(files.keys);
+    const opened = { files: { ...files, [part]: staged }, mayCreate: false, isExclusive: true };
+    const database = await openSqlite(opened, noTelemetry);
     let restored: Restored;
     try {
-      const keptKeys = part === 'keys' || carryTenants(dataDir, staged);
-      const vault = await unlockVault({ database, masterKeyFile, mayCreate: false });
-      const repository = createSqlCustomers({ database, vault, referenceData: createReferenceData(), partition });
-      // Before anything is erased again: one side is what is in use, and a copy that does not belong to it must not touch it.
-      const unreadable = await repository.countUnreadable();
-      if (unreadable > 0 && !force) {
-        throw new Error(
-          `${unreadable} records could not be read with these keys: nothing was replaced (--force replaces all the same)`,
-        );
-      }
-      restored = { erasedAgain: await repository.reconcile(true), unreadable, keptKeys };
+      const keptKeys = part === 'keys' || carryTenants(files.data, staged) === true;
+      restored = { keptKeys, ...(await recover(database, options, force)) };
       if (part === 'data') {
         database.detachRecords();
-        release = lockOut(files.data);
-        restored = { ...restored, replaced: putInPlace(part, dataDir, staged) };
+        release = lock(files.data);
+        restored = { ...restored, replaced: replace(files.data, staged) };
       }
     } finally {
       await database.close();
     }
-    if (part === 'keys') restored = { ...restored, replaced: putInPlace(part, dataDir, staged) };
-    return restored;
+    return part === 'data' ? restored : { ...restored, replaced: replace(files.keys, staged) };
   } finally {
     release();
     discard(part, staged);
   }
 }
 
+/** Erases again what the erasure log lists. Throws before that if the backup does not belong to the other part. */
+async function recover(database: SqlDatabase, { masterKeyFile, partition }: RestoreOptions, force: boolean) {
+  const vault = await unlockVault({ database, masterKeyFile, mayCreate: false });
+  const deployment = await readDeployment(database);
+  const referenceData = createReferenceData();
+  const customers = createCustomerStorage({ database, vault, referenceData, partition, deployment });
+  const unreadable = await customers.audit.countUnreadable();
+  if (unreadable > 0 && !force) {
+    throw new Error(
+      `${unreadable} records could not be read with these keys: nothing was replaced (--force replaces all the same)`,
+    );
+  }
+  const { erasedAgain, findings } = await customers.recovery.recoverAll();
+  return { erasedAgain, findings: describeRecovery({ erasedAgain: 0, findings }), unreadable };
+}
+
 /**
- * A copy of a backup beside the file that it is to replace. Throws where it is not a sound copy of that part, of this
- * deployment. To be called while nobody has the files open.
+ * Copies a backup beside the file that it will replace, and returns the path of the copy. Throws if it is damaged, or not a
+ * backup of this part and deployment. No process may have the files open.
  */
-function stage(part: Part, dataDir: string, file: string): string {
-  const target = sqliteFiles(dataDir)[part];
-  const staged = stagedName(target);
+function stage(part: Part, files: Readonly<Record<Part, string>>, file: string): string {
+  const other = part === 'data' ? 'keys' : 'data';
+  if (!existsSync(files[other])) {
+    throw new Error(
+      `${files[other]} is missing: on a new machine, put both backups in place by hand (docs/operations.md)`,
+    );
+  }
+  const staged = stagedName(files[part]);
   discard(part, staged);
   if (existsSync(`${file}-wal`) && statSync(`${file}-wal`).size > 0) {
-    throw new Error(
-      `${file} has a log beside it: it is not a ${what[part]} made by this program, and not whole without it`,
-    );
+    throw new Error(`${file} is not a ${backupOf[part]} made by this program: it has a write-ahead log beside it`);
   }
   copyFileSync(file, staged);
   try {
-    const copied = openSync(staged, 'r+');
-    fchmodSync(copied, 0o600);
-    fsyncSync(copied);
-    closeSync(copied);
-    checkCopy(part, file, staged, dataDir);
+    chmodSync(staged, 0o600);
+    sync(staged);
+    const version = soundVersion(part, staged);
+    if (version === undefined) throw new Error(`${file} is not a ${backupOf[part]} made by this program`);
+    checkVersion(part, version, migrations[part].length);
+    const present = soundVersion(other, files[other]);
+    if (present !== undefined && present.deployment !== version.deployment) {
+      throw new Error(`${file} belongs to another deployment`);
+    }
     return staged;
   } catch (error) {
     discard(part, staged);
@@ -111,82 +113,54 @@ function stage(part: Part, dataDir: string, file: string): string {
   }
 }
 
-function checkCopy(part: Part, file: string, staged: string, dataDir: string): void {
-  const copy = readHeader(part, staged);
-  if (copy === undefined) throw new Error(`${file} is not a ${what[part]} made by this program`);
-  checkVersion(part, copy, migrations[part].length);
-  const other: Part = part === 'data' ? 'keys' : 'data';
-  const counterpart = sqliteFiles(dataDir)[other];
-  const present = existsSync(counterpart) ? readHeader(other, counterpart) : undefined;
-  if (present !== undefined && present.deployment !== copy.deployment) {
-    throw new Error(`${file} belongs to another deployment`);
-  }
-}
-
-/** What a file says of itself; undefined where it is not a whole file of that part. */
-function readHeader(part: Part, file: string): SchemaVersion | undefined {
-  let database: Database.Database | undefined;
-  try {
-    database = new Database(file, { fileMustExist: true });
-    if (database.pragma('integrity_check', { simple: true }) !== 'ok') return undefined;
-    return database.prepare(`SELECT version, oldest, deployment FROM ${part}_version`).get() as SchemaVersion;
-  } catch (error) {
-    if (error instanceof Database.SqliteError) return undefined;
-    throw error;
-  } finally {
-    database?.close();
-  }
-}
+/** The schema version of a file; undefined if it is damaged, or not a file of that part. */
+const soundVersion = (part: Part, file: string): SchemaVersion | undefined =>
+  tryFile(file, {}, (database) => {
+    const isSound = database.pragma('integrity_check', { simple: true }) === 'ok';
+    return isSound ? database.prepare<[], SchemaVersion>(`SELECT * FROM ${part}_version`).get() : undefined;
+  });
 
 /**
- * Puts tenants and API keys of the present records in a staged copy, so that a key that was revoked since does not work
- * again; false where they cannot be read, or differ in form: then they are the copy's.
+ * Copies the present tenants and API keys into a staged backup, so that an API key that was revoked since stays revoked.
+ *
+ * @returns undefined or false if they cannot be read, or have another schema version: then those of the backup stay
  */
-function carryTenants(dataDir: string, staged: string): boolean {
-  const { data } = sqliteFiles(dataDir);
-  if (!existsSync(data)) return false;
-  const database = new Database(staged);
-  try {
+const carryTenants = (data: string, staged: string): boolean | undefined =>
+  tryFile(staged, {}, (database) => {
+    if (!existsSync(data)) return false;
     database.prepare('ATTACH ? AS present').run(data);
     const version = (schema: string) => database.prepare(`SELECT version FROM ${schema}.data_version`).pluck().get();
     if (version('main') !== version('present')) return false;
-    const tables = ['tenants', 'api_keys'];
-    const carry = tables.map((table) => `DELETE FROM ${table}; INSERT INTO ${table} SELECT * FROM present.${table};`);
-    database.exec(`BEGIN; ${carry.join(' ')} COMMIT`);
+    const copies = ['tenants', 'api_keys'].map(
+      (table) => `DELETE FROM ${table}; INSERT INTO ${table} SELECT * FROM present.${table};`,
+    );
+    // After an error, closing the file rolls back.
+    database.exec(`BEGIN; ${copies.join(' ')} COMMIT`);
     return true;
-  } catch (error) {
-    // What is there now may be damaged: that is what backups are for.
-    if (!(error instanceof Database.SqliteError)) throw error;
-    if (database.inTransaction) database.exec('ROLLBACK');
-    return false;
-  } finally {
-    database.close();
-  }
-}
+  });
 
 /**
- * Gives a staged copy, which nobody has open, the name of the file that it replaces. What was there is kept beside it under
- * a name of its own. @returns that name; undefined where there was nothing
+ * Renames a staged backup, which no process has open, to the name of the file that it replaces.
+ *
+ * @returns the new name of the replaced file; undefined if there was none
  */
-function putInPlace(part: Part, dataDir: string, staged: string): string | undefined {
-  const target = sqliteFiles(dataDir)[part];
-  const replaced = existsSync(target)
-    ? `${target}.replaced-${new Date().toISOString().replaceAll(/[^\dT]/g, '')}`
-    : undefined;
-  // A second name first: at no moment is there no file of that name.
+function replace(target: string, staged: string): string | undefined {
+  const time = new Date().toISOString().replaceAll(/[^\dT]/g, '');
+  const replaced = existsSync(target) ? `${target}.replaced-${time}` : undefined;
+  // Link first, so that a file of that name exists at every moment.
   if (replaced !== undefined) linkSync(target, replaced);
-  // A log that was left without its file would be taken for one of the copy's.
+  // SQLite would apply a leftover log of the replaced file to the backup.
   for (const suffix of ['-wal', '-shm']) rmSync(target + suffix, { force: true });
   renameSync(staged, target);
-  syncFolder(target);
+  sync(dirname(target));
   return replaced;
 }
 
 /**
- * Writes the log of a file back into it, and keeps everybody else out of it. Throws where somebody is in it. One that is
- * missing or damaged, with which nothing starts, stays as it is. @returns what ends it
+ * Moves the log of a file into it and locks out other processes. Throws if one has it open. Does not lock a missing or
+ * damaged file, as no process can start with it. @returns a function that releases the lock
  */
-function lockOut(file: string): () => void {
+function lock(file: string): () => void {
   if (!existsSync(file)) return () => {};
   const database = new Database(file, { timeout: 0 });
   try {

@@ -1,40 +1,47 @@
+import { type Part, parts } from '../driver/query.ts';
+
 /**
- * The tables. The tenant leads every primary and unique key, so that the schema splits by tenant. What a customer
- * consists of is not repeated here: `sealed` is the record as JSON, sealed; only what is searched has a column.
- * Times are milliseconds since 1970. Personal values are in no column but sealed or as a blind index (`vault.ts`).
+ * The tables. Every primary and unique key begins with the tenant, so the schema can be distributed by tenant. Times
+ * are milliseconds since 1970. Personal values exist only encrypted (`sealed`) or as a blind index (`crypto/vault.ts`).
+ * Only fields of a customer that are searched have a column.
  */
-export interface Tables extends DataTables, KeyTables {}
+export interface Tables extends RecordTables, KeyTables {}
 
-/** `data` is what is backed up; `keys` lives apart, and has a backup of its own with another lifetime. */
-export type Part = 'data' | 'keys';
-export const parts = ['keys', 'data'] as const satisfies readonly Part[];
+export { type Part, parts };
 
-const partOfTable: Record<keyof DataTables, 'data'> & Record<keyof KeyTables, 'keys'> = {
-  tenants: 'data',
-  api_keys: 'data',
-  customers: 'data',
-  kept_answers: 'data',
-  erasures_applied: 'data',
-  data_version: 'data',
-  root_keys: 'keys',
-  data_keys: 'keys',
-  erasures: 'keys',
-  pending_erasures: 'keys',
-  sequences: 'keys',
-  keys_version: 'keys',
-};
+/**
+ * Every table, its part and its primary key. A transfer copies the tables in this order: keys before records, as a record
+ * without its key would be an unfinished erasure.
+ */
+export const tables = {
+  root_keys: { part: 'keys', key: ['name'] },
+  data_keys: { part: 'keys', key: ['tenant', 'number'] },
+  erasures: { part: 'keys', key: ['tenant', 'sequence'] },
+  erasure_heads: { part: 'keys', key: ['tenant'] },
+  key_copies_used: { part: 'keys', key: ['made_at'] },
+  sequences: { part: 'keys', key: ['name'] },
+  keys_version: { part: 'keys', key: [] },
+  tenants: { part: 'data', key: ['tenant'] },
+  api_keys: { part: 'data', key: ['tenant', 'key_id'] },
+  customers: { part: 'data', key: ['tenant', 'number'] },
+  changes: { part: 'data', key: ['tenant', 'number', 'version'] },
+  idempotency_records: { part: 'data', key: ['tenant', 'key_digest'] },
+  erasure_positions: { part: 'data', key: ['tenant'] },
+  data_version: { part: 'data', key: [] },
+} as const satisfies Record<keyof RecordTables, { part: 'data'; key: readonly string[] }> &
+  Record<keyof KeyTables, { part: 'keys'; key: readonly string[] }>;
 
-/** Undefined where it is none of ours. */
+/** The part of a table; undefined for a name that is no table. */
 export const partOf = (table: string): Part | undefined =>
-  Object.hasOwn(partOfTable, table) ? partOfTable[table as keyof Tables] : undefined;
+  Object.hasOwn(tables, table) ? tables[table as keyof Tables].part : undefined;
 
-interface DataTables {
+interface RecordTables {
   tenants: {
     tenant: string;
     name: string | null;
     /** JSON: PaymentSettings. */
     payment: string;
-    /** JSON: JwtSettings; null where bearer tokens are not used. */
+    /** JSON: JwtSettings; null if the tenant does not use bearer tokens. */
     jwt: string | null;
     created_at: number;
   };
@@ -57,67 +64,80 @@ interface DataTables {
     /** The URN as one number: partition × 10^13 + sequence. */
     number: number;
     version: number;
-    /** Blind indexes of the canonical forms; null for an anonymised customer, and null is never equal to null. */
+    /** Blind indexes of the unique keys; null for an anonymized customer. */
     external_id: Buffer | null;
     email: Buffer | null;
     phone_number: Buffer | null;
-    /** `[CustomerContent, Origin]` as JSON, sealed under the customer's data key; `Remainder`, sealed, once it is erased. */
+    /** `[CustomerContent, Origin]` as JSON, encrypted with the data key. If erased: the log entry's `sealed` bytes. */
     sealed: Buffer;
     created_at: number;
     updated_at: number;
-    anonymized_at: number | null;
+    /** The sequence of the entry in the erasure log; null for a customer that is not anonymized. */
+    erasure: number | null;
   };
-  /** Answers under an Idempotency-Key: see KeptAnswer. */
-  kept_answers: {
+  /** Change events: one for each version of a customer. Names of fields, no values. */
+  changes: {
+    tenant: string;
+    number: number;
+    version: number;
+    /** The event's position in the tenant's feed, assigned after the commit; null until then. */
+    position: number | null;
+    id: string;
+    at: number;
+    /** JSON: type, changedFields, actor. */
+    body: string;
+  };
+  /** Successful writes under an Idempotency-Key. */
+  idempotency_records: {
     tenant: string;
     key_digest: Uint8Array;
-    /** Null once the customer was erased. */
-    fingerprint: Uint8Array | null;
-    /** Null only within the transaction that works on it. */
-    code: string | null;
-    /** Of the customer; null where the answer names none. */
-    number: number | null;
+    request_digest: Uint8Array;
+    code: string;
+    number: number;
     expires_at: number;
   };
-  /** What erasures were applied to these tables, as the sum of their weights (`erasure-ledger.ts`). One row. */
-  erasures_applied: { name: string; count: number };
+  /** How far the records have applied the tenant's erasure log; no row before the first entry. */
+  erasure_positions: { tenant: string; sequence: number; chain: Buffer };
   data_version: SchemaVersion;
 }
 
 interface KeyTables {
   root_keys: { name: string; wrapped: Buffer };
-  /** Destroying a row erases the customer, wherever copies of the record lie. */
-  data_keys: { tenant: string; number: number; wrapped: Buffer; created_at: number };
-  /** Customers whose key was destroyed, as long as something of them may be left: the record, or what is in a log. */
-  pending_erasures: {
+  /** Deleting a row makes every copy of the customer's record unreadable. */
+  data_keys: { tenant: string; number: number; wrapped: Buffer };
+  /** The erasure log: an ordered, hash-chained list for each tenant, without gaps. */
+  erasures: {
     tenant: string;
-    number: number;
-    /** Of the Idempotency-Key that the request had, and until when its answer is kept; null where it had none. */
+    sequence: number;
+    /** Keyed hash of the URN. */
+    hash: Buffer;
+    /** `LogContent` as JSON, encrypted with a root key. */
+    sealed: Buffer;
+    /** MAC over the previous link, sequence, hash and sealed. */
+    chain: Buffer;
+    /** Digests of the Idempotency-Key; null if the request had none, or after it has expired. */
     key_digest: Uint8Array | null;
+    request_digest: Uint8Array | null;
     expires_at: number | null;
   };
-  /** The ledger: who was erased, as a keyed hash; `sealed` is `[Erasure, Remainder]` as JSON, sealed. */
-  erasures: { tenant: string; hash: Buffer; sealed: Buffer };
-  /** `copy`, `weighed`: see `copyMark`, `weighedMark`. `customer`: the last sequence taken. `erasure`: the sum of the weights of those in the ledger. */
+  /** The last entry of each tenant's log; no row before the first entry. Locked while an entry is appended. */
+  erasure_heads: { tenant: string; sequence: number; chain: Buffer };
+  /** Backups of the keys: `taken_at` is null in the backup, and set by the first start with it. Never deleted. */
+  key_copies_used: { made_at: number; taken_at: number | null };
+  /** The row `customer` has the last URN sequence that was taken. */
   sequences: { name: string; last: number };
   keys_version: SchemaVersion;
 }
 
-/** Of one part. One row. */
+/** The schema version of one part; one row. */
 export interface SchemaVersion {
-  /** How many migrations were run. */
+  /** How many migrations were applied. */
   version: number;
-  /** The oldest version that a program may know to work with these tables. */
+  /** How many migrations a program must know to use these tables. */
   oldest: number;
-  /** Of which deployment they are: that of the records and that of the keys must be the same. */
+  /** The id of the deployment, the same in both parts. */
   deployment: string;
 }
 
-/** What follows the name of a deployment in a place to which it is being moved. */
-export const unfinishedMove = ', to which a move is not finished';
-
-/** The name of a sequence that is there in a copy of the keys alone, until it is taken into use: when the copy was made. */
-export const copyMark = 'copy';
-
-/** The name of a sequence that is 1 once erasures are counted by weight; at first each counted as one. */
-export const weighedMark = 'weighed';
+/** The suffix of the deployment id in the target of an unfinished transfer. */
+export const unfinishedTransfer = ', to which a move is not finished';

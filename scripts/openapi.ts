@@ -1,0 +1,134 @@
+/** openapi.json: the description of the routes of `src/http`, as @fastify/swagger makes it. */
+import swagger from '@fastify/swagger';
+import Fastify from 'fastify';
+import manifest from '../package.json' with { type: 'json' };
+import { type RefusalCode, refusal } from '../src/application/outcome.ts';
+import { type ApiDependencies, api, apiSchemas, baseRoutes } from '../src/http/api.ts';
+import { mediaType, wrapped } from '../src/http/envelope.ts';
+import { schemaController } from '../src/http/server.ts';
+
+/** The document, as far as tests and the Postman collection read it. */
+export interface OpenApi {
+  readonly openapi: string;
+  readonly info: { readonly title: string; readonly version: string; readonly description: string };
+  readonly paths: Readonly<Record<string, Readonly<Partial<Record<string, Operation>>>>>;
+  readonly components: {
+    readonly schemas: Readonly<Record<string, Schema>>;
+    readonly responses: Readonly<Record<string, Response>>;
+  };
+}
+export interface Operation {
+  readonly operationId: OperationId;
+  readonly summary: string;
+  readonly description?: string;
+  readonly parameters: readonly {
+    readonly in: string;
+    readonly name: string;
+    readonly required: boolean;
+    readonly schema: Schema;
+  }[];
+  readonly requestBody?: Body;
+  readonly responses: Readonly<Record<string, Response>>;
+}
+export type OperationId = 'validate' | 'store' | 'delete' | 'update' | 'info' | 'erasure';
+interface Body {
+  readonly content?: Readonly<Record<string, Media>>;
+}
+export interface Response extends Body {
+  readonly description: string;
+  readonly headers: Readonly<Record<string, object>>;
+}
+interface Media {
+  readonly schema: Schema;
+  readonly examples: Readonly<Record<string, { readonly value: unknown }>>;
+}
+export interface Schema {
+  readonly $ref?: string;
+  readonly type?: string;
+  readonly enum?: readonly unknown[];
+  readonly const?: unknown;
+  readonly pattern?: string;
+  readonly minLength?: number;
+  readonly maxLength?: number;
+  readonly anyOf?: readonly Schema[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly required?: readonly string[];
+}
+
+/** Describes the routes under the base route. No request is sent, so their dependencies are never called. */
+export async function describeApi(): Promise<OpenApi> {
+  const app = Fastify({ schemaController });
+  await app.register(swagger, {
+    openapi: document,
+    refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `schema-${index}`) },
+  });
+  for (const schema of apiSchemas) app.addSchema(schema);
+  app.decorateRequest('caller');
+  const unused = { customers: {}, erasures: {}, tenants: {} } as unknown as ApiDependencies;
+  await app.register(api, { prefix: baseRoutes[0], ...unused });
+  await app.ready();
+  const described = app.swagger() as unknown as OpenApi;
+  await app.close();
+  return described;
+}
+
+const document = {
+  openapi: '3.1.0',
+  info: {
+    title: 'C2A-01 Customers',
+    version: manifest.version,
+    license: { name: 'MIT', identifier: 'MIT' },
+    description:
+      'Projects a tenant’s customers into a subscription platform and keeps them in step.\n\n' +
+      'Every answer with a body is an envelope whose `status.messageCode` says how the request ended; every answer has ' +
+      'an `X-Request-Id`. The same routes answer under `/api/v1/c2a/customer`; paths match without regard to case or a ' +
+      'trailing slash. A path without a route answers 404 `NOT_FOUND`; one with routes of other methods answers 405 ' +
+      '`METHOD_NOT_ALLOWED` with `Allow`.',
+  },
+  servers: [{ url: '/', description: 'This server.' }],
+  tags: [{ name: 'customers', description: 'The five operations of C2A-01, and the receipt of an erasure.' }],
+  components: {
+    securitySchemes: {
+      apiKey: {
+        type: 'apiKey' as const,
+        in: 'header',
+        name: 'x-api-key',
+        description: 'An API key of the tenant in `x-tn`, for this environment: `sk_dev_…` or `sk_live_…`.',
+      },
+      jwtTenant: {
+        type: 'http' as const,
+        scheme: 'bearer',
+        bearerFormat: 'JWT',
+        description: 'Required where the tenant has a JWT issuer, and refused where it has none.',
+      },
+    },
+    responses: {
+      NotFound: routingRefusal('NOT_FOUND', {}),
+      MethodNotAllowed: routingRefusal('METHOD_NOT_ALLOWED', {
+        allow: { schema: { type: 'string' }, description: 'The methods that the route has.', example: 'POST' },
+      }),
+    },
+  },
+};
+
+/** A refusal that belongs to no operation, as a response component. */
+function routingRefusal(code: RefusalCode, headers: Record<string, object>) {
+  const refused = refusal(code);
+  const status = {
+    type: 'object',
+    properties: { messageCode: { type: 'string', enum: [code] }, message: { type: 'string' } },
+    required: ['messageCode', 'message'],
+    additionalProperties: false,
+  } as const;
+  const schema = {
+    type: 'object',
+    properties: { result: { type: 'null' }, status },
+    required: ['result', 'status'],
+    additionalProperties: false,
+  } as const;
+  return {
+    description: refused.status.message,
+    headers: { 'x-request-id': { schema: { type: 'string' as const } }, ...headers },
+    content: { [mediaType]: { schema: schema as object, examples: { [code]: { value: wrapped(refused) } } } },
+  };
+}

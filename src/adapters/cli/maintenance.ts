@@ -1,0 +1,128 @@
+import type { Command } from 'commander';
+import type { TransferProgress, TransferSide } from '../../application/ports/maintenance.ts';
+import { type Context, UsageError } from './context.ts';
+import { withSettings, withStorage } from './options.ts';
+
+/** `backup`, `backup-keys`, `compact`, `restore`, `restore-keys`, `move` and `keys rotate-master`. */
+export function addMaintenanceCommands(program: Command, context: Context): void {
+  addBackups(program, context);
+  addRestores(program, context);
+  addMove(program, context);
+  addRotateMaster(program.command('keys'), context);
+}
+
+function addBackups(program: Command, { open, print }: Context): void {
+  withStorage(program.command('backup <file>'))
+    .description('Write a consistent backup of the records to a new file, while the server runs. It contains no key.')
+    .action(async (file: string, options) => {
+      const { maintenance } = await open(options);
+      await maintenance.backup(file);
+      print({ file }, `the records are in ${file}; only the keys of this deployment decrypt them`);
+    });
+
+  withStorage(program.command('backup-keys <file>'))
+    .description('Write a backup of the keys and the erasure log. It replaces the previous one, which is overwritten.')
+    .action(async (file: string, options) => {
+      const { maintenance } = await open(options);
+      await maintenance.backupKeys(file);
+      print({ file }, `the keys are in ${file}; delete older backups: they decrypt customers erased since`);
+    });
+
+  withStorage(program.command('compact'))
+    .description(
+      "Rewrite the records' file, so that no deleted data remains in it. Writes wait meanwhile, and fail after 5 s.",
+    )
+    .action(async (options) => {
+      const { maintenance } = await open(options);
+      await maintenance.compact();
+      print({ compacted: true }, "the records' file was rewritten");
+    });
+}
+
+function addRestores(program: Command, context: Context): void {
+  const data = program
+    .command('restore <file>')
+    .description('Replace the records with a backup, while the server is stopped. Customers erased since stay erased.');
+  addRestore(data, 'data', context);
+
+  const keys = program
+    .command('restore-keys <file>')
+    .description('Replace the keys and the erasure log with a backup of them, while the server is stopped.');
+  addRestore(keys, 'keys', context);
+}
+
+function addRestore(command: Command, part: 'data' | 'keys', { restore, print }: Context): void {
+  withStorage(command.option('--force', 'restore even if some records cannot be decrypted with the keys')).action(
+    async (file: string, options) => {
+      const restored = await restore(options, part, file, options.force === true);
+      const { erasedAgain, findings, unreadable, keptKeys, replaced } = restored;
+      const tenants = keptKeys ? 'the present ones' : "the backup's: revoke again every API key that was revoked since";
+      const lines = [
+        `restored; erased ${erasedAgain} customers again`,
+        ...findings,
+        ...(unreadable > 0 ? [`${unreadable} records cannot be decrypted with these keys`] : []),
+        ...(replaced === undefined ? [] : [`the previous file is ${replaced}; remove it after checking the restore`]),
+        part === 'data'
+          ? `tenants and API keys are ${tenants}`
+          : 'a customer erased after this backup is readable again if the records are older too: erase that customer again',
+      ];
+      print(
+        { file, erasedAgain, findings, unreadable, ...(part === 'data' && { keptKeys }), replaced },
+        lines.join('\n'),
+      );
+    },
+  );
+}
+
+function addMove(program: Command, { transfer, print }: Context): void {
+  const command = program
+    .command('move')
+    .description(
+      'Copy a deployment to another database, while all servers are stopped. Run it again to continue an interrupted move.',
+    )
+    .option('--from <place>', 'sqlite:<data folder> or postgres://…; required')
+    .option('--to <place>', 'the target, likewise; empty, or with an interrupted move; required')
+    .option('--from-keys <url>', 'postgres://… of the keys, if they have a database of their own')
+    .option('--to-keys <url>', 'the same for the target');
+  withSettings(command, ['C2A_DATA_DIR', 'C2A_MASTER_KEY_FILE']).action(async (options) => {
+    const from = sideOf('from', options.from, options.fromKeys);
+    const to = sideOf('to', options.to, options.toKeys);
+    const counts = await transfer(options, from, to, showProgress);
+    const lines = Object.entries(counts).map(([table, rows]) => `  ${table.padEnd(18)}${rows}`);
+    print(
+      { moved: counts, verified: true },
+      `both sides are identical:\n${lines.join('\n')}\nRemove the old data once the new database works: it still contains ` +
+        'keys that are destroyed from now on.',
+    );
+  });
+}
+
+function sideOf(side: 'from' | 'to', url: string | undefined, keysUrl: string | undefined): TransferSide {
+  if (url === undefined || !/^(sqlite:.|postgres(ql)?:\/\/)/.test(url)) {
+    throw new UsageError(`--${side} must be sqlite:<data folder> or postgres://…`);
+  }
+  return { url, keysUrl };
+}
+
+/** Draws a progress bar on a terminal. */
+function showProgress({ table, done, total }: TransferProgress): void {
+  if (!process.stderr.isTTY) return;
+  const share = total === 0 ? 1 : done / total;
+  const bar = '#'.repeat(Math.round(share * 30)).padEnd(30, '.');
+  const end = done === total ? '\n' : '';
+  process.stderr.write(`\r[${bar}] ${Math.floor(share * 100)} %  ${done} of ${total} rows  ${table}\x1b[K${end}`);
+}
+
+function addRotateMaster(group: Command, { open, print }: Context): void {
+  withStorage(group.command('rotate-master'))
+    .description('Wrap the keys with a new master key, which replaces the old one in its file. Servers keep running.')
+    .action(async (options) => {
+      const { maintenance } = await open(options);
+      await maintenance.rotateMasterKey();
+      print(
+        { rotated: true },
+        'the master key was replaced: keep a copy of its file, and run backup-keys again (older backups of the keys ' +
+          'open only with the old master key)',
+      );
+    });
+}

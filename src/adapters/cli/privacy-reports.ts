@@ -1,0 +1,135 @@
+import type { Command } from 'commander';
+import type { AuditReport } from '../../application/ports/maintenance.ts';
+import type { SignedReceipt } from '../../application/privacy-reports.ts';
+import { parseCustomerUrn } from '../../domain/identity.ts';
+import { CommandError, type Context, UsageError } from './context.ts';
+import { readText, toTenantId, withStorage } from './options.ts';
+
+/** `erasure-receipt`, `verify-receipt`, `subject-export` and `audit verify`. */
+export function addPrivacyCommands(program: Command, context: Context): void {
+  addReports(program, context);
+  addAudit(program.command('audit'), context);
+}
+
+function addReports(program: Command, { open, print }: Context): void {
+  withCustomer(program.command('erasure-receipt <urn>'))
+    .description('Print a signed receipt of an erasure, with the result of a residual scan made now.')
+    .action(async (text: string, options) => {
+      const { tenant, urn } = parseCustomer(text, options.tenant);
+      const { erasures } = await open(options);
+      const signed = await erasures.receipt(tenant, urn);
+      if (signed === undefined) throw new CommandError(`no customer of ${tenant} was erased under ${urn}`);
+      print(signed, JSON.stringify(signed, null, 2));
+    });
+
+  program
+    .command('verify-receipt <file>')
+    .description('Check that a receipt is unaltered and signed by the deployment with that key. Needs no data.')
+    .option(
+      '--public-key <key>',
+      'the key that the deployment publishes at /.well-known/c2a-receipts (base64url); required',
+    )
+    .action(async (file: string, options) => {
+      const { residues, ...verified } = await verifyReceipt(file, options.publicKey);
+      const { customerUrn, tenant, erasedAt, clean } = verified;
+      const found = clean ? '' : `\nnot clean: the residual scan found data (${residues.join(', ')})`;
+      print(verified, `valid: ${customerUrn} of ${tenant} was erased at ${erasedAt}${found}`);
+    });
+
+  withCustomer(program.command('subject-export <urn>'))
+    .description('Print all data about one customer in JSON (GDPR Art. 15 and 20).')
+    .action(async (text: string, options) => {
+      const { tenant, urn } = parseCustomer(text, options.tenant);
+      const { erasures } = await open(options);
+      const exported = await erasures.subjectExport(tenant, urn);
+      if (exported === undefined) throw new CommandError(`there is no customer ${urn} of ${tenant}`);
+      print(exported, JSON.stringify(exported, null, 2));
+    });
+}
+
+function addAudit(group: Command, { open, print }: Context): void {
+  const command = group
+    .command('verify [receipts...]')
+    .description(
+      'Check the whole erasure log of each tenant and compare it with the records. The log must still have the position of ' +
+        'each receipt, given as a file (verify-receipt checks its signature).',
+    )
+    .option('--tenant <tenant>', 'only this tenant', toTenantId);
+  withStorage(command).action(async (files: readonly string[], options) => {
+    const witnesses = files.map(readWitness);
+    const { tenants, maintenance } = await open(options);
+    const all = (await tenants.list()).filter(({ id }) => id === (options.tenant ?? id));
+    if (all.length === 0 && options.tenant !== undefined)
+      throw new CommandError(`there is no tenant ${options.tenant}`);
+    const stranger = witnesses.find(({ tenant }) => !all.some(({ id }) => id === tenant));
+    if (stranger !== undefined)
+      throw new CommandError(`a receipt is of tenant ${stranger.tenant}, which is not checked`);
+    const reports: AuditReport[] = [];
+    for (const { id } of all) {
+      const positions = witnesses.filter(({ tenant }) => tenant === id).map(({ position }) => position);
+      reports.push(await maintenance.verifyErasureLog(id, positions));
+    }
+    const entries = reports.reduce((sum, report) => sum + report.entries, 0);
+    const findings = reports.flatMap((report) => report.findings);
+    const lines = findings.map(({ kind, tenant, sequence, number }) =>
+      [tenant, kind, sequence && `entry ${sequence}`, number && `customer ${number}`].filter(Boolean).join('  '),
+    );
+    const receipts = witnesses.length;
+    const text = [...lines, `checked ${entries} entries and ${receipts} receipts`].join('\n');
+    print({ tenants: all.length, entries, receipts, findings }, text, findings.length > 0 ? 1 : 0);
+  });
+}
+
+/** The position in the erasure log from the receipt in a file. */
+function readWitness(file: string) {
+  const { tenant, erasureLog: position } = readReceipt(file).receipt;
+  if (position == null) throw new CommandError(`${file} is not a receipt with a position in the erasure log`);
+  return { tenant, position };
+}
+
+const withCustomer = (command: Command): Command =>
+  withStorage(command.option('--tenant <tenant>', "the customer's tenant; required"));
+
+function parseCustomer(text: string, tenant: string | undefined) {
+  const urn = parseCustomerUrn(text);
+  if (urn === undefined) throw new UsageError('a CustomerUrn must look like cu.00.482');
+  if (tenant === undefined) throw new UsageError('--tenant is required');
+  return { tenant: toTenantId(tenant), urn };
+}
+
+/** An Ed25519 public key (RFC 8032). */
+const publicKeyBytes = 32;
+
+/**
+ * Checks the receipt in a file. @returns its content; `residues` names the places where data was left
+ *
+ * @param publicKey required, although the receipt contains a key: anybody can sign a forged receipt with another key
+ * @throws CommandError if the file is not a receipt, or its signature is wrong
+ */
+export async function verifyReceipt(file: string, publicKey: string | undefined) {
+  const whereFrom = 'the key that the deployment publishes at /.well-known/c2a-receipts';
+  if (publicKey === undefined) throw new UsageError(`--public-key is required: ${whereFrom}`);
+  const key = Buffer.from(publicKey, 'base64url');
+  if (key.length !== publicKeyBytes) throw new UsageError('--public-key must be 43 characters of base64url');
+  const { receipt, signature } = readReceipt(file);
+  const { verifySignature } = await import('../crypto/vault.ts');
+  if (!verifySignature(Buffer.from(signature.value, 'base64url'), JSON.stringify(receipt), key)) {
+    throw new CommandError('the receipt was altered, or was signed by another key');
+  }
+  const { customerUrn, tenant, erasedAt, residualScan } = receipt;
+  const residues = residualScan.findings.filter(({ found }) => found > 0).map(({ place }) => place);
+  return { valid: true, publicKey, tenant, customerUrn, erasedAt, clean: residualScan.clean, residues };
+}
+
+/** Reads a receipt in the form of the command line's output or of the API's response. */
+function readReceipt(file: string): SignedReceipt {
+  const text = readText(file, 'the receipt');
+  try {
+    const content = JSON.parse(text);
+    const signed = content.result ?? content;
+    if (typeof signed.signature.value === 'string') return signed;
+  } catch {
+    // The file is not JSON, or has no signature.
+  }
+  throw new CommandError(`${file} is not a receipt`);
+}

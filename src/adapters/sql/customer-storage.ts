@@ -1,0 +1,71 @@
+import type { ReferenceData } from '../../domain/reference-data.ts';
+import type { Vault } from '../crypto/vault.ts';
+import { changeWriter } from './customers/change-writer.ts';
+import { CustomerReader } from './customers/customer-reader.ts';
+import { IdBlocks } from './customers/id-blocks.ts';
+import { customerQueries } from './customers/queries.ts';
+import { cached, RecordCache } from './customers/record-cache.ts';
+import { RecordEncryption } from './customers/record-encryption.ts';
+import { SqlCustomers } from './customers/repository.ts';
+import { toUrn, UrnSequence } from './customers/urns.ts';
+import { appliedQueries } from './erasure/applied-positions.ts';
+import { ErasureAudit } from './erasure/audit.ts';
+import { Eraser } from './erasure/erase.ts';
+import { ErasureLog } from './erasure/erasure-log.ts';
+import { KeyCopies } from './erasure/key-copies.ts';
+import { Recovery } from './erasure/recovery.ts';
+import { ResidueSearch } from './erasure/residue.ts';
+import { idempotencyQueries } from './idempotency-records.ts';
+import type { SqlDatabase } from './schema/database.ts';
+
+interface Dependencies {
+  readonly database: SqlDatabase;
+  readonly vault: Vault;
+  readonly referenceData: ReferenceData;
+  /** Two digits, the second part of every URN that is issued. */
+  readonly partition: string;
+  /** The id of the deployment; see `readDeployment`. */
+  readonly deployment: string;
+}
+
+/** Everything that works on customers and their erasures in one database. */
+export type CustomerStorage = ReturnType<typeof createCustomerStorage>;
+
+/** What erases. A test replaces a part, to show that it would find a mistake in it. */
+export const erasureParts = { ErasureLog, Eraser, Recovery, appliedQueries, changeWriter };
+
+/**
+ * Wires customers, erasures and idempotency records over a database. A process must create only one per database, as
+ * the cache is told only of writes through it.
+ */
+export function createCustomerStorage(
+  given: Dependencies,
+  { ErasureLog, Eraser, Recovery, appliedQueries, changeWriter } = erasureParts,
+) {
+  const { database, vault, referenceData, partition, deployment } = given;
+  const { dialect } = database;
+  const cache = new RecordCache(() => database.epoch());
+  const changed = (tenant: string, number: number) => cache.drop(tenant, toUrn(number));
+  const queries = customerQueries(dialect);
+  const idempotency = idempotencyQueries(dialect);
+  const applied = appliedQueries(dialect);
+  const encryption = new RecordEncryption(vault, referenceData);
+  const writer = changeWriter(dialect, queries, changed);
+  const log = new ErasureLog({ dialect, vault, encryption, queries, deployment, changed });
+  const reader = new CustomerReader({ queries, idempotency, encryption, log });
+  const sequence = new UrnSequence(database, partition);
+  const shared = { database, queries, applied, idempotency, encryption, reader, writer, log };
+  const eraser = new Eraser(shared);
+  const recovery = new Recovery({ ...shared, eraser });
+  const ids = new IdBlocks({ database, encryption, queries, sequence });
+  const residue = new ResidueSearch({ database, queries });
+  const repository = new SqlCustomers({ ...shared, ids, eraser, recovery, residue });
+  return {
+    repository: cached(repository, cache),
+    recovery,
+    audit: new ErasureAudit(shared),
+    keyCopies: new KeyCopies(database, sequence),
+    sequence,
+    cache,
+  };
+}

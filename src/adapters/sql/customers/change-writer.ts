@@ -1,0 +1,230 @@
+import { randomUUID } from 'node:crypto';
+import { type Expression, type RawBuilder, sql } from 'kysely';
+import type { Actor } from '../../../application/ports/customer-repository.ts';
+import type { ChangeEventType } from '../../../domain/events.ts';
+import { compileQuery, compileWrite, type Routine } from '../driver/query.ts';
+import { type IdempotencyRow, idempotencyQueries } from '../idempotency-records.ts';
+import type { Dialect } from '../schema/database.ts';
+import type { Tables } from '../schema/tables.ts';
+import type { BlindIndexes, CustomerQueries, Place } from './queries.ts';
+
+/** A new row and its wrapped data key, which is ignored if it is stored already. */
+export type NewRow = Omit<Tables['customers'], 'erasure'> & { readonly wrapped: Buffer };
+/** New content for the row that still has the `expected` version. */
+export type UpdatedRow = Place &
+  Pick<Tables['customers'], 'version' | 'sealed' | 'updated_at'> & {
+    readonly expected: number;
+    /** Absent if the unique keys do not change: this saves updating three indexes. */
+    readonly blindIndexes?: BlindIndexes;
+  };
+/** What is left of an erased customer: the `sealed` bytes and sequence of its log entry. */
+export type KeptEntry = Place & { readonly sealed: Buffer; readonly erasure: number };
+export type Anonymization = KeptEntry & { readonly at: number };
+
+/** The body of a change event. Its tenant, customer, version and time are those of the row. */
+export interface EventBody {
+  readonly type: ChangeEventType;
+  /** Names of fields, never values. */
+  readonly changedFields: readonly string[];
+  readonly actor: Actor;
+}
+
+type KeyQueries = Pick<CustomerQueries, 'insertKey' | 'destroyKey' | 'findByNumber'>;
+export type ChangeWriter = ReturnType<typeof changeWriter>;
+
+/**
+ * The only writer of customers. Each change stores the row, its change event and, if the request has an
+ * Idempotency-Key, its idempotency record together. On PostgreSQL that is one statement, so a change is one round trip
+ * and needs no transaction; on SQLite the statements share the transaction of the caller.
+ *
+ * Every method returns the number of rows stored: 0 if another write came first or a unique key is taken.
+ *
+ * @param changed called for every row that is written, so that caches can drop it
+ */
+export function changeWriter(dialect: Dialect, queries: KeyQueries, changed: (tenant: string, number: number) => void) {
+  const write = dialect.isPostgres ? inOneStatement(dialect) : oneByOne(dialect);
+  const insert = dialect.keysApart ? keyFirst(write.insert, queries) : write.insert;
+  const correct = compileWrite((row: KeptEntry) =>
+    dialect.builder
+      .updateTable('customers')
+      .set({ erasure: row.erasure, sealed: row.sealed })
+      .where('tenant', '=', row.tenant)
+      .where('number', '=', row.number)
+      .where('erasure', 'is not', null),
+  );
+  const bodyOf = (event: EventBody) => ({ id: randomUUID(), body: JSON.stringify(event) });
+
+  return {
+    insert(row: NewRow, event: EventBody, record?: IdempotencyRow): Routine<number> {
+      changed(row.tenant, row.number);
+      return insert({ ...row, at: row.created_at, ...bodyOf(event) }, record);
+    },
+    update({ blindIndexes, ...row }: UpdatedRow, event: EventBody, record?: IdempotencyRow): Routine<number> {
+      changed(row.tenant, row.number);
+      const change = { ...row, at: row.updated_at, ...bodyOf(event) };
+      return blindIndexes === undefined
+        ? write.update(change, record)
+        : write.updateWithIndexes({ ...change, ...blindIndexes }, record);
+    },
+    /** Corrects which log entry an anonymized row keeps. The customer does not change, so there is no event. */
+    correct(row: KeptEntry): Routine<number> {
+      changed(row.tenant, row.number);
+      return correct(row);
+    },
+    anonymize(row: Anonymization, event: EventBody): Routine<number> {
+      changed(row.tenant, row.number);
+      return write.anonymize({ ...row, ...bodyOf(event) });
+    },
+  };
+}
+
+type Event = Place & { readonly id: string; readonly at: number; readonly body: string };
+type Insert = NewRow & Event;
+type Update = Omit<UpdatedRow, 'blindIndexes'> & Event;
+type UpdateWithIndexes = Update & BlindIndexes;
+type Anonymize = Anonymization & Event;
+
+/** The statements that write the row: the same in both dialects. */
+function rowStatements() {
+  type Into = Dialect['builder'];
+  const update = (into: Into, row: Update) =>
+    into
+      .updateTable('customers')
+      .set({ version: row.version, sealed: row.sealed, updated_at: row.updated_at })
+      .where('tenant', '=', row.tenant)
+      .where('number', '=', row.number)
+      .where('version', '=', row.expected);
+  return {
+    insert: (into: Into, row: Insert) =>
+      into
+        .insertInto('customers')
+        .values({
+          tenant: row.tenant,
+          number: row.number,
+          version: row.version,
+          external_id: row.external_id,
+          email: row.email,
+          phone_number: row.phone_number,
+          sealed: row.sealed,
+          created_at: row.created_at,
+          updated_at: row.updated_at,
+        })
+        .onConflict((on) => on.doNothing()),
+    update,
+    updateWithIndexes: (into: Into, row: UpdateWithIndexes) =>
+      update(into, row).set({ external_id: row.external_id, email: row.email, phone_number: row.phone_number }),
+    anonymize: (into: Into, row: Anonymize) =>
+      into
+        .updateTable('customers')
+        .set((set) => ({
+          version: set('version', '+', 1),
+          external_id: null,
+          email: null,
+          phone_number: null,
+          sealed: row.sealed,
+          updated_at: row.at,
+          erasure: row.erasure,
+        }))
+        .where('tenant', '=', row.tenant)
+        .where('number', '=', row.number)
+        .where('erasure', 'is', null),
+  };
+}
+
+/** SQLite: writes the row and then, if it was written, its event and idempotency record. */
+function oneByOne(dialect: Dialect) {
+  const { builder } = dialect;
+  const rows = rowStatements();
+  const { insertRecord } = idempotencyQueries(dialect);
+  const insertEvent = compileWrite((event: Event & { version: number }) =>
+    builder.insertInto('changes').values({
+      tenant: event.tenant,
+      number: event.number,
+      version: event.version,
+      id: event.id,
+      at: event.at,
+      body: event.body,
+    }),
+  );
+  const withEvent = <Change extends Event & { version: number }>(write: (row: Change) => Routine<number>) =>
+    function* (row: Change, record?: IdempotencyRow): Routine<number> {
+      const written = yield* write(row);
+      if (written === 0) return 0;
+      yield* insertEvent(row);
+      if (record !== undefined) yield* insertRecord(record);
+      return written;
+    };
+  const anonymize = compileQuery((row: Anonymize) => rows.anonymize(builder, row).returning('version'));
+  return {
+    insert: withEvent(compileWrite((row: Insert) => rows.insert(builder, row))),
+    update: withEvent(compileWrite((row: Update) => rows.update(builder, row))),
+    updateWithIndexes: withEvent(compileWrite((row: UpdateWithIndexes) => rows.updateWithIndexes(builder, row))),
+    *anonymize(row: Anonymize): Routine<number> {
+      const [anonymized] = yield* anonymize(row);
+      if (anonymized === undefined) return 0;
+      yield* insertEvent({ ...row, version: anonymized.version });
+      return 1;
+    },
+  };
+}
+
+/** PostgreSQL: one `WITH` query writes the row, its event, its idempotency record and its data key. */
+function inOneStatement(dialect: Dialect) {
+  const { builder, keysApart } = dialect;
+  const rows = rowStatements();
+  type Build<Change> = (into: typeof builder, row: Change) => { returning(columns: string[]): Expression<unknown> };
+  type Member = (row: IdempotencyRow & { wrapped: Buffer }) => RawBuilder<unknown>;
+  const key: Member = ({ wrapped }) =>
+    sql`, keyed as (insert into ${sql.table('data_keys')} (tenant, number, wrapped)
+      select tenant, number, ${wrapped}::bytea from written)`;
+  // No `on conflict`: if another request with the same key came first, the statement fails and is retried.
+  const record: Member = (row) =>
+    sql`, recorded as (insert into ${sql.table('idempotency_records')}
+      (tenant, key_digest, request_digest, code, number, expires_at)
+      select tenant, ${row.key_digest}::bytea, ${row.request_digest}::bytea, ${row.code}::text, number,
+        ${row.expires_at}::bigint from written)`;
+
+  function statement<Change extends Event>(build: Build<Change>, ...members: Member[]) {
+    return compileWrite((row: Change & IdempotencyRow & { wrapped: Buffer }) => ({
+      compile: () =>
+        sql`with written as (${build(builder, row).returning(['tenant', 'number', 'version'])}),
+          changed as (insert into ${sql.table('changes')} (tenant, number, version, id, at, body)
+            select tenant, number, version, ${row.id}::text, ${row.at}::bigint, ${row.body}::text from written)
+          ${sql.join(
+            members.map((member) => member(row)),
+            sql``,
+          )}
+          select number from written`.compile(builder),
+    }));
+  }
+  function recording<Change extends Event>(build: Build<Change>, ...members: Member[]) {
+    const plain = statement(build, ...members);
+    const recorded = statement(build, ...members, record);
+    return (row: Change, kept?: IdempotencyRow): Routine<number> =>
+      (kept === undefined ? plain : recorded)({ ...row, ...kept } as Parameters<typeof plain>[0]);
+  }
+  return {
+    insert: recording<Insert>(rows.insert as never, ...(keysApart ? [] : [key])),
+    update: recording<Update>(rows.update as never),
+    updateWithIndexes: recording<UpdateWithIndexes>(rows.updateWithIndexes as never),
+    anonymize: recording<Anonymize>(rows.anonymize as never),
+  };
+}
+
+/** For keys in a separate database: writes the key first, as a record without its key would be unreadable. */
+function keyFirst(
+  insert: (row: Insert, record?: IdempotencyRow) => Routine<number>,
+  { insertKey, destroyKey, findByNumber }: KeyQueries,
+) {
+  return function* (row: Insert, record?: IdempotencyRow): Routine<number> {
+    if ((yield* insertKey(row)) === 0) {
+      // Without a record, the key is from an earlier run of this routine, which had a write conflict.
+      if ((yield* findByNumber(row)).length > 0) return 0;
+      yield* destroyKey(row);
+      yield* insertKey(row);
+    }
+    const inserted = yield* insert(row, record);
+    if (inserted === 0) yield* destroyKey(row);
+    return inserted;
+  };
+}

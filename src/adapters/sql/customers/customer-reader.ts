@@ -1,0 +1,91 @@
+import type {
+  CustomerReference,
+  IdempotencyKey,
+  StoredCustomer,
+  WriteResult,
+} from '../../../application/ports/customer-repository.ts';
+import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
+import { isAnonymized } from '../../../domain/anonymization.ts';
+import type { Routine } from '../driver/query.ts';
+import type { ErasureLog, LogEntry } from '../erasure/erasure-log.ts';
+import { type EarlierRequest, earlierRequest, findUnexpired, type idempotencyQueries } from '../idempotency-records.ts';
+import type { CustomerQueries, Row } from './queries.ts';
+import { isAnonymizedRow, isReadableRow, type RecordEncryption } from './record-encryption.ts';
+import { toNumber, toUrn } from './urns.ts';
+
+interface Dependencies {
+  readonly queries: CustomerQueries;
+  readonly idempotency: ReturnType<typeof idempotencyQueries>;
+  readonly encryption: RecordEncryption;
+  readonly log: ErasureLog;
+}
+
+/** Reads customers. Writes nothing, with one exception: an expired idempotency record is deleted. */
+export class CustomerReader {
+  readonly #dependencies: Dependencies;
+
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  *findRow(tenant: string, by: CustomerReference): Routine<Row | undefined> {
+    const { queries, encryption } = this.#dependencies;
+    if ('externalId' in by) {
+      const externalId = encryption.externalIdIndex(tenant, by.externalId);
+      return (yield* queries.findByExternalId({ tenant, externalId }))[0];
+    }
+    const number = toNumber(by.urn);
+    return number === undefined ? undefined : (yield* queries.findByNumber({ tenant, number }))[0];
+  }
+
+  /**
+   * The customer in a row. If its erasure was begun but not finished, its data key is gone, and the anonymized record
+   * is built from the log entry.
+   */
+  *view(tenant: string, row: Row): Routine<StoredCustomer> {
+    const { encryption, log } = this.#dependencies;
+    if (isAnonymizedRow(row)) return encryption.openAnonymized(tenant, row);
+    if (isReadableRow(row)) return encryption.openRecord(tenant, row);
+    const entry = yield* log.find(tenant, row.number);
+    // Never assume an erasure: without an entry, the key was lost, or the keys belong to other records.
+    if (entry === undefined) {
+      throw new DatabaseFailure(
+        new Error(`the key of ${toUrn(row.number)} is missing and its erasure is not in the log`),
+      );
+    }
+    return encryption.anonymizedView({ ...row, version: row.version + 1 }, entry.content);
+  }
+
+  /** The customer, or undefined. An anonymized one is found by its URN only. */
+  *find(tenant: string, by: CustomerReference): Routine<StoredCustomer | undefined> {
+    const row = yield* this.findRow(tenant, by);
+    return row && (yield* this.visible(tenant, by, row));
+  }
+
+  /** The customer in a row that was found by a reference; undefined if it no longer has that ExternalId. */
+  *visible(tenant: string, by: CustomerReference, row: Row): Routine<StoredCustomer | undefined> {
+    const stored = yield* this.view(tenant, row);
+    return 'externalId' in by && isAnonymized(stored.customer) ? undefined : stored;
+  }
+
+  /**
+   * The earlier successful request with the same Idempotency-Key, from its record or, if the second step of an erasure
+   * has not stored that yet, from the erasure log. Undefined if there is none or it has expired.
+   */
+  *findEarlierRequest(tenant: string, key: IdempotencyKey, now: number): Routine<EarlierRequest | undefined> {
+    const { idempotency, log } = this.#dependencies;
+    const record = yield* findUnexpired(idempotency, tenant, key, now);
+    if (record !== undefined) return earlierRequest(record, key);
+    const entry: LogEntry | undefined = yield* log.findByKey(tenant, key, now);
+    return entry && earlierRequest(entry, key);
+  }
+
+  /** The answer to a replayed request: the success of the earlier request, with the record as it is now. */
+  *replay(tenant: string, earlier: EarlierRequest): Routine<WriteResult> {
+    if (earlier === 'another request') return { code: 'IDEMPOTENCY_KEY_REUSED' };
+    const [row] = yield* this.#dependencies.queries.findByNumber({ tenant, number: earlier.number });
+    // A restored backup of the records may lack the customer.
+    if (row === undefined) return { code: 'CUSTOMER_NOT_FOUND' };
+    return { code: 'SUCCESS', stored: yield* this.view(tenant, row), replayed: true };
+  }
+}

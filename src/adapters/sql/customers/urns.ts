@@ -1,0 +1,114 @@
+import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
+import { type CustomerUrn, customerUrn } from '../../../domain/identity.ts';
+import { compileQuery, compileSingle, type Routine } from '../driver/query.ts';
+import type { Dialect, SqlDatabase } from '../schema/database.ts';
+
+/** Below 2^53 for every partition, so that the number is exact in JavaScript as in SQL. */
+const sequencesPerPartition = 10 ** 13;
+
+/** A URN as one number: partition × 10^13 + sequence. Undefined for a sequence that is too large to be issued. */
+export function toNumber(urn: CustomerUrn): number | undefined {
+  const [, partition, sequence] = urn.split('.');
+  const number = Number(sequence);
+  return number < sequencesPerPartition ? Number(partition) * sequencesPerPartition + number : undefined;
+}
+
+/** The URN of a number that {@link toNumber} returned. */
+export function toUrn(number: number): CustomerUrn {
+  const partition = Math.floor(number / sequencesPerPartition);
+  return customerUrn(String(partition).padStart(2, '0'), number % sequencesPerPartition);
+}
+
+export type Range = { readonly first: number; readonly last: number };
+
+export function sequenceQueries({ builder }: Dialect) {
+  return {
+    /** Takes `count` sequences; returns the last of them. */
+    take: compileQuery((of: { count: number }) =>
+      builder
+        .updateTable('sequences')
+        .set((set) => ({ last: set('last', '+', of.count) }))
+        .where('name', '=', 'customer')
+        .returning('last'),
+    ),
+    last: compileQuery((_: object) => builder.selectFrom('sequences').select('last').where('name', '=', 'customer')),
+    /** A record of a tenant whose number is within a range, ends included. */
+    findIn: compileSingle((range: Range & { tenant: string }) =>
+      builder
+        .selectFrom('customers')
+        .select('number')
+        .where('tenant', '=', range.tenant)
+        .where('number', '>=', range.first)
+        .where('number', '<=', range.last)
+        .limit(1),
+    ),
+    /** The highest number of each tenant's records within a range, ends included. */
+    listHighest: compileQuery((range: Range) =>
+      builder.selectFrom('tenants').select((tenants) =>
+        tenants
+          .selectFrom('customers')
+          .select((customers) => customers.fn.max('number').as('highest'))
+          .whereRef('customers.tenant', '=', 'tenants.tenant')
+          .where('number', '>=', range.first)
+          .where('number', '<=', range.last)
+          .as('highest'),
+      ),
+    ),
+  };
+}
+
+/** The sequence of CustomerUrns of one partition. A number that was taken is never issued again. */
+export class UrnSequence {
+  readonly #database: SqlDatabase;
+  readonly #run: ReturnType<typeof sequenceQueries>;
+  readonly #base: number;
+
+  /** @param partition two digits */
+  constructor(database: SqlDatabase, partition: string) {
+    this.#database = database;
+    this.#run = sequenceQueries(database.dialect);
+    this.#base = Number(partition) * sequencesPerPartition;
+  }
+
+  /** Takes `count` consecutive numbers. Throws if the partition has none left. */
+  *take(count: number): Routine<Range> {
+    const [row] = yield* this.#run.take({ count });
+    if (row === undefined) throw new DatabaseFailure(new Error('the sequence of URNs is missing'));
+    const sequence = Number(row.last);
+    if (sequence >= sequencesPerPartition) throw new DatabaseFailure(new Error('the partition has no URNs left'));
+    const last = this.#base + sequence;
+    return { first: last - count + 1, last };
+  }
+
+  /** Takes `count` consecutive numbers that no record of the tenant has. */
+  *takeFree(tenant: string, count: number): Routine<Range> {
+    for (;;) {
+      const range = yield* this.take(count);
+      if ((yield* this.#run.findIn({ tenant, ...range })).length === 0) return range;
+    }
+  }
+
+  /** Skips numbers, so that none is issued twice. */
+  *skip(count: number): Routine<void> {
+    yield* this.#run.take({ count });
+  }
+
+  /** Raises the sequence to the highest number of a record: restored keys may be older than the records. */
+  async raise(): Promise<void> {
+    const run = this.#run;
+    const base = this.#base;
+    const found = await this.#database.read(() =>
+      run.listHighest({ first: base, last: base + sequencesPerPartition - 1 }),
+    );
+    const highest = found.reduce((most, row) => Math.max(most, Number(row.highest ?? 0)), 0);
+    function* missing(): Routine<number> {
+      const [row] = yield* run.last({});
+      return highest - base - Number(row?.last ?? 0);
+    }
+    if ((await this.#database.read(missing)) <= 0) return;
+    await this.#database.exclusive(function* () {
+      const count = yield* missing();
+      if (count > 0) yield* run.take({ count });
+    });
+  }
+}

@@ -1,0 +1,84 @@
+import { type Client, DatabaseError } from 'pg';
+import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
+import type { BoundQuery, CompiledQuery, SqlRow } from './query.ts';
+
+/** A connection to a server. */
+export class Session {
+  /**
+   * Whether a pooler such as PgBouncer may give each transaction another connection to the server: settings and prepared
+   * statements are then lost after each transaction.
+   */
+  readonly isPooled: boolean;
+  /** Why the session cannot be used any more; undefined while it can. The pool closes such a connection. */
+  error: Error | undefined;
+  readonly #client: Client;
+  readonly #begin: string;
+
+  /** @param begin the SQL that begins a transaction */
+  constructor(client: Client, isPooled: boolean, begin: string) {
+    this.#client = client;
+    this.isPooled = isPooled;
+    this.#begin = begin;
+  }
+
+  begin(timeoutMs?: number): Promise<unknown> {
+    return this.query(this.#begin, timeoutMs);
+  }
+
+  /** If it fails, the session cannot be used any more. */
+  async rollback(timeoutMs: number): Promise<void> {
+    await this.query('rollback', timeoutMs).catch((error) => {
+      this.error ??= error as Error;
+    });
+  }
+
+  /**
+   * Runs SQL without parameters.
+   *
+   * @param timeoutMs how long to wait for the answer; absent: without limit
+   */
+  query(text: string, timeoutMs?: number): Promise<readonly SqlRow[]> {
+    return this.#send({ text }, undefined, timeoutMs);
+  }
+
+  /** Runs a compiled query. It is prepared once for each connection, unless it runs once or the session is pooled. */
+  execute({ statement, values }: BoundQuery, timeoutMs?: number): Promise<readonly SqlRow[]> {
+    const { sql: text, once, gives } = statement;
+    const name = once || this.isPooled ? undefined : nameOf(statement);
+    return this.#send({ text, values: values as unknown[], ...(name && { name }) }, gives, timeoutMs);
+  }
+
+  async #send(
+    query: { readonly text: string; readonly values?: unknown[]; readonly name?: string },
+    gives: CompiledQuery['gives'],
+    timeoutMs: number | undefined,
+  ): Promise<readonly SqlRow[]> {
+    try {
+      // `query_timeout` is missing in the types of pg.
+      const config = { ...query, query_timeout: timeoutMs };
+      const { rows, rowCount } = await this.#client.query<SqlRow>(config);
+      return gives === 'count' ? [{ count: rowCount }] : rows;
+    } catch (error) {
+      if (isFatal(error)) this.error ??= error as Error;
+      throw new DatabaseFailure(error, this.error !== undefined);
+    }
+  }
+}
+
+/** Connection lost, server shutting down, or (25006) read-only since it became a standby: another connection may work. */
+const isFatal = (error: unknown): boolean =>
+  !(error instanceof DatabaseError) || /^(08|57P|25006$)/.test(error.code ?? '');
+
+const names = new WeakMap<CompiledQuery, string>();
+let named = 0;
+
+/** The name under which a query is prepared on every connection. */
+function nameOf(statement: CompiledQuery): string {
+  let name = names.get(statement);
+  if (name === undefined) {
+    named += 1;
+    name = `c2a_${named}`;
+    names.set(statement, name);
+  }
+  return name;
+}

@@ -1,0 +1,215 @@
+import type {
+  CustomerReference,
+  IdempotencyKey,
+  StoredCustomer,
+  WriteContext,
+  WriteResult,
+} from '../../../application/ports/customer-repository.ts';
+import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
+import { retainedFieldsOf, rewrittenFields, unknownRetainedFields } from '../../../domain/anonymization.ts';
+import type { ChangeWriter } from '../customers/change-writer.ts';
+import type { CustomerReader } from '../customers/customer-reader.ts';
+import type { CustomerQueries, Row } from '../customers/queries.ts';
+import {
+  ifSound,
+  isAnonymizedRow,
+  isReadableRow,
+  type LogContent,
+  type RecordEncryption,
+} from '../customers/record-encryption.ts';
+import { toUrn } from '../customers/urns.ts';
+import type { Routine } from '../driver/query.ts';
+import { type EarlierRequest, type idempotencyQueries, recordOf } from '../idempotency-records.ts';
+import type { SqlDatabase } from '../schema/database.ts';
+import type { appliedQueries } from './applied-positions.ts';
+import type { ErasureLog, LogEntry } from './erasure-log.ts';
+
+interface Dependencies {
+  readonly database: SqlDatabase;
+  readonly queries: CustomerQueries;
+  readonly applied: ReturnType<typeof appliedQueries>;
+  readonly idempotency: ReturnType<typeof idempotencyQueries>;
+  readonly encryption: RecordEncryption;
+  readonly reader: CustomerReader;
+  readonly writer: ChangeWriter;
+  readonly log: ErasureLog;
+}
+
+/** An erasure after its first step: irrevocable, but its record may not be anonymized yet. */
+interface Begun {
+  readonly entry: LogEntry;
+  /** The row before the erasure; undefined if the records do not contain it. */
+  readonly row: Row | undefined;
+  readonly replayed: boolean;
+}
+
+/**
+ * Erases customers in two steps, each one transaction. `begin` destroys the data key and appends to the erasure log:
+ * then the erasure is irrevocable. `finish` anonymizes the record; if it did not run, `recovery.ts` runs it later.
+ */
+export class Eraser {
+  readonly #dependencies: Dependencies;
+
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /** See `CustomerRepository.erase`. */
+  async erase(
+    tenant: string,
+    by: CustomerReference,
+    context: WriteContext,
+    key: IdempotencyKey | undefined,
+  ): Promise<WriteResult> {
+    const { database } = this.#dependencies;
+    const begun = await this.#beginDurably(tenant, by, context, key);
+    if ('code' in begun) return begun;
+    const { entry, row, replayed } = begun;
+    await database.checkpoint('keys');
+    // The customer is erased already. If the database refuses this step (a full disk), the next recovery does it.
+    const stored = await database
+      .write(() => this.#finishRequest(entry))
+      .catch((error) => {
+        if (error instanceof DatabaseFailure) return this.#viewOf(entry, row);
+        throw error;
+      });
+    await database.checkpoint('data');
+    return { code: 'SUCCESS', stored, ...(replayed && { replayed: true }) };
+  }
+
+  /** The first step. The keys commit first: if the second commit fails, the erasure has begun all the same. */
+  async #beginDurably(
+    tenant: string,
+    by: CustomerReference,
+    context: WriteContext,
+    key: IdempotencyKey | undefined,
+  ): Promise<Begun | WriteResult> {
+    const { database } = this.#dependencies;
+    try {
+      return await database.write(() => this.#begin(tenant, by, context, key));
+    } catch (error) {
+      const begun = await database.read(() => this.#findBegun(tenant, by, key)).catch(() => undefined);
+      if (begun === undefined) throw error;
+      return begun;
+    }
+  }
+
+  *#begin(
+    tenant: string,
+    by: CustomerReference,
+    context: WriteContext,
+    key: IdempotencyKey | undefined,
+  ): Routine<Begun | WriteResult> {
+    const { database, log, reader, encryption, idempotency } = this.#dependencies;
+    const before = key && (yield* reader.findEarlierRequest(tenant, key, context.now));
+    if (before !== undefined) return yield* this.#replay(tenant, before);
+    const row = yield* reader.findRow(tenant, by);
+    if (row === undefined) {
+      // The same request may just have succeeded in another process and freed the ExternalId.
+      const meanwhile = key && (yield* reader.findEarlierRequest(tenant, key, context.now));
+      return meanwhile === undefined ? { code: 'CUSTOMER_NOT_FOUND' } : yield* this.#replay(tenant, meanwhile);
+    }
+    if (isAnonymizedRow(row)) return yield* this.#alreadyErased(tenant, row, key);
+
+    const { number } = row;
+    const content = this.#contentOf(tenant, row, context);
+    const sealed = encryption.sealEntry(encryption.hashOf(tenant, number), content);
+    const head = yield* log.lockHead(tenant);
+    // Checked again under the lock: another process may have begun the erasure meanwhile.
+    const raced = key && (yield* log.findByKey(tenant, key, context.now));
+    if (raced !== undefined) {
+      return isSameRequest(raced, key) ? { entry: raced, row, replayed: true } : { code: 'IDEMPOTENCY_KEY_REUSED' };
+    }
+    const known = yield* log.find(tenant, number);
+    const record = recordOf(tenant, number, key);
+    // On PostgreSQL the record is stored here already: it excludes another request with the same key, which waits for this
+    // transaction and then fails. SQLite has one writer, and its two files commit one after the other: there `finish` stores it.
+    if (record && (known || database.dialect.isPostgres)) yield* idempotency.insertRecord(record);
+    if (known !== undefined) return { entry: known, row, replayed: false };
+    const appended = yield* log.append(tenant, number, head, sealed, key);
+    return { entry: { ...appended, number, content }, row, replayed: false };
+  }
+
+  /** Replays a request: returns its answer or, for an erasure, its entry, so that an unfinished one is finished. */
+  *#replay(tenant: string, earlier: EarlierRequest): Routine<Begun | WriteResult> {
+    const { queries, log, reader } = this.#dependencies;
+    if (earlier === 'another request') return { code: 'IDEMPOTENCY_KEY_REUSED' };
+    const entry = yield* log.find(tenant, earlier.number);
+    if (entry === undefined) return yield* reader.replay(tenant, earlier);
+    const [row] = yield* queries.findByNumber({ tenant, number: earlier.number });
+    return { entry, row, replayed: true };
+  }
+
+  *#alreadyErased(tenant: string, row: Row, key: IdempotencyKey | undefined): Routine<WriteResult> {
+    const record = recordOf(tenant, row.number, key);
+    if (record !== undefined) yield* this.#dependencies.idempotency.insertRecord(record);
+    return { code: 'SUCCESS', stored: yield* this.#dependencies.reader.view(tenant, row) };
+  }
+
+  /** An erasure that was begun but not finished. With an Idempotency-Key, only an erasure by the same request. */
+  *#findBegun(tenant: string, by: CustomerReference, key: IdempotencyKey | undefined): Routine<Begun | undefined> {
+    const row = yield* this.#dependencies.reader.findRow(tenant, by);
+    if (row === undefined || isReadableRow(row) || isAnonymizedRow(row)) return undefined;
+    const entry = yield* this.#dependencies.log.find(tenant, row.number);
+    if (entry === undefined || (key !== undefined && !isSameRequest(entry, key))) return undefined;
+    return { entry, row, replayed: false };
+  }
+
+  /** The content of the log entry. A damaged record can be erased too; its retained fields are then unknown. */
+  #contentOf(tenant: string, row: Row, { keyId, requestId, now }: WriteContext): LogContent {
+    const stored = isReadableRow(row)
+      ? ifSound(() => this.#dependencies.encryption.openRecord(tenant, row))
+      : undefined;
+    const erasure = { urn: toUrn(row.number), keyId, requestId, erasedAt: now };
+    return stored === undefined
+      ? { erasure, retained: unknownRetainedFields }
+      : {
+          erasure: { ...erasure, rewritten: rewrittenFields(stored.customer) },
+          retained: retainedFieldsOf(stored.customer),
+        };
+  }
+
+  /**
+   * The second step: stores the idempotency record that is due, then anonymizes the row and stores its change event.
+   * Skips what was done before. Returns whether this call anonymized the row.
+   */
+  *finish(entry: LogEntry): Routine<boolean> {
+    const { applied, idempotency, writer } = this.#dependencies;
+    const { tenant, number, sequence, sealed, content } = entry;
+    const [row] = yield* applied.findErasure({ tenant, number });
+    if (row?.erasure === sequence && row.sealed.equals(sealed)) return false;
+    const { key_digest, request_digest, expires_at } = entry;
+    if (key_digest !== null && request_digest !== null && expires_at !== null) {
+      yield* idempotency.insertIfAbsent({ tenant, number, code: 'SUCCESS', key_digest, request_digest, expires_at });
+    }
+    if (row === undefined) return false;
+    if (row.erasure !== null) {
+      yield* writer.correct({ tenant, number, erasure: sequence, sealed });
+      return false;
+    }
+    const { keyId, requestId, erasedAt, rewritten = [] } = content.erasure;
+    const anonymized = yield* writer.anonymize(
+      { tenant, number, sealed, erasure: sequence, at: erasedAt },
+      { type: 'customer.anonymized', changedFields: rewritten, actor: { keyId, requestId } },
+    );
+    return anonymized > 0;
+  }
+
+  /** The second step of a request: the anonymized record. */
+  *#finishRequest(entry: LogEntry): Routine<StoredCustomer> {
+    const { queries, reader } = this.#dependencies;
+    const { tenant, number } = entry;
+    yield* this.finish(entry);
+    const [row] = yield* queries.findByNumber({ tenant, number });
+    return row === undefined ? this.#viewOf(entry, undefined) : yield* reader.view(tenant, row);
+  }
+
+  /** The record as it will be when the erasure is finished. */
+  #viewOf({ number, content }: LogEntry, row: Row | undefined): StoredCustomer {
+    const { version, created_at } = row ?? { version: 0, created_at: content.erasure.erasedAt };
+    return this.#dependencies.encryption.anonymizedView({ number, version: version + 1, created_at }, content);
+  }
+}
+
+const isSameRequest = ({ request_digest }: LogEntry, key: IdempotencyKey | undefined): boolean =>
+  request_digest !== null && key !== undefined && Buffer.compare(request_digest, key.requestDigest) === 0;

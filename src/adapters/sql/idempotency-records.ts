@@ -1,0 +1,102 @@
+import type { IdempotencyKey } from '../../application/ports/customer-repository.ts';
+import { compileQuery, compileWrite, type Routine } from './driver/query.ts';
+import type { Dialect } from './schema/database.ts';
+import type { Tables } from './schema/tables.ts';
+
+export type IdempotencyRow = Tables['idempotency_records'];
+
+/** How many expired records one statement deletes. */
+export const deletedAtOnce = 1000;
+
+type KeyAt = { readonly tenant: string; readonly key_digest: Uint8Array };
+
+export function idempotencyQueries({ builder }: Dialect) {
+  return {
+    find: compileQuery((at: KeyAt) =>
+      builder
+        .selectFrom('idempotency_records')
+        .select(['request_digest', 'number', 'expires_at'])
+        .where('tenant', '=', at.tenant)
+        .where('key_digest', '=', at.key_digest),
+    ),
+    listOf: compileQuery((of: { tenant: string; number: number }) =>
+      builder
+        .selectFrom('idempotency_records')
+        .select(['code', 'expires_at'])
+        .where('tenant', '=', of.tenant)
+        .where('number', '=', of.number),
+    ),
+    insertRecord: compileWrite((row: IdempotencyRow) => insert(builder, row)),
+    /** Inserts the record of an erasure, unless it exists. */
+    insertIfAbsent: compileWrite((row: IdempotencyRow) => insert(builder, row).onConflict((on) => on.doNothing())),
+    deleteRecord: compileWrite((at: KeyAt) =>
+      builder.deleteFrom('idempotency_records').where('tenant', '=', at.tenant).where('key_digest', '=', at.key_digest),
+    ),
+    anyExpired: compileQuery((at: { now: number }) =>
+      builder.selectFrom('idempotency_records').select('tenant').where('expires_at', '<=', at.now).limit(1),
+    ),
+    deleteExpired: compileWrite((at: { now: number }) =>
+      builder
+        .deleteFrom('idempotency_records')
+        .where((is) =>
+          is(
+            is.refTuple('tenant', 'key_digest'),
+            'in',
+            is
+              .selectFrom('idempotency_records')
+              .select(['tenant', 'key_digest'])
+              .where('expires_at', '<=', at.now)
+              .orderBy('expires_at')
+              .limit(deletedAtOnce)
+              .$asTuple('tenant', 'key_digest'),
+          ),
+        ),
+    ),
+  };
+}
+
+const insert = (builder: Dialect['builder'], row: IdempotencyRow) =>
+  builder.insertInto('idempotency_records').values({
+    tenant: row.tenant,
+    key_digest: row.key_digest,
+    request_digest: row.request_digest,
+    code: row.code,
+    number: row.number,
+    expires_at: row.expires_at,
+  });
+
+/** The record of a successful write to this customer; undefined for a request without a key. */
+export const recordOf = (tenant: string, number: number, key: IdempotencyKey | undefined): IdempotencyRow | undefined =>
+  key && {
+    tenant,
+    number,
+    code: 'SUCCESS',
+    key_digest: key.keyDigest,
+    request_digest: key.requestDigest,
+    expires_at: key.expiresAt,
+  };
+
+/** An earlier request with the same key: its customer's number, or that it was another request. */
+export type EarlierRequest = { readonly number: number } | 'another request';
+
+/** Compares an earlier request with the same key by its digest. */
+export const earlierRequest = (
+  found: { readonly request_digest: Uint8Array | null; readonly number: number },
+  key: IdempotencyKey,
+): EarlierRequest =>
+  found.request_digest !== null && Buffer.compare(found.request_digest, key.requestDigest) === 0
+    ? { number: found.number }
+    : 'another request';
+
+/** The unexpired record under a key, or undefined. Deletes an expired one, so that the key can be used again. */
+export function* findUnexpired(
+  run: ReturnType<typeof idempotencyQueries>,
+  tenant: string,
+  { keyDigest }: IdempotencyKey,
+  now: number,
+): Routine<{ readonly request_digest: Uint8Array; readonly number: number } | undefined> {
+  const [found] = yield* run.find({ tenant, key_digest: keyDigest });
+  if (found === undefined || found.expires_at > now) return found;
+  yield* run.deleteRecord({ tenant, key_digest: keyDigest });
+  return undefined;
+}

@@ -1,0 +1,23 @@
+import type { RecoveryFinding, RecoveryReport } from './ports/customer-repository.ts';
+
+/** Messages for operators about a recovery, one per finding; empty if nothing was found. */
+export function describeRecovery({ erasedAgain, findings }: RecoveryReport): string[] {
+  return [
+    ...(erasedAgain > 0
+      ? [`finished ${erasedAgain} erasures that a crash had interrupted or a restored backup had undone`]
+      : []),
+    ...findings.map((finding) => {
+      const sentence = sentences[finding.kind](finding);
+      return finding.tenant === undefined ? sentence : `tenant ${finding.tenant}: ${sentence}`;
+    }),
+  ];
+}
+
+const sentences: Record<RecoveryFinding['kind'], (finding: RecoveryFinding) => string> = {
+  keys_older_than_records: () => 'the keys are older than the records; the erasure log was completed from the records',
+  keys_and_records_mismatch: () => 'keys and records do not belong together: their erasure logs differ',
+  broken_link: ({ sequence }) => `entry ${sequence} of the erasure log does not follow from the one before it`,
+  broken_seal: ({ sequence }) => `entry ${sequence} of the erasure log is damaged`,
+  unknown_erasures: ({ count }) => `${count} erasures were lost with the keys; repeat them`,
+  refused: () => 'the database failed during the recovery of erasures; the next run retries it',
+};

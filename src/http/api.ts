@@ -1,0 +1,25 @@
+/** The API: every resource under the base routes, behind authentication and the rate limit. */
+import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox';
+import type { Authentication } from '../application/authentication.ts';
+import { authenticate } from './authentication.ts';
+import { envelopeSchemas } from './operation-schemas.ts';
+import { type CustomerDependencies, customerRoutes, customerSchemas } from './routes/customers.ts';
+import { type ErasureDependencies, erasureRoutes, erasureSchemas } from './routes/erasures.ts';
+
+/** The base route, and its versioned form. */
+export const baseRoutes = ['/api/c2a/customer', '/api/v1/c2a/customer'] as const;
+
+export interface ApiDependencies extends CustomerDependencies, ErasureDependencies {
+  readonly authentication: Pick<Authentication, 'recall' | 'authenticate'>;
+}
+
+/** The resources. A new one adds its routes here and its named schemas to `apiSchemas`. */
+export const api: FastifyPluginCallbackTypebox<ApiDependencies> = (app, dependencies, done) => {
+  app.addHook('onRequest', authenticate(dependencies.authentication));
+  customerRoutes(app, dependencies);
+  erasureRoutes(app, dependencies);
+  done();
+};
+
+/** The schemas that the routes refer to by name. */
+export const apiSchemas = [...erasureSchemas, ...customerSchemas, ...envelopeSchemas];

@@ -1,0 +1,190 @@
+/** Connections: their limits, pipelining, malformed HTTP, and shutdown. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type RefusalCode, refusal } from '../application/outcome.ts';
+import { type AccessLog, requestIdOf } from './access-log.ts';
+import { httpStatus, mediaType, RequestRefused, wrapped } from './envelope.ts';
+import type { Limits } from './overload.ts';
+
+/** Maximum requests in flight on one connection (pipelining, RFC 9112 section 9.3.2). */
+const maxInFlight = 100;
+/** Maximum bytes buffered for a client that does not read its responses. */
+const maxUnreadBytes = 1024 * 1024;
+/** Added to `requestTimeout` for idle connections, so that Node's 400 is sent before the connection is closed. */
+const idleGraceMs = 5_000;
+/** How long idle connections stay open at shutdown, so that a request already sent gets a response. */
+const closingGraceMs = 250;
+/** How long a client may keep a refused connection open. */
+const refusedTimeoutMs = 1_000;
+
+interface Connection {
+  /** Responses in the order of their requests; finished ones are removed from the front. */
+  readonly responses: ServerResponse[];
+  /** The connection will be closed after one of these responses. */
+  isClosing: boolean;
+}
+
+/** All connections of one server. */
+export class Connections {
+  readonly #open = new Map<Socket, Connection>();
+  readonly #onRefused: AccessLog['refused'];
+  #isShuttingDown = false;
+
+  constructor(onRefused: AccessLog['refused']) {
+    this.#onRefused = onRefused;
+  }
+
+  /** The options that make Node and Fastify enforce the limits. */
+  serverOptions(limits: Limits) {
+    return {
+      requestTimeout: limits.requestTimeoutMs,
+      // Also closes connections whose client does not read, because their responses stay in memory.
+      connectionTimeout: limits.requestTimeoutMs + idleGraceMs,
+      keepAliveTimeout: limits.keepAliveTimeoutMs,
+      // Node and Fastify would answer 503 without the envelope; see `refusalOf`.
+      return503OnClosing: false,
+      forceCloseConnections: 'idle' as const,
+      http: {
+        maxHeaderSize: limits.headerLimit,
+        headersTimeout: limits.headersTimeoutMs,
+        connectionsCheckingInterval: 1000,
+        // Node would answer 400 without the envelope; see `refusalOf`.
+        requireHostHeader: false,
+        // Node would drop a second `Authorization`. Joined, the two are not a valid credential.
+        joinDuplicateHeaders: true,
+      },
+      clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket) => this.#refuse(error, socket),
+    };
+  }
+
+  /** Tracks the connections of a server until they are closed. */
+  attach(app: FastifyInstance, limits: Limits): void {
+    const { server } = app;
+    server.maxConnections = limits.maxConnections;
+    // An undocumented option of Node. Without it, Node closes a half-closed connection before it is answered.
+    Object.assign(server, { httpAllowHalfOpen: true });
+    server.on('connection', (socket: Socket) => {
+      this.#open.set(socket, { responses: [], isClosing: false });
+      socket.once('close', () => this.#open.delete(socket));
+    });
+    // Before Fastify's listener, which may answer synchronously.
+    server.prependListener('request', ({ socket }, response) => this.#open.get(socket)?.responses.push(response));
+    // Ignores an unknown `Expect` header; Node would answer 417 without the envelope.
+    server.on('checkExpectation', (request, response) => server.emit('request', request, response));
+    // Without a listener Node closes the connection of a CONNECT without a response.
+    server.on('connect', (_, socket: Socket) => {
+      // Node no longer handles errors and timeouts of this socket.
+      socket.on('error', () => socket.destroy());
+      socket.setTimeout(refusedTimeoutMs, () => socket.destroy());
+      this.#refuse(new Error('CONNECT is not supported'), socket);
+    });
+    app.addHook('preClose', () => this.#shutDown(limits.shutdownTimeoutMs));
+  }
+
+  /**
+   * The reason to refuse a request because of its connection; undefined if it is accepted. Call it before anything else is
+   * done for the request. An injected request has no connection.
+   */
+  refusalOf({ raw }: FastifyRequest, reply: FastifyReply): RequestRefused | undefined {
+    const { socket } = raw;
+    const { length: inFlight } = this.#inFlightOf(socket);
+    // Closed without a response, which the client would not read either.
+    const isUnread = inFlight > 2 * maxInFlight || socket.writableLength > maxUnreadBytes;
+    if (isUnread) socket.destroy();
+    const isClosing = this.#isShuttingDown || this.#open.get(socket)?.isClosing;
+    return isUnread || isClosing || inFlight > maxInFlight ? this.#closing(reply) : refusalByHost(raw);
+  }
+
+  /**
+   * Called when a request body is refused, after which Fastify closes the connection. Keeps it open if the whole body has
+   * arrived; else refuses the requests after it, which could not be answered (RFC 9112 section 9.6).
+   */
+  bodyRefused({ raw }: FastifyRequest, reply: FastifyReply): void {
+    const connection = this.#open.get(raw.socket);
+    if (raw.complete && !this.#isShuttingDown) reply.removeHeader('connection');
+    else if (connection !== undefined) connection.isClosing = true;
+  }
+
+  /** Call it when a response has been sent. */
+  answered({ raw }: FastifyRequest): void {
+    this.#inFlightOf(raw.socket);
+  }
+
+  /** The unfinished responses of a connection. They finish in order. */
+  #inFlightOf(socket: Socket): readonly ServerResponse[] {
+    const responses = this.#open.get(socket)?.responses ?? [];
+    while (responses[0]?.writableFinished) responses.shift();
+    return responses;
+  }
+
+  #closing(reply: FastifyReply): RequestRefused {
+    reply.header('connection', 'close');
+    const reason = this.#isShuttingDown ? 'shutting down' : 'too many requests in flight on one connection';
+    return new RequestRefused('SERVICE_UNAVAILABLE', reason);
+  }
+
+  async #shutDown(timeoutMs: number): Promise<void> {
+    this.#isShuttingDown = true;
+    // The last response has `connection: close`. A request that arrives before the client reads it gets 503.
+    for (const socket of this.#open.keys()) {
+      const last = this.#inFlightOf(socket).at(-1);
+      if (last) last.shouldKeepAlive = false;
+    }
+    if (this.#open.size > 0) await delay(closingGraceMs);
+    for (const socket of this.#open.keys()) if (this.#inFlightOf(socket).length === 0) socket.destroy();
+    // Node would wait for incomplete bodies without a limit.
+    setTimeout(() => {
+      for (const socket of this.#open.keys()) {
+        if (this.#inFlightOf(socket)[0]?.req.complete === false) socket.destroy();
+      }
+    }, timeoutMs / 2).unref();
+  }
+
+  /**
+   * Answers malformed HTTP and requests that arrive too slowly. Fastify has no request or reply for them, so the response is
+   * written to the socket. (Fastify's own handler would log the bytes.)
+   */
+  #refuse(error: NodeJS.ErrnoException, socket: Socket): void {
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const inFlight = this.#inFlightOf(socket);
+    const code: RefusalCode = error.code === 'HPE_HEADER_OVERFLOW' ? 'PAYLOAD_TOO_LARGE' : 'BAD_REQUEST';
+    const requestId = requestIdOf(inFlight.find(({ req }) => !req.complete)?.req);
+    const send = () => {
+      if (socket.writable) socket.end(rawAnswer(code, requestId));
+      this.#onRefused({ requestId, status: httpStatus[code], code, cause: error.code, ip: socket.remoteAddress });
+    };
+    // Complete requests are answered first. The listener must run before Node's own, which closes a half-closed connection
+    // after its last response.
+    const lastWhole = inFlight.findLast(({ req }) => req.complete);
+    if (lastWhole === undefined) send();
+    else lastWhole.prependOnceListener('finish', send);
+  }
+}
+
+/** RFC 9112 section 3.2: exactly one Host; optional in HTTP/1.0. Node's `headers` keep only the first of several. */
+function refusalByHost({ rawHeaders, httpVersion }: IncomingMessage): RequestRefused | undefined {
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    if (rawHeaders[at]?.length === 4 && rawHeaders[at]?.toLowerCase() === 'host') hosts += 1;
+  }
+  const isValid = hosts === 1 || (hosts === 0 && httpVersion === '1.0');
+  return isValid ? undefined : new RequestRefused('BAD_REQUEST', 'a request must have exactly one Host header');
+}
+
+/** A complete HTTP response with the envelope; the connection is closed after it. */
+function rawAnswer(code: RefusalCode, requestId: string): string {
+  const body = JSON.stringify(wrapped(refusal(code)));
+  const head = [
+    `HTTP/1.1 ${httpStatus[code]} ${code}`,
+    `content-type: ${mediaType}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    `x-request-id: ${requestId}`,
+    'connection: close',
+  ];
+  return `${head.join('\r\n')}\r\n\r\n${body}`;
+}

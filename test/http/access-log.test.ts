@@ -1,0 +1,150 @@
+/** One line for each request, which names its tenant, key and duration and never a submitted value. */
+import { PassThrough } from 'node:stream';
+import pino from 'pino';
+import t, { type Test } from 'tap';
+import { MemoryCustomers } from '../../src/adapters/memory/customers.ts';
+import { createReferenceData } from '../../src/adapters/reference-data.ts';
+import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
+import { storing } from '../support/client.ts';
+import { startService } from '../support/service.ts';
+import { exchangeAll, portOf } from '../support/sockets.ts';
+
+/** Part of every submitted value. */
+const mark = 'Zx9';
+const customer = { externalIdentifier: `${mark}-1`, email: `${mark}@example.com`, firstName: mark };
+
+type Line = Readonly<Record<string, unknown>>;
+
+async function startLogged(test: Test, options: Parameters<typeof startService>[1] = {}) {
+  const stream = new PassThrough();
+  const service = await startService(test, { ...options, logger: pino({ level: 'trace' }, stream) });
+  const text = () => (stream.read() ?? '').toString() as string;
+  text();
+  const lines = (logged: string): Line[] =>
+    logged
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line));
+  return { ...service, text, lines };
+}
+
+t.test('a request is logged in one line with exactly these members', async (t) => {
+  const { post, text, lines, services } = await startLogged(t);
+  const [key] = await services.apiKeys.list();
+  await post('store', storing(customer), { 'x-request-id': 'mine' });
+  const logged = lines(text());
+  t.match(logged, [
+    {
+      level: 30,
+      msg: 'request',
+      requestId: 'mine',
+      tenant: 'acme',
+      keyId: key?.id as string,
+      method: 'POST',
+      route: '/api/c2a/customer/store',
+      status: 200,
+      code: 'SUCCESS',
+      ms: Number,
+    },
+  ]);
+  t.equal(logged.length, 1);
+  const expected = [
+    'code',
+    'ip',
+    'keyId',
+    'level',
+    'method',
+    'ms',
+    'msg',
+    'requestId',
+    'route',
+    'status',
+    'tenant',
+    'time',
+  ];
+  t.same(
+    Object.keys(logged[0] as Line)
+      .filter((name) => !['pid', 'hostname'].includes(name))
+      .sort(),
+    expected,
+  );
+});
+
+t.test('at level trace no submitted value is logged, for any outcome', async (t) => {
+  const { post, info, send, anonymous, text, lines, credentials } = await startLogged(t);
+  const url = `/${mark}?x=${mark}`;
+  const requests: [status: number, send: () => Promise<{ status: number }>][] = [
+    [200, () => post('store', storing(customer), { 'idempotency-key': mark, authorized: mark })],
+    [409, () => post('store', storing(customer))],
+    [422, () => post('store', storing({ ...customer, firstName: 'x' }), { 'idempotency-key': mark })],
+    [400, () => post('store', storing({ externalIdentifier: `cu.${mark}`, email: mark, [`${mark} x`]: 1 }))],
+    [400, () => post('store', `{"${mark}": ${mark}`)],
+    [400, () => post('store', `{"__proto__": "${mark}"}`)],
+    [413, () => post('store', mark.repeat(30_000))],
+    [415, () => post('store', mark, { 'content-type': `text/${mark}` })],
+    [200, () => post('update', { customer: { ...customer, lastName: mark } })],
+    [412, () => post('update', { customer }, { 'if-match': mark })],
+    [200, () => info({ exId: customer.externalIdentifier })],
+    [404, () => info({ exId: `${mark}-2` })],
+    [400, () => info({ urn: mark })],
+    [404, () => send({ method: 'GET', url })],
+    [405, () => send({ method: 'DELETE', url: `/api/c2a/customer/store?x=${mark}` })],
+    [404, () => send({ method: 'GET', url: `/%zz${mark}` })],
+    [401, () => anonymous.post('store', storing(customer), { 'x-tn': mark, 'x-api-key': mark })],
+    [401, () => post('store', storing(customer), { authorization: `Bearer ${mark}` })],
+    [200, () => post('delete', { externalIdentifier: customer.externalIdentifier })],
+  ];
+  for (const [status, send] of requests) t.equal((await send()).status, status);
+
+  const logged = text();
+  t.notMatch(logged, mark);
+  t.notOk(logged.includes(credentials['x-api-key']));
+  t.same(
+    lines(logged).map(({ status }) => status),
+    requests.map(([status]) => status),
+    'one line for each request',
+  );
+});
+
+t.test('an internal error is logged with its cause and without submitted values', async (t) => {
+  const failure = new DatabaseFailure(new Error('disk I/O error'));
+  const { post, text, lines } = await startLogged(t, {
+    repository: Object.assign(new MemoryCustomers(createReferenceData()), {
+      store: async () => {
+        throw failure;
+      },
+      find: async () => undefined,
+      update: async () => {
+        throw new TypeError('a programming error');
+      },
+    }),
+  });
+  await post('store', storing(customer), { 'x-request-id': 'one' });
+  await post('update', { customer }, { 'x-request-id': 'two' });
+  const logged = text();
+  t.notMatch(logged, mark);
+  t.match(logged, 'disk I/O error');
+  t.match(logged, 'a programming error');
+  t.match(lines(logged), [
+    { level: 50, requestId: 'one', route: '/api/c2a/customer/store' },
+    { level: 30, requestId: 'one', status: 500, code: 'SQL_DATABASE_FAILURE' },
+    { level: 50, requestId: 'two' },
+    { level: 30, requestId: 'two', status: 500, code: 'INTERNAL_SERVER_ERROR' },
+  ]);
+});
+
+t.test('a request that is not authenticated is logged without tenant and key', async (t) => {
+  const { anonymous, text, lines } = await startLogged(t);
+  await anonymous.info({ exId: 'x' });
+  const [line] = lines(text());
+  t.match(line, { status: 401, route: '/api/c2a/customer/info' });
+  t.notOk('tenant' in (line as Line) || 'keyId' in (line as Line));
+});
+
+t.test('malformed HTTP is logged without its bytes', async (t) => {
+  const { text, ...service } = await startLogged(t);
+  await exchangeAll(await portOf(service), `NONSENSE ${mark}\r\n\r\n`);
+  const logged = text();
+  t.notMatch(logged, mark);
+  t.notOk(logged.includes([...Buffer.from(mark)].join()), 'not as byte values either');
+});

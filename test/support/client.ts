@@ -1,0 +1,78 @@
+/** A client of the API, over whatever sends its requests: `inject` (service.ts), fetch (`overHttp`). */
+import type { Snapshot } from '../../src/application/customers.ts';
+
+export const base = '/api/c2a/customer';
+export const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
+export type Headers = Record<string, string>;
+export type Route = 'validate' | 'store' | 'update' | 'delete';
+
+/** The body of a store. */
+export const storing = (customer: object, region: object = claimedRegion) => ({ customer, claimedRegion: region });
+
+export interface Answer {
+  readonly status: number;
+  /** By lower-case name. */
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly text: string;
+  /** The body where it is JSON, else undefined. */
+  // biome-ignore lint/suspicious/noExplicitAny: assertions say what it must be.
+  readonly body: any;
+  /** Status and message code, e.g. `409 CUSTOMER_ALREADY_STORED`; an answer without an envelope has no code. */
+  readonly outcome: string;
+  /** `field: code` of every violation, in the order of the answer. */
+  readonly violations: readonly string[];
+  /** The result of an envelope that has one. */
+  readonly result: Snapshot;
+}
+
+export function toAnswer(status: number, headers: Answer['headers'], text: string): Answer {
+  const body = /^[{[]/.test(text) ? JSON.parse(text) : undefined;
+  const errors = (body?.status?.errors ?? []) as { field: string; code: string }[];
+  return {
+    status,
+    headers,
+    text,
+    body,
+    outcome: [status, body?.status?.messageCode].join(' ').trim(),
+    violations: errors.map(({ field, code }) => `${field}: ${code}`),
+    result: body?.result,
+  };
+}
+
+export interface Request {
+  readonly method: 'GET' | 'POST';
+  readonly url: string;
+  readonly headers: Headers;
+  readonly payload?: string | Buffer;
+}
+
+/** The requests of one caller. */
+export function client(send: (request: Request) => Promise<Answer>, credentials: Readonly<Headers>) {
+  const get = (url: string, headers: Headers = {}) =>
+    send({ method: 'GET', url, headers: { ...credentials, ...headers } });
+  return {
+    get,
+    post: (route: Route, body: unknown, headers: Headers = {}) =>
+      send({
+        method: 'POST',
+        url: `${base}/${route}`,
+        headers: { ...credentials, 'content-type': 'application/json', ...headers },
+        payload: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body),
+      }),
+    info(query: Record<string, string | readonly string[]>) {
+      const pairs = Object.entries(query).flatMap(([name, value]) =>
+        [value].flat().map((one): [string, string] => [name, one]),
+      );
+      return get(`${base}/info?${new URLSearchParams(pairs)}`);
+    },
+    receipt: (urn: string) => get(`${base}/erasure?${new URLSearchParams({ urn })}`),
+  };
+}
+
+/** Sends requests to a server at this URL. */
+export const overHttp =
+  (server: string) =>
+  async ({ method, url, headers, payload }: Request): Promise<Answer> => {
+    const response = await fetch(server + url, { method, headers, ...(payload !== undefined && { body: payload }) });
+    return toAnswer(response.status, Object.fromEntries(response.headers), await response.text());
+  };
