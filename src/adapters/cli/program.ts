@@ -74,7 +74,7 @@ export function createProgram(context: Context, addServe: (program: Command, con
   return program;
 }
 
-/** The commands without subcommands, in order: `tenant add`, not `tenant`. */
+/** The commands that have no subcommands, such as `tenant add` but not `tenant`, in their order. */
 export const leaves = ({ commands }: Command): Command[] =>
   commands.flatMap((command) => (command.commands.length > 0 ? leaves(command) : [command]));
 

@@ -69,7 +69,10 @@ export class Vault {
     }
   }
 
-  /** Seals a text with a new data key, which is returned wrapped, like that of `newDataKey`. */
+  /**
+   * Seals a text with a new data key. Returns both: the sealed text, bound to `context`, and the key, wrapped for storage
+   * and bound to `owner`.
+   */
   sealNew(owner: string, text: string, context: string): { readonly dataKey: Buffer; readonly sealed: Buffer } {
     sodium.randombytes_buf(this.#dataKey);
     try {

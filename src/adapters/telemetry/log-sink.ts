@@ -86,7 +86,7 @@ function pipeWriter(stream: StandardStream): Writer {
   return promisify<string>(stream.write.bind(stream));
 }
 
-/** Writes directly: the stream would write to files synchronously. */
+/** Writes to the file descriptor asynchronously: the stream of a standard output that is a file blocks the process. */
 function fileWriter(stream: StandardStream): Writer {
   return async (text) => {
     let rest = Buffer.from(text, 'utf8');

@@ -5,10 +5,10 @@ import type { CustomerQueries, Place } from './queries.ts';
 import type { RecordEncryption } from './record-encryption.ts';
 import type { Range, UrnSequence } from './urns.ts';
 
-/** A number that no customer has. */
+/** A free number for a new customer. */
 export interface CustomerId {
   readonly number: number;
-  /** Its wrapped data key, which is stored already; undefined if keys are stored together with their customers. */
+  /** The wrapped data key that SQLite stored for this number in advance. Undefined on PostgreSQL. */
   readonly wrapped?: Buffer;
 }
 

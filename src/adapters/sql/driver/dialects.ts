@@ -121,7 +121,7 @@ class SchemaQualifier extends OperationNodeTransformer implements KyselyPlugin {
     this.#named.clear();
     const qualified = this.transformNode(node);
     if (this.#placement.keysApart && this.#named.size > 1) {
-      throw new Error('a query names tables of both parts, which are in separate databases');
+      throw new Error('a query names tables of the keys and of the records, which are in separate databases');
     }
     const [part] = this.#named;
     return part === undefined ? qualified : { ...qualified, part };

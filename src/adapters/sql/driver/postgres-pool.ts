@@ -20,7 +20,7 @@ export interface SessionPoolOptions {
   readonly pipeline?: boolean;
 }
 
-/** A session until it is released. */
+/** A session that is borrowed from the pool. */
 export interface Loan {
   readonly session: Session;
   /** Returns the connection to its pool, or closes it if the session has failed. */

@@ -120,7 +120,8 @@ class Postgres<Tables> implements SqlDatabase<Tables> {
     if (keys === data) {
       return data.borrow((session) => runRoutine(routine(), (query) => session.execute(query, this.#timeoutMs)));
     }
-    // Each query borrows its own session, so that none is held while waiting for one of the other database.
+    // Each query borrows its own session: routines that hold a session of one database while they wait for a session
+    // of the other could block each other.
     return runRoutine(routine(), (query) =>
       this.#pools[query.statement.part].borrow((session) => session.execute(query, this.#timeoutMs)),
     );

@@ -141,8 +141,9 @@ export async function connect(files: Readonly<Record<Part, string>>, isExclusive
   const database = new Database(files.keys, { timeout: waitMs });
   try {
     for (const pragma of connectionPragmas) database.pragma(pragma);
-    // The keys are `main`: a commit over both files syncs `main` first. They are opened first, so that a restore that
-    // has locked the keys keeps other processes from the records too.
+    // The keys are `main`, as a commit over both files syncs `main` first: a power loss between the two syncs may leave
+    // a key without its record, but no record without its key. The keys are also opened first: while a restore has
+    // locked them, no other process gets to the records.
     if (isExclusive) database.pragma('main.locking_mode = EXCLUSIVE');
     for (const pragma of schemaPragmas) await untilFree(() => database.pragma(`main.${pragma}`), waitMs);
     if (isExclusive) database.exec('BEGIN EXCLUSIVE; COMMIT');

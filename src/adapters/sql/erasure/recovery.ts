@@ -126,7 +126,7 @@ export class Recovery {
     const isInLog = await database.read(() => log.has(tenant, position));
     const isHeadSound = head.sequence >= position.sequence && (await database.read(() => log.has(tenant, head)));
     const from: Position = isInLog ? position : log.genesis(tenant);
-    // First append the entries that rows keep: they were in the log before, so the walk must include them.
+    // First append the entries that rows keep but the log has lost, so that the walk below finds them.
     const damaged = await this.#appendFromRows(tenant, from.sequence);
     const walked = await this.#walk(tenant, from);
     const lost = Math.max(0, position.sequence - walked.last.sequence);

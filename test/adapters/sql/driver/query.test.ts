@@ -66,5 +66,5 @@ t.test('a query may name tables of both parts, unless these are in separate data
     );
   t.match(first(both(sqlite)({})).sql, '"main"."secrets"');
   t.match(first(both(together)({})).sql, '"c2a_keys"."secrets"');
-  t.throws(() => both(apart), { message: /tables of both parts/ });
+  t.throws(() => both(apart), { message: /tables of the keys and of the records/ });
 });
