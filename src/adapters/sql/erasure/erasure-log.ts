@@ -52,8 +52,13 @@ export class ErasureLog {
   }
 
   /** The chain value of an entry. A MAC, as anyone who can write to the file could recompute a plain hash. */
-  link(previous: Buffer, { sequence, hash, sealed }: Pick<EntryRow, 'sequence' | 'hash' | 'sealed'>): Buffer {
+  #link(previous: Buffer, { sequence, hash, sealed }: Pick<EntryRow, 'sequence' | 'hash' | 'sealed'>): Buffer {
     return this.#dependencies.vault.chainLink(previous, sequence, hash, sealed);
+  }
+
+  /** Whether an entry comes directly after a position: with the next sequence, and the chain value that results. */
+  follows(previous: Position, entry: EntryRow): boolean {
+    return entry.sequence === previous.sequence + 1 && this.#link(previous.chain, entry).equals(entry.chain);
   }
 
   /** The last position. */
@@ -89,7 +94,7 @@ export class ErasureLog {
       sequence,
       hash,
       sealed,
-      chain: this.link(head.chain, { sequence, hash, sealed }),
+      chain: this.#link(head.chain, { sequence, hash, sealed }),
       key_digest: key?.keyDigest ?? null,
       request_digest: key?.requestDigest ?? null,
       expires_at: key?.expiresAt ?? null,

@@ -107,7 +107,7 @@ export class Recovery {
       const [head, position] = [headOf.get(tenant), positionOf.get(tenant)];
       const last = highestOf.get(tenant) ?? 0;
       if (head === undefined && position === undefined) return last > 0;
-      const genesis = this.#dependencies.log.genesis(tenant);
+      const genesis = log.genesis(tenant);
       return !isEqual({ head: head ?? genesis, position: position ?? genesis, highest: last });
     });
   }
@@ -208,10 +208,10 @@ export class Recovery {
     let last = from;
     let erasedAgain = 0;
     for (;;) {
-      const { sequence, chain } = last;
+      const { sequence } = last;
       const entries = await database.read(() => log.entriesAfter(tenant, sequence));
       if (entries.length === 0) return { last, erasedAgain, findings, isComplete: true };
-      findings.push(...brokenLinks(log, tenant, chain, sequence, entries));
+      findings.push(...brokenLinks(log, last, entries));
       const applied = await this.#apply(tenant, entries, findings);
       if (applied === undefined) return { last, erasedAgain, findings, isComplete: false };
       erasedAgain += applied;
@@ -284,20 +284,9 @@ function wrongHead(
   return isNamed ? [] : [{ kind: 'broken_link', tenant, sequence }];
 }
 
-/** The findings for entries whose link does not follow from the previous one, or whose sequence leaves a gap. */
-function brokenLinks(
-  log: ErasureLog,
-  tenant: string,
-  chain: Buffer,
-  sequence: number,
-  entries: readonly EntryRow[],
-): RecoveryFinding[] {
-  const findings: RecoveryFinding[] = [];
-  let previous = { chain, sequence };
-  for (const entry of entries) {
-    const isNext = entry.sequence === previous.sequence + 1 && log.link(previous.chain, entry).equals(entry.chain);
-    if (!isNext) findings.push({ kind: 'broken_link', tenant, sequence: entry.sequence });
-    previous = entry;
-  }
-  return findings;
+/** The findings for entries that do not follow from the one before them. */
+function brokenLinks(log: ErasureLog, from: Position, entries: readonly EntryRow[]): RecoveryFinding[] {
+  return entries
+    .filter((entry, index) => !log.follows(entries[index - 1] ?? from, entry))
+    .map(({ tenant, sequence }) => ({ kind: 'broken_link', tenant, sequence }));
 }
