@@ -3,11 +3,11 @@ import {
   applyChange,
   type Customer,
   type CustomerChange,
-  sameContent,
   storeFields,
   timestamp,
   updateFields,
 } from '../domain/customer.ts';
+import { changedFields } from '../domain/events.ts';
 import { format, isObject, readObject, readPatch, required } from '../domain/field-schema.ts';
 import type { CustomerUrn, ExternalId } from '../domain/identity.ts';
 import { type PaymentOptions, paymentOptions } from '../domain/payment-options.ts';
@@ -183,7 +183,7 @@ export class Customers {
       if (ifMatch?.accepts(current.version) === false) return { leave: 'VERSION_MISMATCH' };
       const applied = applyChange(current.customer, change, this.#dependencies.referenceData);
       if (!applied.ok) return { refuse: applied.violations };
-      if (sameContent(applied.value, current.customer)) return { leave: 'SUCCESS' };
+      if (changedFields(current.customer, applied.value).length === 0) return { leave: 'SUCCESS' };
       const { customerUrn, createdAt } = current.customer;
       return { write: { customerUrn, ...applied.value, createdAt, updatedAt: timestamp(now) } };
     };

@@ -178,10 +178,6 @@ export function uniqueKeysOf(content: CustomerContent, referenceData: ReferenceD
   };
 }
 
-/** Whether two records have equal content. Both are results of `applyChange`, so equal content has equal JSON. */
-export const sameContent = (one: CustomerContent, other: CustomerContent): boolean =>
-  JSON.stringify(contentOf(one)) === JSON.stringify(contentOf(other));
-
 /** The names of the content fields, in the order of the field schema. */
 export const contentNames = [...Object.keys(customerFields), 'claimedRegion'] as readonly (keyof CustomerContent)[];
 

@@ -1,4 +1,4 @@
-import { type Customer, contentNames } from './customer.ts';
+import { type CustomerContent, contentNames } from './customer.ts';
 
 /** The types of change events. To add a type, add it here and to the code that makes the change. */
 export type ChangeEventType = 'customer.stored' | 'customer.updated' | 'customer.anonymized';
@@ -9,7 +9,7 @@ export type ChangeEventType = 'customer.stored' | 'customer.updated' | 'customer
  *
  * @param before undefined for a new customer: then the result is all fields with a value
  */
-export function changedFields(before: Customer | undefined, after: Customer): string[] {
+export function changedFields(before: CustomerContent | undefined, after: CustomerContent): string[] {
   if (before === undefined) return contentNames.filter((name) => after[name] !== undefined);
   // Equal objects have equal JSON, as both come from the same field table.
   return contentNames.filter(
