@@ -1,4 +1,4 @@
-import { LruMap } from 'toad-cache';
+import { FifoMap } from 'toad-cache';
 import type {
   CustomerReference,
   CustomerRepository,
@@ -22,11 +22,12 @@ interface Cached {
  */
 export class RecordCache {
   readonly #epoch: () => number | undefined;
-  readonly #records = new LruMap<Cached>(maxRecords);
+  // First in, first out: moving an entry at each hit would gain little, as a job empties the cache every few seconds.
+  readonly #records = new FifoMap<Cached>(maxRecords);
   /** The key in `#records` for each ExternalId; may be outdated. */
-  readonly #byExternalId = new LruMap<string>(maxRecords);
+  readonly #byExternalId = new FifoMap<string>(maxRecords);
   /** Caching a record that is read only once costs more than it saves. */
-  readonly #readOnce = new LruMap<true>(maxReadOnce);
+  readonly #readOnce = new FifoMap<true>(maxReadOnce);
 
   /** @param epoch see `SqlDatabase.epoch` */
   constructor(epoch: () => number | undefined) {
