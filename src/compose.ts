@@ -46,7 +46,7 @@ export interface OpenOptions {
   readonly clock?: Clock;
   /** Replaces the memory repository. Ignored with other storages. */
   readonly repository?: CustomerRepository | undefined;
-  /** Called with failures that fail no request but that an operator should know about. */
+  /** Called for a problem that makes no request fail but that an operator should know about. */
   readonly onTrouble?: (message: string, error?: unknown) => void;
 }
 

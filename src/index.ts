@@ -11,7 +11,7 @@ export interface ServiceOptions {
   readonly tenant?: string;
   /** Two digits, the second part of every CustomerUrn. Default: `00`. */
   readonly partition?: string;
-  /** Replaces the memory repository. `close` leaves it open. */
+  /** Used instead of the memory repository. The service's `close` does not close it. */
   readonly repository?: CustomerRepository;
 }
 

@@ -27,11 +27,11 @@ const messages = {
 export type RefusalCode = keyof typeof messages;
 export type MessageCode = 'SUCCESS' | RefusalCode;
 
-/** The published `AzotteStatus` of a completed request. */
+/** The contract's `AzotteStatus` of a completed request. */
 export interface Success {
   readonly messageCode: 'SUCCESS';
 }
-/** The published `AzotteStatus` of a refused request. */
+/** The contract's `AzotteStatus` of a refused request. */
 interface RefusalStatus {
   readonly messageCode: RefusalCode;
   readonly message: string;

@@ -16,7 +16,7 @@ export function readJsonBodies(app: FastifyInstance, limit: number): void {
     if (Number(request.headers['content-length']) > limit) return done(tooLarge());
     readBody(payload, limit, (body) => {
       if (body instanceof Error) return done(body);
-      // Checked after the read: the connection is closed after this response, and a client may read only once it has sent.
+      // Checked after the read: a refusal in mid-body closes the connection, maybe before the client reads the refusal.
       if (!isPlainJson(request.headers)) {
         return done(new RequestRefused('UNSUPPORTED_MEDIA_TYPE', 'the body has an unsupported charset or coding'));
       }

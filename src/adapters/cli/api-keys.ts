@@ -73,7 +73,7 @@ function addRotate(group: Command, { open, print }: Context): void {
     const { apiKeys } = await open(options);
     const rotated = await apiKeys.rotate(id, { overlapMs, lifetimeMs });
     if (rotated === undefined) {
-      throw new CommandError(`${id} is not an active key of this environment; see key list`);
+      throw new CommandError(`${id} is not an active key of this environment; see 'c2a key list'`);
     }
     const { key, secret } = rotated;
     const replaced = keyView(rotated.replaced);
@@ -91,7 +91,7 @@ function addRevoke(group: Command, { open, print }: Context): void {
     .action(async (id: string, options) => {
       const { apiKeys } = await open(options);
       const key = await apiKeys.revoke(id);
-      if (key === undefined) throw new CommandError(`there is no key ${id}; see key list`);
+      if (key === undefined) throw new CommandError(`there is no key ${id}; see 'c2a key list'`);
       print(keyView(key), `key ${key.id} revoked`);
     });
 }

@@ -62,7 +62,7 @@ function nextNonce(nonce: Buffer): void {
   noncesUsed += nonceBytes;
 }
 
-/** A keyed hash into `hash`, over a list of strings, encoded as JSON so that `('a', 'bc')` and `('ab', 'c')` differ. */
+/** Writes the keyed hash of `parts` to `hash`. They are encoded as JSON, so `('a', 'bc')` and `('ab', 'c')` differ. */
 export function keyedHash(hash: Buffer, parts: readonly string[], key: Buffer): Buffer {
   sodium.crypto_generichash(hash, Buffer.from(JSON.stringify(parts), 'utf8'), key);
   return hash;

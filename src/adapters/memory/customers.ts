@@ -133,7 +133,7 @@ export class MemoryCustomers implements CustomerRepository {
     return name === undefined ? undefined : this.#records.get(name);
   }
 
-  /** Replays the SUCCESS recorded under the key; without one, runs `work` and records its SUCCESS. */
+  /** Returns the SUCCESS recorded under the key. If none is recorded, runs `work` and records its SUCCESS. */
   #once(tenant: TenantId, key: IdempotencyKey | undefined, now: number, work: () => WriteResult): WriteResult {
     if (key === undefined) return work();
     const keyName = `${tenant} ${Buffer.from(key.keyDigest).toString('hex')}`;

@@ -19,7 +19,7 @@ interface SqlStorageOptions {
   readonly masterKeyFile: string;
   /** Two digits, the second part of every CustomerUrn. */
   readonly partition: string;
-  /** Whether to create a deployment if there is none; otherwise that is an error. */
+  /** Whether to create a deployment if none exists. If false, a missing deployment is an error. */
   readonly mayCreate: boolean;
 }
 

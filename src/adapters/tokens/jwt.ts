@@ -138,7 +138,7 @@ class PublishedKeys {
 
 /** Fetches over https only, without redirects and with a bounded answer. `createLocalJWKSet` checks its content. */
 async function fetchKeySet(uri: string, fetch: typeof globalThis.fetch): Promise<JSONWebKeySet> {
-  if (new URL(uri).protocol !== 'https:') throw new Error(`the URI of the keys must begin with https: ${uri}`);
+  if (new URL(uri).protocol !== 'https:') throw new Error(`the URI of the keys must use https, but is ${uri}`);
   const response = await fetch(uri, {
     headers: { accept: 'application/jwk-set+json, application/json' },
     redirect: 'error',

@@ -29,7 +29,7 @@ export interface AuditReport {
 export interface Restored {
   /** The number of erased customers that the backup contained and that were erased again. */
   readonly erasedAgain: number;
-  /** What the recovery found, one sentence each. */
+  /** The findings of the recovery, one sentence per finding. */
   readonly findings: readonly string[];
   /** Records that cannot be decrypted with the present keys. */
   readonly unreadable: number;

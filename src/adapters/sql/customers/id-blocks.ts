@@ -40,7 +40,7 @@ interface Block {
  * two rows and one of two synced files per store (docs/decisions/0010-keys-ahead-of-customers.md).
  *
  * Unused ids are lost when the process ends: this leaves gaps between URNs, and keys that encrypt nothing. The key of a
- * failed store is destroyed, as a log may contain the record that it encrypted.
+ * failed store is destroyed, because a write-ahead log may contain the record that was encrypted with it.
  */
 export class IdBlocks {
   readonly #dependencies: Dependencies;

@@ -174,7 +174,8 @@ export class SqlCustomers implements CustomerRepository {
       const decision = decide(current);
       if ('refuse' in decision) return { code: 'INVALID_REQUEST', violations: decision.refuse };
       if ('leave' in decision && decision.leave !== 'SUCCESS') return { code: decision.leave };
-      if (row === undefined || current === undefined) throw new Error('a decision to write needs a record');
+      if (row === undefined || current === undefined)
+        throw new Error('decide returned a write or SUCCESS for a customer that does not exist');
       const result =
         'leave' in decision
           ? yield* this.#unchanged(tenant, row.number, current, key)
@@ -184,7 +185,7 @@ export class SqlCustomers implements CustomerRepository {
     throw contention();
   }
 
-  /** Records a success under its Idempotency-Key even if it changes nothing. */
+  /** Records the success of a request that changes nothing, if it has an Idempotency-Key. */
   *#unchanged(
     tenant: string,
     number: number,

@@ -30,16 +30,16 @@ type PostgresTelemetry = Pick<Telemetry, 'commit' | 'read' | 'connectionLost'>;
 const exclusiveLock = 0x633261;
 /** How many times a routine runs before a write conflict is an error. After each, another writer has succeeded. */
 const maxRuns = 50;
-/** Added to the client's timeouts: the server's come first, as its error names the reason. */
+/** Added to the client's timeouts, so that the server's expire first: the server's error names the reason. */
 const graceMs = 1_000;
 
 /**
- * Opens a PostgreSQL database; connections are made on demand. Any number of processes may use it. Commits are durable
- * as the server's `synchronous_commit` says.
+ * Opens a PostgreSQL database; connections are made on demand. Any number of processes may use it. The server's
+ * `synchronous_commit` determines how durable commits are.
  *
- * With the keys in a separate database, a write is one transaction on each, and the keys commit first. If the second
- * commit fails, or after a crash, there may be a key without a record, or an erasure that was begun but not finished.
- * Recovery handles both.
+ * With the keys in a separate database, a write is one transaction in each database, and the keys commit first. If the
+ * second commit fails, or after a crash, there may be a key without a record, or an erasure that was begun but not
+ * finished. Recovery handles both.
  */
 export const openPostgres = <Tables>(
   dialect: Dialect<Tables>,

@@ -133,7 +133,7 @@ export class SqliteConnection {
 }
 
 /**
- * @param files both exist; an empty file becomes a database
+ * @param files must both exist; an empty file becomes a database
  * @param isExclusive locks out other processes until the connection is closed; throws if another one has the files open
  */
 export async function connect(files: Readonly<Record<Part, string>>, isExclusive: boolean): Promise<SqliteConnection> {
@@ -141,9 +141,9 @@ export async function connect(files: Readonly<Record<Part, string>>, isExclusive
   const database = new Database(files.keys, { timeout: waitMs });
   try {
     for (const pragma of connectionPragmas) database.pragma(pragma);
-    // The keys are `main`, as a commit over both files syncs `main` first: a power loss between the two syncs may leave
-    // a key without its record, but no record without its key. The keys are also opened first: while a restore has
-    // locked them, no other process gets to the records.
+    // The keys are the `main` database because a commit to both files syncs `main` first: a power loss between the two
+    // syncs may leave a key without its record, but no record without its key. The keys are opened first so that no
+    // other process gets to the records while a restore has locked the keys.
     if (isExclusive) database.pragma('main.locking_mode = EXCLUSIVE');
     for (const pragma of schemaPragmas) await untilFree(() => database.pragma(`main.${pragma}`), waitMs);
     if (isExclusive) database.exec('BEGIN EXCLUSIVE; COMMIT');

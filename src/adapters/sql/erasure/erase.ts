@@ -195,7 +195,7 @@ export class Eraser {
     return anonymized > 0;
   }
 
-  /** The second step of a request: the anonymized record. */
+  /** The second step of a request: finishes the erasure and returns the anonymized record. */
   *#finishRequest(entry: LogEntry): Routine<StoredCustomer> {
     const { queries, reader } = this.#dependencies;
     const { tenant, number } = entry;

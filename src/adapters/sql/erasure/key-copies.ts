@@ -34,7 +34,7 @@ export class KeyCopies {
     this.#sequence = sequence;
   }
 
-  /** Whether the keys are a backup that no start has used yet. */
+  /** Whether the keys are a backup with which the service has not started yet. */
   async isUnused(): Promise<boolean> {
     return (await this.#database.read(() => this.#run.findUnused({}))).length > 0;
   }
