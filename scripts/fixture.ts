@@ -1,6 +1,6 @@
 /**
- * `npm run generate:fixture`: writes a small data folder of the present schema version, test/fixtures/schema-<version>. The
- * release that adds the version writes it once; later versions test their upgrade with it.
+ * `npm run generate:fixture`: writes a small data folder of the present schema version, test/fixtures/schema-<version>.
+ * It is run once, for the release that adds the version. Later releases test their upgrade with that folder.
  */
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -10,7 +10,7 @@ import { openServer, openServices } from '../src/compose.ts';
 import { readConfig } from '../src/config.ts';
 import { createDemoTenant } from '../src/process/demo.ts';
 
-// Each part has its own migrations.
+// Each part has its own migrations; version 1 has one migration of each part.
 const version = migrations.data.length + migrations.keys.length - 1;
 const folder = resolve(import.meta.dirname, '../test/fixtures', `schema-${version}`);
 if (existsSync(folder)) throw new Error(`${folder} already exists and must not change`);
@@ -52,6 +52,6 @@ await ask('POST', 'delete', { customerUrn: erased });
 const records = [];
 for (const urn of [jane, changed, erased]) records.push(await ask('GET', `info?urn=${urn}`));
 await app.close();
-// Without the API key: a test issues its own.
+// The API key is not written: a test issues its own.
 writeFileSync(join(folder, 'expected.json'), `${JSON.stringify({ records, erased }, null, 2)}\n`);
 for (const name of ['customers.db', 'keys.db', 'master.key']) chmodSync(join(folder, name), 0o644);

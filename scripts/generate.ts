@@ -1,4 +1,7 @@
-/** `npm run generate`: writes openapi.json, the Postman collection and the list of SQL statements. A test fails where they are outdated. */
+/**
+ * `npm run generate`: writes openapi.json, the Postman collection and the list of SQL statements. A test fails if
+ * one of them is outdated.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { documents } from './documents.ts';

@@ -7,7 +7,7 @@ import { type ApiDependencies, api, apiSchemas, baseRoutes } from '../src/http/a
 import { mediaType, wrapped } from '../src/http/envelope.ts';
 import { schemaController } from '../src/http/server.ts';
 
-/** The document, as far as tests and the Postman collection read it. */
+/** The parts of the document that tests and the Postman collection read. */
 export interface OpenApi {
   readonly openapi: string;
   readonly info: { readonly title: string; readonly version: string; readonly description: string };
@@ -55,7 +55,7 @@ export interface Schema {
   readonly required?: readonly string[];
 }
 
-/** Describes the routes under the base route. No request is sent, so their dependencies are never called. */
+/** Describes the routes under the base route. No request is sent, so the routes never call their dependencies. */
 export async function describeApi(): Promise<OpenApi> {
   const app = Fastify({ schemaController });
   await app.register(swagger, {

@@ -12,14 +12,14 @@ import type { OpenApi, Operation, OperationId } from './openapi.ts';
 const examples = { ...customerExamples, erasure: erasureExamples };
 type Name = OperationId;
 
-/** The order of the folders: each uses the customer of those before it. */
+/** The order of the folders: each folder uses the customer of the folders before it. */
 const order: readonly Name[] = ['validate', 'store', 'info', 'update', 'delete', 'erasure'];
 
 const { customer } = examples.store.request;
 
 /**
- * Values of the examples that must be new in every run, or come from an earlier answer. Requests contain a variable in
- * their place, whose initial value is that of the example.
+ * Values of the examples that must be new in every run, or come from an earlier answer. In requests, a variable
+ * replaces each of them; its initial value is the value in the example.
  */
 const variables = {
   externalId: customer.externalIdentifier,
@@ -73,7 +73,7 @@ const storing = (same: Partial<typeof customer>): object => ({
   customer: { externalIdentifier: '{{externalId}}-other', firstName: customer.firstName, ...same },
 });
 
-/** The requests of each operation, before those that all operations have ({@link common}). */
+/** The requests of each operation. After them come the requests of {@link common}, which all operations have. */
 const steps: Record<Name, readonly Step[]> = {
   validate: [
     {

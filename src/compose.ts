@@ -86,7 +86,7 @@ function openStorage(
   if (storage === 'memory') return openMemoryStorage(repository ?? new MemoryCustomers(referenceData, partition));
   const options = { partition, masterKeyFile: masterKeyFileOf(config), mayCreate };
   if (databaseUrl === '') return openSqliteStorage({ ...options, dataDir }, { referenceData, telemetry });
-  // The default folder of the master key.
+  // Even with PostgreSQL, the data folder is the default place of the master key.
   if (mayCreate) makeFolder(dataDir);
   return openPostgresStorage(
     {
@@ -104,7 +104,7 @@ const masterKeyFileOf = ({ masterKeyFile, dataDir }: Config): string => masterKe
 
 const poolOf = ({ databasePoolSize: poolSize, databaseTimeoutMs: timeoutMs }: Config) => ({ poolSize, timeoutMs });
 
-/** Restores a backup of the configured deployment; see `restoreBackup`. */
+/** Restores a backup into the data folder of the configured deployment; see `restoreBackup`. */
 export async function restorePart(config: Config, part: Part, file: string, force: boolean): Promise<Restored> {
   if (config.storage === 'memory') throw new Error('memory storage has no files');
   if (config.databaseUrl !== '') throw new Error(usePostgresTools);

@@ -4,7 +4,10 @@ import { FormatRegistry, type Static, type StringOptions, Type } from '@sinclair
 import { Value } from '@sinclair/typebox/value';
 import { environments } from './application/ports/tenant-directory.ts';
 
-/** Each takes a description, the default, and the allowed values; error messages quote the latter. */
+/**
+ * These functions make the schema of one setting from its description, its default and its allowed values. Error
+ * messages quote the allowed values.
+ */
 const text = (description: string, fallback: string, allowed: string, rule: StringOptions = { minLength: 1 }) =>
   Type.String({ ...rule, description, default: fallback, allowed });
 
@@ -26,7 +29,7 @@ const databaseUrl = (description: string, allowed = 'a URL like C2A_DATABASE_URL
 
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
-/** Every setting by its variable. */
+/** All settings, by the name of their environment variable. */
 export const settings = Type.Object({
   C2A_HOST: text('Address to listen on.', '127.0.0.1', 'an IP address or host name of this machine', {
     format: 'c2a-host',
@@ -53,9 +56,9 @@ export const settings = Type.Object({
     'A second PostgreSQL database for the keys alone, so that no backup or log of the records contains a key.',
   ),
   C2A_DATABASE_REPLICA_URL: databaseUrl(
-    'A replica of the database that answers reads. Every commit then waits for it.',
+    'A replica of the database, used for reads. Every commit then waits for the replica.',
   ),
-  C2A_DATABASE_POOL_SIZE: integer('Maximum PostgreSQL connections of each process.', 10, 1, 1000),
+  C2A_DATABASE_POOL_SIZE: integer('Maximum PostgreSQL connections of each process, per database.', 10, 1, 1000),
   C2A_DATABASE_TIMEOUT_MS: integer(
     'Timeout of a PostgreSQL statement, lock or connection attempt.',
     5_000,
@@ -82,7 +85,7 @@ export const settings = Type.Object({
   }),
   C2A_BODY_LIMIT: integer('Maximum size of a request body in bytes.', 65_536, 1024, 1_048_576),
   C2A_HEADER_LIMIT: integer('Maximum size of the request line and headers together in bytes.', 16_384, 2048, 131_072),
-  C2A_MAX_CONNECTIONS: integer('Maximum open connections. Further ones are closed at once.', 4096, 1, 1_000_000),
+  C2A_MAX_CONNECTIONS: integer('Maximum open connections. Further connections are closed at once.', 4096, 1, 1_000_000),
   C2A_HEADERS_TIMEOUT_MS: integer("Time limit for receiving a request's headers.", 10_000, 1000, 600_000),
   C2A_REQUEST_TIMEOUT_MS: integer('Time limit for receiving a whole request.', 30_000, 1000, 600_000),
   C2A_KEEP_ALIVE_TIMEOUT_MS: integer('How long an idle connection stays open.', 65_000, 1, 600_000),
@@ -156,7 +159,7 @@ export class ConfigError extends Error {
 /**
  * Reads the configuration. A command-line option takes precedence over its variable; an empty variable counts as unset.
  *
- * @param options by their name in {@link Config}; other members are ignored
+ * @param options values of command-line options, by their name in {@link Config}; other members are ignored
  * @throws ConfigError with all errors
  */
 export function readConfig(
@@ -190,7 +193,7 @@ function contradictions(values: Values): Variable[] {
   const wrong: Partial<Record<Variable, boolean>> = {
     C2A_KEYS_DATABASE_URL: !isPostgres && values.C2A_KEYS_DATABASE_URL !== '',
     C2A_DATABASE_REPLICA_URL: !isPostgres && values.C2A_DATABASE_REPLICA_URL !== '',
-    // Data in memory is lost at exit, so a database URL is probably meant to be used.
+    // Memory storage would ignore the URL, and its data is lost at exit.
     C2A_DATABASE_URL: isMemory && isPostgres,
     // Memory is not shared between processes.
     C2A_WORKERS: isMemory && values.C2A_WORKERS > 1,
@@ -210,6 +213,6 @@ export const withoutSecrets = (config: Config): Config => ({
   databaseReplicaUrl: withoutPassword(config.databaseReplicaUrl),
 });
 
-/** Masks up to the last `@`, because a password that is not percent-encoded may contain one. */
+/** Masks up to the last `@`, because a password that is not percent-encoded may contain `@`. */
 const withoutPassword = (url: string): string =>
   url.replace(/(\/\/[^:@/]*:).*@/s, '$1***@').replace(/([?&](?:ssl)?password=)[^&]*/gi, '$1***');

@@ -11,7 +11,7 @@ export interface ServiceOptions {
   readonly tenant?: string;
   /** Two digits, the second part of every CustomerUrn. Default: `00`. */
   readonly partition?: string;
-  /** Used instead of the memory repository. The service's `close` does not close it. */
+  /** Used instead of the memory repository. The service's `close` does not close this repository. */
   readonly repository?: CustomerRepository;
 }
 
@@ -25,8 +25,8 @@ export type Service = FastifyInstance & {
 };
 
 /**
- * Starts the whole service with memory storage and one tenant, for another project's tests. Use `inject`, or `listen` on a
- * port. `close` ends it.
+ * Starts the whole service with memory storage and one tenant, for another project's tests. Use `inject`, or `listen`
+ * on a port. `close` stops the service.
  */
 export async function createService({
   tenant = 'acme',

@@ -9,7 +9,7 @@ import { readConfig } from './config.ts';
 import { loadCompose } from './process/load-compose.ts';
 import { addServeCommand } from './process/serve.ts';
 
-// Caches compiled modules. The binary embeds its own compiled code.
+// Caches compiled modules. The binary needs no cache, because it embeds compiled code.
 if (!isBinary) enableCompileCache(join(import.meta.dirname, '../node_modules/.cache/compiled'));
 
 const deployment: Deployment = {

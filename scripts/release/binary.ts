@@ -31,7 +31,7 @@ if (!process.execPath.startsWith(join(root, 'node_modules')) || !pinned.includes
   throw new Error('build with the runtime that package.json pins: npm run build:binary');
 }
 
-/** Loads documents, compiles schemas or injects requests: never loaded in the binary. */
+/** Packages that the binary never loads: they load documents, compile schemas or inject requests. */
 const leftOut = [
   '@fastify/ajv-compiler',
   '@fastify/fast-json-stringify-compiler',
@@ -59,19 +59,19 @@ const embeddedAddons: Plugin = {
 const unused: Plugin = {
   name: 'unused',
   setup({ onLoad, onResolve }) {
-    // Loaded on first use, which never happens: Fastify imports them for its HTTPS and HTTP/2 servers.
+    // Fastify imports them for HTTPS and HTTP/2 servers. Here they are loaded only when used, which never happens.
     onResolve({ filter: /^node:(https|http2)$/ }, ({ path, namespace }) =>
       namespace === 'lazy' ? { path, external: true } : { path, namespace: 'lazy' },
     );
     onLoad({ filter: /./, namespace: 'lazy' }, ({ path }) => ({
       contents: `module.exports = new Proxy({}, { get: (_, name) => require('${path}')[name] });`,
     }));
-    // Pushes metrics; ours are scraped.
+    // This module pushes metrics, but the metrics of this program are scraped.
     onLoad({ filter: /\/prom-client\/lib\/pushgateway\.js$/ }, () => ({ contents: '' }));
   },
 };
 
-/** Identifiers are not minified: logs show stacks and error names. */
+/** Identifiers are not minified, because logs contain stack traces and error names. */
 const bundling = {
   absWorkingDir: root,
   bundle: true,
@@ -100,7 +100,7 @@ const work = mkdtempSync(join(tmpdir(), 'c2a-build-'));
 const at = (name: string) => join(work, name);
 try {
   const { code, metafile } = await bundle('src/main.ts');
-  // The documents contain files of swagger-ui.
+  // The embedded documents contain files of swagger-ui, which the bundle does not.
   const packages = packagesInside(root, metafile, ['@fastify/swagger-ui']);
   const source = { ...(await buildOfSource()), ...given };
   const texts = { licences: licences(root, packages), bill: billOfMaterials(root, packages, source.commit) };

@@ -1,6 +1,6 @@
 /**
- * Runs the program until it serves, and writes V8's code cache: a start with it takes a third less. The cache is reproducible:
- * the same code gives the same bytes on every machine.
+ * Runs the program until it serves, and writes V8's code cache, which shortens every start of the binary
+ * (docs/decisions/0007-one-file.md). The cache is reproducible: the same code gives the same bytes.
  *
  *     node <flags> compile.ts <folder of the embedded files> <data folder to create>
  */
@@ -11,8 +11,8 @@ import { setFlagsFromString } from 'node:v8';
 import { constants, Script } from 'node:vm';
 
 /**
- * V8 flags for a reproducible cache: fixed hash seeds, and no garbage collection, which discards compiled functions and calls
- * the observers of the metrics.
+ * V8 flags for a reproducible cache: fixed hash seeds, and semi-spaces so large that no garbage is collected. A
+ * collection would discard compiled functions and call the observers of the metrics.
  */
 const flags = {
   'random-seed': 1,
@@ -22,7 +22,7 @@ const flags = {
 };
 export const compileFlags: readonly string[] = [
   ...Object.entries(flags).map(([name, value]) => `--${name}=${value}`),
-  // The cache records optimised functions, and which are optimised depends on the machine's speed.
+  // The cache records optimised functions, and which functions V8 optimises depends on the machine's speed.
   '--no-sparkplug',
   '--no-concurrent-recompilation',
 ];
@@ -30,10 +30,10 @@ export const compileFlags: readonly string[] = [
 if (process.argv[1] === import.meta.filename) compile(process.argv[2] as string, process.argv[3] as string);
 
 function compile(folder: string, dataDir: string): void {
-  // V8 rejects a cache made under other flags than the binary's. These flags have taken effect by now.
+  // V8 rejects a cache written under other flags than the binary's. Reset the flags: they have taken effect by now.
   for (const name of Object.keys(flags)) setFlagsFromString(`--${name}=0`);
 
-  // Whether a longer timer fires before the end depends on the machine's speed, so none does.
+  // Whether a longer timer fires before the end depends on the machine's speed, so longer timers never fire.
   for (const name of ['setTimeout', 'setInterval'] as const) {
     const original = globalThis[name] as (run: () => void, ms: number) => NodeJS.Timeout;
     const lasting = (run: () => void, ms: number) => (ms < 100 ? original(run, ms) : original(() => {}, 1e9).unref());
@@ -47,7 +47,7 @@ function compile(folder: string, dataDir: string): void {
   const write = process.stdout.write.bind(process.stdout);
   process.stdout.write = ((text: string) => {
     if (!text.startsWith('{"url":')) return write(text);
-    // The binary's flags again; see above.
+    // Also reset to the binary's value.
     setFlagsFromString('--sparkplug');
     writeFileSync(join(folder, 'compiled.bin'), program.createCachedData());
     process.exit(0);
@@ -56,7 +56,7 @@ function compile(folder: string, dataDir: string): void {
   const require = createRequire(import.meta.url);
   const sea = { isSea: () => true, getRawAsset: (name: string) => readFileSync(join(folder, name)) };
   const module = { exports: {} };
-  // Without log lines: whether they are written before the end depends on the machine's speed.
+  // The level `error` avoids log lines: whether they are written before the end depends on the machine's speed.
   const words = ['serve', '--port', '0', '--data-dir', dataDir, '--json', '--log-level', 'error'];
   process.argv.splice(2, Number.POSITIVE_INFINITY, ...words);
   program.runInThisContext()(module.exports, (name: string) => (name === 'node:sea' ? sea : require(name)), module);

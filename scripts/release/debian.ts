@@ -1,6 +1,6 @@
 /**
- * `npm run build:debian`: a Debian package of what `npm run build:binary` has made, beside it. Needs `dpkg-deb`. The same
- * binary and SOURCE_DATE_EPOCH (without it: the time of the commit) give the same bytes.
+ * `npm run build:debian`: makes a Debian package of the output of `npm run build:binary`, in the same folder. Needs
+ * `dpkg-deb`. The same binary and SOURCE_DATE_EPOCH (default: the time of the commit) give the same bytes.
  *
  *     npm run build:debian -- [folder of the binary]
  */
@@ -82,7 +82,7 @@ try {
   }
 
   const made = `c2a-customers_${manifest.version}_${architecture}.deb`;
-  // Higher compression saves a tenth, and takes five times as long.
+  // Higher compression saves a tenth of the size, and takes five times as long.
   const words = ['--root-owner-group', '-Zxz', '-z1', '--build', tree, join(work, made)];
   execFileSync('dpkg-deb', words, {
     stdio: ['ignore', 'ignore', 'inherit'],

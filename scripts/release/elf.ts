@@ -1,6 +1,6 @@
 /**
- * Strips a 64-bit little-endian ELF file: removes everything after its last loaded segment, which is debug symbols and the
- * section table. (`strip` is not used, since it comes with a compiler.)
+ * Strips a 64-bit little-endian ELF file: removes everything after its last loaded segment, that is, debug symbols and
+ * the section table. (The program `strip` is not used, since it comes with a compiler.)
  */
 export function stripped(file: Buffer): Buffer {
   const isElf = file.readUInt32BE(0) === 0x7f454c46 && file[4] === 2 && file[5] === 1;

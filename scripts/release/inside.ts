@@ -14,7 +14,7 @@ export interface Package {
   readonly folder: string;
 }
 
-/** The packages in a bundle, sorted by name. @param more packages whose files are embedded otherwise */
+/** The packages in a bundle, sorted by name. @param more packages whose files are embedded outside the bundle */
 export function packagesInside(root: string, { inputs }: Metafile, more: readonly string[]): readonly Package[] {
   const folders = Object.keys(inputs).map((path) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]);
   const all = new Set([...folders.filter((one) => one !== undefined), ...more.map((name) => `node_modules/${name}`)]);
@@ -28,7 +28,7 @@ export function packagesInside(root: string, { inputs }: Metafile, more: readonl
 
 const isLicence = (file: string): boolean => /^(licen[cs]e|copying|notice)/i.test(file);
 
-/** Licence texts of code that packages embed, which their own files lack. */
+/** Code that packages embed without its licence. Its licence text is in packaging/licenses. */
 const within: Readonly<Record<string, readonly string[]>> = {
   '@fastify/swagger-ui': ['swagger-ui'],
   'better-sqlite3': ['sqlite'],

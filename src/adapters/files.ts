@@ -44,7 +44,7 @@ export function makeFolder(path: string): void {
   }
 }
 
-/** Syncs a file to disk, or a folder, which makes the names in it durable. */
+/** Syncs a file or a folder to disk. Syncing a folder makes the names in it durable. */
 export function sync(path: string): void {
   const file = openSync(path, 'r');
   fsyncSync(file);
@@ -52,8 +52,8 @@ export function sync(path: string): void {
 }
 
 /**
- * Replaces a backup file with a new one and overwrites the old one. The file exists at every moment. Throws if
- * `isBackup` returns false for the old file. Of concurrent calls, the last to finish wins.
+ * Replaces a backup file with a new one and overwrites the old one. A file of that name exists at every moment. Throws
+ * if `isBackup` returns false for the old file. Of concurrent calls, the last to finish wins.
  *
  * @param write writes the new backup to a path
  */
@@ -72,15 +72,15 @@ export async function replaceBackup(
   const next = `${path}.next-${run}`;
   const previous = `${path}.previous-${run}`;
   await write(next);
-  // The old file gets a second name, to be overwritten after the new one has taken its place. If another run replaces the
-  // file between these two calls, that run's backup is removed without being overwritten.
+  // The old file gets a second name, under which it is overwritten after the new file has taken its place. If another
+  // run replaces the file between these two calls, the backup of that run is removed without being overwritten.
   if (existsSync(path)) linkSync(path, previous);
   renameSync(next, path);
   sync(dirname(path));
   if (existsSync(previous)) overwriteAndRemove(previous);
 }
 
-/** A temporary file that was not written to for this time belongs to an interrupted run. */
+/** A temporary file that was not written to for this long belongs to an interrupted run. */
 const leftoverAfterMs = 10 * 60_000;
 
 /** Overwrites and removes the temporary files of interrupted runs of `replaceBackup`. */
@@ -112,7 +112,7 @@ export function wipe(path: string): void {
   overwriteAndRemove(path);
 }
 
-/** Whether two paths lead to the same file, by links of either kind. Throws if one does not exist. */
+/** Whether two paths lead to the same file, directly or through links of any kind. Throws if a path does not exist. */
 export function isSameFile(one: string, other: string): boolean {
   const [first, second] = [statSync(one), statSync(other)];
   return first.dev === second.dev && first.ino === second.ino;

@@ -14,17 +14,17 @@ export function createReferenceData(): ReferenceData {
     // For a country without a numbering plan (Antarctica) only international numbers are accepted.
     const defaultCountry =
       countryCode !== undefined && isSupportedCountry(countryCode) ? (countryCode as CountryCode) : undefined;
-    // "(+49) 170": the library accepts nothing before the plus.
+    // For "(+49) 170": the library accepts no character before the plus sign.
     const dialled = text.replace(/^[([](?=\+)/, '');
     const number = parsePhoneNumberFromString(dialled, { ...(defaultCountry && { defaultCountry }), extract: false });
     // Some countries' plans allow more than the 15 digits of E.164.
     if (!number?.isPossible() || number.number.length > '+'.length + 15) return undefined;
-    // Parsing removes one national prefix; a doubled one leaves another. Repeat until the result is stable.
+    // Parsing removes one national prefix, so one remains of a doubled prefix. Repeat until the result is stable.
     return number.number === text ? text : phoneNumber(number.number, countryCode);
   }
 
   return {
-    // Changing the case turns some other letters into ASCII (`ß`, `ﬁ`, the Kelvin sign).
+    // Checked before the case is changed, which turns some non-ASCII letters into ASCII (`ß`, `ﬁ`, the Kelvin sign).
     countryCode: (text) => (isLetters(text) ? member(countryCodes, text.toUpperCase()) : undefined),
     languageCode: (text) => (isLetters(text) ? member(languageCodes, text.toLowerCase()) : undefined),
 

@@ -11,11 +11,11 @@ export interface Storage {
   readonly maintenance: Maintenance;
   /** Whether the storage accepts writes now. */
   readonly canWrite: () => Promise<boolean>;
-  /** What recovery changed when the storage was opened, one sentence each. Later starts do not repeat them. */
+  /** The changes that recovery made when the storage was opened, one sentence each. Later starts do not repeat them. */
   readonly recovered: readonly string[];
-  /** Conditions that an operator should correct, one sentence each, told at every start. */
+  /** Conditions that an operator should correct, one sentence each, reported at every start. */
   readonly warnings: readonly string[];
-  /** Removes decrypted records from memory. A job calls it, so that none stays for more than a few seconds. */
+  /** Removes decrypted records from memory. A job calls it, so that no record stays for more than a few seconds. */
   readonly clearCache: () => void;
   /** Finishes operations in flight, then closes. */
   close(): Promise<void>;

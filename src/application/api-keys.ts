@@ -4,7 +4,7 @@ import type { ApiKeyFormat } from './ports/api-key-format.ts';
 import type { Clock } from './ports/clock.ts';
 import type { ApiKey, Environment, Role, TenantDirectory } from './ports/tenant-directory.ts';
 
-/** A new API key. `secret` is what the caller sends; it is returned this once and never stored. */
+/** A new API key. `secret` is the text that the caller sends. It is returned only here, and never stored. */
 export interface IssuedKey {
   readonly secret: string;
   readonly key: ApiKey;
@@ -18,7 +18,7 @@ interface Dependencies {
   readonly environment: Environment;
 }
 
-/** The environment's prefix and four characters: enough to recognise an API key, too few to guess the rest. */
+/** The environment's prefix and three or four characters: enough to recognise an API key, too few to guess the rest. */
 const shownPrefixLength = 11;
 
 /** Manages API keys. Times are milliseconds since 1970, durations are milliseconds. */
@@ -58,9 +58,9 @@ export class ApiKeys {
   }
 
   /**
-   * Issues an API key that replaces another and has its name, role and, by default, its lifetime. The old key works for
-   * another `overlapMs`. Returns undefined if the old key does not exist, is revoked or expired, or belongs to the other
-   * environment.
+   * Issues an API key that replaces an old one. The new key gets the name, the role and, by default, the lifetime of
+   * the old key. The old key works for at most another `overlapMs`. Returns undefined if the old key does not exist, is
+   * revoked or expired, or belongs to the other environment.
    */
   async rotate(
     id: string,
@@ -79,8 +79,8 @@ export class ApiKeys {
   }
 
   /**
-   * Revokes an API key permanently: immediately in this process, within a second in others. Returns the changed key, or
-   * undefined if it does not exist.
+   * Revokes an API key permanently. The revocation takes effect at once in this process, and within a second in other
+   * processes. Returns the changed key, or undefined if the key does not exist.
    */
   async revoke(id: string): Promise<ApiKey | undefined> {
     const { directory, authentication, clock } = this.#dependencies;

@@ -29,18 +29,20 @@ interface Dependencies {
   readonly environment: Environment;
 }
 
-/** How long a cached API key is valid. A revocation must take effect within a second. */
+/**
+ * How long a cache entry is used. It is shorter than a second, because a revocation must take effect within a second.
+ */
 const cacheMs = 500;
 const maxCachedKeys = 10_000;
 
-/** A cached API key. It was not revoked when it was looked up, and belongs to this environment. */
+/** A cache entry: an API key of this environment that was not revoked when it was looked up. */
 interface KnownKey {
   readonly caller: Caller;
   readonly expiresAt: number;
   readonly lookedUpAt: number;
   readonly use: Use;
 }
-/** Mutable, because every request increments it. */
+/** The uses of one API key. Mutable, because every request increments the count. */
 type Use = { -readonly [Member in keyof KeyUse]: KeyUse[Member] };
 
 /** Authenticates requests by API key and bearer token, caches API keys, and counts their use. */
@@ -56,8 +58,8 @@ export class Authentication {
   }
 
   /**
-   * The caller, on a cache hit without a bearer token to verify: most requests then need no promise. Otherwise undefined;
-   * call {@link authenticate}.
+   * Returns the caller if the API key is cached and no bearer token must be verified, so that most requests need no
+   * promise. Otherwise returns undefined; then call {@link authenticate}.
    */
   recall({ tenant, apiKey, authorization }: Credentials): Caller | undefined {
     if (tenant === undefined || apiKey === undefined || authorization !== undefined) return undefined;
@@ -86,8 +88,8 @@ export class Authentication {
   }
 
   /**
-   * Stores the uses counted since the last call. If that fails, throws the error and keeps the counts for the next call. A
-   * job calls it.
+   * Stores the uses counted since the last call. If the storage fails, throws its error and keeps the counts for the
+   * next call. A background job calls this method.
    */
   async recordUse(): Promise<void> {
     const counted = [...this.#uses.values()].filter(({ requests }) => requests > 0).map((use) => ({ ...use }));
@@ -102,8 +104,8 @@ export class Authentication {
   }
 
   /**
-   * Fetches the public keys of all tenants' token issuers, so that the first request finds them. Called at start, and by a
-   * job for tenants that were changed later.
+   * Fetches the public keys of all tenants' token issuers, so that they are present at the first request. Called at
+   * start, and by a background job because tenants may be changed later.
    */
   async prepareTokens(): Promise<void> {
     const { directory, tokens } = this.#dependencies;
@@ -122,7 +124,10 @@ export class Authentication {
     return (await this.#allowsToken(known.caller.tenant, authorization)) ? known : 'bearer_token';
   }
 
-  /** A tenant with an issuer requires a valid token. Any other tenant must send none: no credential is ignored. */
+  /**
+   * A tenant with an issuer requires a valid token. Any other tenant must send none, so that no credential is silently
+   * ignored.
+   */
   async #allowsToken({ id, jwt }: Tenant, authorization: string | undefined): Promise<boolean> {
     if (jwt === undefined) return authorization === undefined;
     const token = bearerToken(authorization);
@@ -161,5 +166,7 @@ function count(use: Use, now: number): void {
   if (now > use.lastUsedAt) use.lastUsedAt = now;
 }
 
-/** The token of an `Authorization: Bearer` header (RFC 6750). Undefined if it is absent or has another scheme. */
+/**
+ * The token of an `Authorization: Bearer` header (RFC 6750). Undefined if the header is absent or has another scheme.
+ */
 const bearerToken = (authorization = ''): string | undefined => /^Bearer ([\w.~+/=-]+)$/i.exec(authorization)?.[1];

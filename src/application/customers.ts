@@ -33,9 +33,9 @@ export interface Snapshot extends Customer {
   readonly options: PaymentOptions;
 }
 
-/** The headers of a writing request. */
+/** The request id of a write, and the headers that control it. */
 export interface WriteConditions {
-  /** Identifies the request in the log and in the erasure log. */
+  /** Identifies the request in the access log and in the erasure log. */
   readonly requestId: string;
   /** The Idempotency-Key as sent. */
   readonly idempotencyKey?: string | undefined;
@@ -89,7 +89,7 @@ export class Customers {
     return andThen(held, (isHeld) => completed({ isAvailable: !isHeld }));
   }
 
-  /** Stores a new customer. Refusals: BAD_REQUEST, INVALID_REQUEST, the three conflicts. */
+  /** Stores a new customer. Refusals: BAD_REQUEST, INVALID_REQUEST, the three codes of `Conflict`. */
   async store(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
     if (!hasCustomer(body)) return refusal('BAD_REQUEST');
     const { repository, referenceData } = this.#dependencies;
@@ -107,7 +107,7 @@ export class Customers {
   /**
    * Applies a merge patch (RFC 7396) to a customer. A patch that changes nothing succeeds and keeps `updatedAt`.
    * Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND (also for an anonymized customer), VERSION_MISMATCH, the
-   * three conflicts.
+   * three codes of `Conflict`.
    */
   async update(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
     if (!hasCustomer(body)) return refusal('BAD_REQUEST');
@@ -119,7 +119,8 @@ export class Customers {
     const by = referenceOf(change.customer?.customerUrn, change.customer?.externalIdentifier);
     if (by === undefined) return invalid(onePerField([...violations, ...missingReference(violations)]));
     if (violations.length > 0) {
-      // One response reports all violations. Those of the merged record can only be found by reading it.
+      // One response reports all violations. Those of the merged record can be found only by reading the current
+      // record.
       const decision = this.#decide(change, undefined, 0)(await repository.find(id, by));
       return invalid(onePerField([...violations, ...('refuse' in decision ? decision.refuse : [])]));
     }
@@ -141,7 +142,7 @@ export class Customers {
     const given = readPatch(deleteFields, body, '', referenceData, violations);
     const by = referenceOf(given.customerUuid ?? given.customerUrn, given.externalIdentifier);
     const names = Object.keys(deleteFields) as (keyof typeof deleteFields)[];
-    // A field with a violation counts as given.
+    // A field with a violation counts as given, although it has no value in `given`.
     const used = names.filter((name) => given[name] != null || violations.some(({ field }) => field === name));
     if (used.length !== 1 || (by === undefined && violations.length === 0)) {
       violations.push(violation('customerUuid', 'exactly_one', `Exactly one of ${names.join(', ')} must be given.`));

@@ -14,15 +14,16 @@ export function keyViolations(idempotencyKey: string | undefined): Violation[] {
 }
 
 /**
- * Idempotency-Keys (draft-ietf-httpapi-idempotency-key-header): the repository records a SUCCESS under the key for 24 hours
- * and replays it. The same key with another request returns IDEMPOTENCY_KEY_REUSED. While a request is in flight in this
- * process, others with its key get REQUEST_IN_PROGRESS. Another process waits in the database instead, then replays.
+ * Idempotency-Keys (draft-ietf-httpapi-idempotency-key-header): the repository records a SUCCESS under the key for 24
+ * hours and replays it. The same key with another request returns IDEMPOTENCY_KEY_REUSED. While a request is in flight,
+ * a second request with the key gets REQUEST_IN_PROGRESS in the same process. In another process, the second request
+ * waits in the database and then replays.
  *
- * The repository gets two digests, of the key and of the request. The second one covers the key too: if the key is random,
- * the digest cannot be used to test a guess of the request.
+ * The repository gets two digests: of the key, and of the request. The request digest also covers the key, so if the
+ * key is random, the digest cannot be used to test a guess of the request.
  *
- * @returns a function that runs `work` under a tenant's key; without a key it just runs it. `request` is the request as
- *   parsed by its field table, so that equal requests have equal JSON
+ * @returns a function that runs `work` under a tenant's key; if there is no key, it only calls `work`. `request` is the
+ *   request as parsed by its field table, so that equal requests have equal JSON
  */
 export function runOnce(digest: Digest, clock: Clock) {
   const inProgress = new Set<string>();

@@ -8,6 +8,6 @@ export const andThen = <Value, Result>(
 ): MaybePromise<Awaited<Result>> =>
   (isPromise(value) ? value.then(next) : next(value)) as MaybePromise<Awaited<Result>>;
 
-/** Any thenable: a repository of another project may return promises of another library. */
+/** Accepts any thenable, because a repository of another project may return promises of another library. */
 const isPromise = <Value>(value: MaybePromise<Value>): value is Promise<Value> =>
   typeof (value as Promise<Value> | undefined | null)?.then === 'function';

@@ -19,7 +19,8 @@ const messages = {
   UNSUPPORTED_MEDIA_TYPE: 'The body must be sent as application/json.',
   IDEMPOTENCY_KEY_REUSED: 'The Idempotency-Key was used with another request.',
   TOO_MANY_REQUESTS: 'The rate limit is exceeded; see Retry-After.',
-  SQL_DATABASE_FAILURE: 'The database did not complete the operation; retry, a write with its Idempotency-Key.',
+  SQL_DATABASE_FAILURE:
+    'The database did not complete the operation; retry it, using the same Idempotency-Key for a write.',
   INTERNAL_SERVER_ERROR: 'An unexpected error occurred.',
   SERVICE_UNAVAILABLE: 'The service is overloaded or shutting down; see Retry-After.',
 } as const satisfies Record<string, string> & Record<Conflict, string>;

@@ -14,7 +14,7 @@ import type { Signer } from './ports/signer.ts';
 export type SignedReceipt = NonNullable<Awaited<ReturnType<PrivacyReports['receipt']>>>;
 
 const idempotencyGround =
-  'Art. 6(1)(b) GDPR: a retry of a request gets its first result; contains only keyed digests, the code and the URN';
+  'Art. 6(1)(b) GDPR: a retry gets the result of the first request; the record holds only keyed digests, code and URN';
 /** Derived data; the record cannot be reconstructed from it. */
 const derivedData = [
   'keyed digests (blind indexes) of the external identifier, the e-mail address and the phone number',
@@ -57,13 +57,13 @@ export class PrivacyReports {
       tenant,
       customerUrn: urn,
       erasedAt: timestamp(erasure.erasedAt),
-      // The actor; both ids are in the log. `unknown` if the entry was lost.
+      // The actor: both ids also appear in the access log. Both are `unknown` if the entry was lost.
       keyId: erasure.keyId,
       requestId: erasure.requestId,
       rewritten: erasure.rewritten ?? null,
       kept: await this.#kept(tenant, urn),
       dataKeyDestroyed: isDataKeyDestroyed(findings),
-      // Lets a verifier detect a log that was truncated or replaced later: its chain value differs at this position.
+      // Lets a verifier detect a log that was truncated or replaced later: it lacks this chain value at this position.
       erasureLog: erasure.position ?? null,
       residualScan: {
         scannedAt: timestamp(clock()),
@@ -84,7 +84,7 @@ export class PrivacyReports {
     return signed === undefined ? refusal('ERASURE_NOT_FOUND') : completed(signed);
   }
 
-  /** All data about one customer (GDPR Art. 15 and 20). Undefined if there is none. */
+  /** All data about one customer (GDPR Art. 15 and 20). Undefined if there is neither a record nor an erasure. */
   async subjectExport(tenant: TenantId, urn: CustomerUrn) {
     const { repository, clock } = this.#dependencies;
     const stored = await repository.find(tenant, { urn });
@@ -98,7 +98,7 @@ export class PrivacyReports {
       ...(stored && { provenance: provenanceOf(stored) }),
       derived: stored === undefined || isAnonymized(stored.customer) ? [] : derivedData,
       idempotencyRecords: await this.#idempotencyRecords(tenant, urn),
-      // Files that a restore replaced.
+      // Files that a restore replaced and that still contain data of the customer.
       copies: findings.filter(({ kind, found }) => found > 0 && copyKinds.includes(kind)).map(({ place }) => place),
       unseen,
       ...(erasure && {
@@ -129,7 +129,7 @@ export class PrivacyReports {
     ];
   }
 
-  /** The record; undefined if it is damaged. A receipt needs only the erasure log. */
+  /** The record; undefined if it is missing or damaged, because a receipt needs only the erasure log. */
   async #findReadable(tenant: TenantId, urn: CustomerUrn): Promise<StoredCustomer | undefined> {
     try {
       return await this.#dependencies.repository.find(tenant, { urn });
@@ -150,7 +150,9 @@ export class PrivacyReports {
   }
 }
 
-/** A scan without a `data_key` finding did not search for the data key, so it proves nothing. */
+/**
+ * A scan without a `data_key` finding did not search for the data key, so it does not prove that the key is destroyed.
+ */
 const isDataKeyDestroyed = (findings: readonly ResidueFinding[]): boolean =>
   findings.some(({ kind }) => kind === 'data_key') &&
   findings.every(({ kind, found }) => found === 0 || !keyKinds.includes(kind));

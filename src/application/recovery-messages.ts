@@ -1,6 +1,6 @@
 import type { RecoveryFinding, RecoveryReport } from './ports/customer-repository.ts';
 
-/** Messages for operators about a recovery, one per finding; empty if nothing was found. */
+/** Messages about a recovery for operators: one about finished erasures, if there are any, and one per finding. */
 export function describeRecovery({ erasedAgain, findings }: RecoveryReport): string[] {
   return [
     ...(erasedAgain > 0
@@ -16,8 +16,8 @@ export function describeRecovery({ erasedAgain, findings }: RecoveryReport): str
 const sentences: Record<RecoveryFinding['kind'], (finding: RecoveryFinding) => string> = {
   keys_older_than_records: () => 'the keys are older than the records; the erasure log was completed from the records',
   keys_and_records_mismatch: () => 'keys and records do not belong together: their erasure logs differ',
-  broken_link: ({ sequence }) => `entry ${sequence} of the erasure log does not follow from the one before it`,
+  broken_link: ({ sequence }) => `entry ${sequence} of the erasure log does not follow from the entry before it`,
   broken_seal: ({ sequence }) => `entry ${sequence} of the erasure log is damaged`,
-  unknown_erasures: ({ count }) => `${count} erasures were lost with the keys; repeat them`,
-  refused: () => 'the database failed during the recovery of erasures; the next run retries it',
+  unknown_erasures: ({ count }) => `${count} entries of the erasure log were lost with the keys; repeat those erasures`,
+  refused: () => 'the database failed during the recovery of erasures; the next run retries the recovery',
 };

@@ -8,7 +8,7 @@ export interface TenantSettings {
   readonly name?: string | undefined;
   readonly channels?: PaymentSettings['channels'] | undefined;
   readonly canSavePaymentMethod?: boolean | undefined;
-  /** null: stop requiring bearer tokens. */
+  /** null removes the setting, so that bearer tokens are no longer required. */
   readonly jwt?: JwtSettings | null | undefined;
 }
 

@@ -32,8 +32,9 @@ type Addons = Readonly<Record<Name, unknown>>;
 let loaded: Addons | undefined;
 
 /**
- * Loads a native addon that is embedded in the binary; replaces the libraries' own loaders. The operating system loads shared
- * objects only from files: the addons are written to a private folder, compared with the embedded bytes, loaded, and removed.
+ * Loads a native addon that is embedded in the binary; replaces the libraries' own loaders. The operating system loads
+ * shared objects only from files. So the addons are written to a private folder, compared with the embedded bytes,
+ * loaded, and removed.
  *
  * @public
  */
@@ -52,7 +53,8 @@ function loadAddons(): Addons {
     }
   }
   throw new Error(
-    'the binary needs a folder that it can write to and that is not mounted noexec, during the start; set TMPDIR to one. ' +
+    'the binary needs a folder that it can write to and that is not mounted noexec, to unpack its addons at the ' +
+      'start: set TMPDIR to such a folder. ' +
       `Tried ${failures.join('; ')}`,
   );
 }
@@ -61,8 +63,8 @@ function loadFrom(parent: string): Addons {
   removeLeftovers(parent);
   // Mode 0700, with an unpredictable name.
   const folder = mkdtempSync(join(parent, prefix));
-  // All files stay open until all are loaded: the path contains the descriptor's number, and dlopen treats two objects with
-  // the same path as one.
+  // No file is closed until all are loaded: the path contains the number of the descriptor, and a reused number would
+  // give two addons the same path, which dlopen treats as one object.
   const files: number[] = [];
   const load = (name: Name): unknown => {
     const path = join(folder, `${name}.node`);
@@ -82,7 +84,7 @@ function loadFrom(parent: string): Addons {
   }
 }
 
-/** Writes a file and opens it again. Throws if owner, mode or content then differ. */
+/** Writes a file and opens it again. Throws if its owner, mode or content is then not as written. */
 function writeVerified(path: string, bytes: Buffer): number {
   writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 });
   const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);

@@ -18,8 +18,8 @@ export const isBinary = isSea();
 const chunkSize = 4 * 1024 * 1024;
 
 /**
- * Calls `use` with the bytes of an embedded asset, then frees them. In an idle process the garbage collector would keep them
- * for a long time.
+ * Calls `use` with the bytes of an embedded asset, then frees them at once: in an idle process the garbage collector
+ * would keep them for a long time.
  */
 export function embedded<Result>(name: EmbeddedName, use: (bytes: Buffer<ArrayBuffer>) => Result): Result {
   const bytes = zstdDecompressSync(new Uint8Array(getRawAsset(name)), { chunkSize }) as Buffer<ArrayBuffer>;

@@ -2,8 +2,9 @@ import { anonymizedStatus, type ClaimedRegion, type Customer, customerFields } f
 import { merge } from './field-schema.ts';
 
 /**
- * The anonymized record of a customer (GDPR Art. 17): removes or rewrites every field that is not retained, including any
- * field added to the schema later. Returns an anonymized record unchanged, including `updatedAt`.
+ * Returns the anonymized record of a customer (GDPR Art. 17). Removes or rewrites every field that is not retained,
+ * including any field that is added to the schema later. A record that is already anonymized is returned unchanged,
+ * including its `updatedAt`.
  *
  * @param now ISO 8601, UTC, milliseconds
  */
@@ -18,7 +19,7 @@ export interface RetainedFields {
   readonly billingCountry?: string;
 }
 
-/** Placeholders for a record that cannot be decrypted. ISO 3166-1 assigns `ZZ` to no country. */
+/** Placeholders for the retained fields of a record that cannot be decrypted. ISO 3166-1 assigns `ZZ` to no country. */
 export const unknownRetainedFields: RetainedFields = {
   claimedRegion: { countryCode: 'ZZ', languageCode: 'en' },
   legalType: 'Individual',
@@ -34,8 +35,10 @@ export function retainedFieldsOf({
 }
 
 /**
- * The anonymized record, built only from the retained fields. Placeholders are constants or derived from the URN: if they
- * were derived from the old value, a guess of it could be tested. @param now ISO 8601, UTC, milliseconds
+ * Builds the anonymized record from the retained fields only. Placeholders are constants or derived from the URN. A
+ * placeholder that is derived from the old value could be used to test a guess of that value.
+ *
+ * @param now ISO 8601, UTC, milliseconds
  */
 export function anonymized(
   { customerUrn, createdAt }: Pick<Customer, 'customerUrn' | 'createdAt'>,

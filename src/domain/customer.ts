@@ -16,7 +16,8 @@ import { accepted, type Parsed, refused, requiredViolation, type Violation, viol
 
 /**
  * Every field of a customer that a caller may send. To add a field, add a line here: parsing, merging, storage, the
- * published schema and anonymization derive from it. Anonymization removes what `anonymization.ts` does not retain.
+ * published schema and anonymization derive from it. Anonymization removes each field that `anonymization.ts` does not
+ * name.
  */
 export const customerFields = {
   externalIdentifier: required(
@@ -85,7 +86,7 @@ export const storeFields = {
   claimedRegion: required(claimedRegion),
 } as const;
 
-/** The body of `update`: the same fields and the CustomerUrn. */
+/** The body of `update`: the fields of `store`, and the CustomerUrn. */
 export const updateFields = {
   customer: required(
     group(
@@ -139,11 +140,14 @@ export function applyChange(
     ? internationalNumber(dialled, claimedRegion?.countryCode, referenceData, violations)
     : customer?.phoneNumber;
   if (violations.length > 0 || customer === undefined || claimedRegion === undefined) return refused(violations);
-  // Assigning to an existing member keeps the order of the field table.
+  // `customer` already has `phoneNumber`, so assigning it again keeps the order of the field table.
   return accepted({ ...customer, ...(phoneNumber !== undefined && { phoneNumber }), claimedRegion });
 }
 
-/** The number in E.164. A national number needs the country; if that is missing, another rule reports it. */
+/**
+ * The number in E.164; undefined if it is invalid. Also undefined, without a violation, for a national number whose
+ * country is missing: `missingFields` reports the country.
+ */
 function internationalNumber(
   dialled: string,
   countryCode: string | undefined,
@@ -178,10 +182,10 @@ export function uniqueKeysOf(content: CustomerContent, referenceData: ReferenceD
   };
 }
 
-/** The names of the content fields, in the order of the field schema. */
+/** The names of the content fields, in the order of the field table. */
 export const contentNames = [...Object.keys(customerFields), 'claimedRegion'] as readonly (keyof CustomerContent)[];
 
-/** The content of a record in the order of the field table, without CustomerUrn and times. */
+/** The content of a record, without its CustomerUrn and times, in the order of the field table. */
 export function contentOf(customer: CustomerContent): CustomerContent {
   const content: Record<string, unknown> = {};
   for (const name of contentNames) {

@@ -5,8 +5,9 @@ import { isObject } from './field-schema.ts';
 export type ChangeEventType = 'customer.stored' | 'customer.updated' | 'customer.anonymized';
 
 /**
- * The names of the top-level fields that a store or an update changed, in the order of the field table; for an erasure see
- * `rewrittenFields`. Change events contain only names and no values, so they may be kept after an erasure (GDPR Art. 17).
+ * The names of the top-level fields that a store or an update changed, in the order of the field table; for an erasure
+ * see `rewrittenFields`. A change event contains only field names, never values, so it may be kept after an erasure
+ * (GDPR Art. 17).
  *
  * @param before undefined for a new customer: then the result is all fields with a value
  */
@@ -15,7 +16,7 @@ export function changedFields(before: CustomerContent | undefined, after: Custom
   return contentNames.filter((name) => !isEqual(before[name], after[name]));
 }
 
-/** Whether two field values are equal. Groups are compared member by member, which is ten times as fast as by their JSON. */
+/** Whether two field values are equal. Comparing groups by member is ten times as fast as comparing their JSON. */
 function isEqual(one: unknown, other: unknown): boolean {
   if (one === other) return true;
   if (!isObject(one) || !isObject(other)) return false;

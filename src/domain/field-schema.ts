@@ -63,15 +63,15 @@ export type Patch<Table extends FieldTable> = {
 export const isObject = (input: unknown): input is Readonly<Record<string, unknown>> =>
   typeof input === 'object' && input !== null && !Array.isArray(input);
 
-/** Limits the response to a request with many unknown properties. */
+/** How many unknown properties of one object are reported; limits the size of the response. */
 const maxUnknownReported = 100;
 
 /**
- * Parses an object into a canonical patch. Reports violations in the order of the field table, then unknown properties in
- * the order of the input. Strings are trimmed and normalized to NFC; an empty string counts as absent. Checks only the
- * characters of a phone number, because the rest depends on the country (see `customer.ts`).
+ * Parses an object into a canonical patch. Reports violations in the order of the field table, then unknown properties
+ * in the order of the input. Strings are trimmed and normalized to NFC; an empty string counts as absent. Checks only
+ * the characters of a phone number, because its other rules depend on the country (see `customer.ts`).
  *
- * @param violations new violations are appended to it
+ * @param violations the list to which new violations are appended
  */
 export function readPatch<Table extends FieldTable>(
   table: Table,
@@ -133,16 +133,16 @@ function readValue(
   return text === undefined ? undefined : readText(field, text, fail, referenceData);
 }
 
-/** More than any field allows, in any Unicode normalization form. */
+/** No valid value is longer than this, in any Unicode normalization form. */
 const maxTrimmedLength = 1024;
 
 function canonicalText(given: string, fail: Fail): string | undefined {
   const trimmed = given.trim();
   if (trimmed === '') return undefined;
-  // Checked before normalizing, whose time grows with the square of the length.
+  // Checked first, because the time of normalizing grows with the square of the length.
   if (trimmed.length > maxTrimmedLength) return fail('too_long', 'Is longer than any field allows.');
   if (!trimmed.isWellFormed()) return fail('invalid_format', 'Must be well-formed Unicode.');
-  // Trimmed again: composition can leave white space at an end.
+  // Trimmed again, in case the normalization leaves white space at an end.
   return trimmed.normalize('NFC').trim();
 }
 
@@ -168,7 +168,7 @@ const formats = {
       ? fail('reserved', 'Must not begin with "cu." or "anonymized-", which are reserved.')
       : externalId;
   },
-  /** Refers to a stored customer; a reserved ExternalId is allowed, and finds none. */
+  /** Refers to a stored customer. A reserved ExternalId is accepted here, but no customer has one. */
   externalReference: readExternalId,
   customerUrn: (text, fail) =>
     parseCustomerUrn(text) ?? fail('invalid_format', 'Must be a CustomerUrn such as cu.00.482.'),
@@ -193,7 +193,9 @@ function readExternalId(text: string, fail: Fail): string | undefined {
     : externalId;
 }
 
-/** Counts code points, like JSON Schema's `maxLength`; in most cases the number of UTF-16 units is sufficient. */
+/**
+ * Counts code points, like JSON Schema's `maxLength`. Skips the count if the number of UTF-16 units already decides.
+ */
 function withinLength(text: string, max: number, fail: Fail): string | undefined {
   const isTooLong = text.length > max && (text.length > 2 * max || [...text].length > max);
   return isTooLong ? fail('too_long', `Must be at most ${max} characters.`) : text;
@@ -201,7 +203,7 @@ function withinLength(text: string, max: number, fail: Fail): string | undefined
 
 const mustBeObject = 'Must be an object.';
 
-/** A property name may be personal data, so the message repeats it only if it has the form of a field name. */
+/** A property name may be personal data, so the violation repeats the name only if it has the form of a field name. */
 function unknownField(path: string, name: string): Violation {
   return /^[A-Za-z_][\w-]{0,63}$/.test(name)
     ? violation(join(path, name), 'unknown_field', 'Is not a field of this request.')
@@ -234,8 +236,8 @@ function mergeGroup({ fields, always }: FieldOf<'group'>, current: unknown, chan
   const kept = change === null ? undefined : (current as Loose | undefined);
   if (kept === undefined && !change && !always) return undefined;
   const group = merge(fields, (kept ?? {}) as Partial<Values<FieldTable>>, (change ?? {}) as Patch<FieldTable>);
-  // A new group sent as {} stays, so that its missing members are reported. A new group of only nulls is removed, so that
-  // applying a patch twice has the same result as once.
+  // A new group sent as {} stays, so that its missing members are reported. A new group of only nulls is removed, so
+  // that applying a patch twice has the same result as applying it once.
   const isSentEmpty = kept === undefined && isObject(change) && Object.keys(change).length === 0;
   return Object.keys(group).length > 0 || isSentEmpty ? group : undefined;
 }

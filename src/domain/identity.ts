@@ -3,24 +3,27 @@ import type { ReferenceData } from './reference-data.ts';
 declare const brand: unique symbol;
 type Branded<Name extends string> = string & { readonly [brand]: Name };
 
-/** The id of a company whose backend calls this service. Only authentication and the command line create it. */
+/** The id of a tenant, i.e. a company whose backend calls this service. Created from text by {@link parseTenantId}. */
 export type TenantId = Branded<'TenantId'>;
 /** The service's identifier of a customer: `cu.<partition>.<sequence>`. Never reused. */
 export type CustomerUrn = Branded<'CustomerUrn'>;
 /** The tenant's own identifier of a customer, trimmed and in NFC; compared byte for byte. */
 export type ExternalId = Branded<'ExternalId'>;
 
-/** A tenant id: 1 to 63 lower-case letters, digits, dashes and underscores; the first is a letter or digit. */
+/** Accepts 1 to 63 lower-case letters, digits, dashes and underscores, of which the first is a letter or digit. */
 export function parseTenantId(text: string): TenantId | undefined {
   return /^[a-z0-9][a-z0-9_-]{0,62}$/.test(text) ? (text as TenantId) : undefined;
 }
 
-/** A well-formed CustomerUrn, whether or not it was ever issued. */
+/** Accepts every well-formed CustomerUrn, whether or not it was ever issued. */
 export function parseCustomerUrn(text: string): CustomerUrn | undefined {
   return /^cu\.\d{2}\.(0|[1-9]\d{0,99})$/.test(text) ? (text as CustomerUrn) : undefined;
 }
 
-/** @param partition two digits, set per deployment; @param sequence a positive whole number */
+/**
+ * @param partition two digits, set per deployment
+ * @param sequence a positive whole number
+ */
 export function customerUrn(partition: string, sequence: number): CustomerUrn {
   return `cu.${partition}.${sequence}` as CustomerUrn;
 }
@@ -32,18 +35,18 @@ const atom = "[a-z0-9!#$%&'*+/=?^_`{|}~\\u0080-\\u{10ffff}-]+";
 const dotString = new RegExp(`^${atom}(?:\\.${atom})*$`, 'iu');
 const quotedString = /^"(?:[ !#-[\]-~\u0080-\u{10ffff}]|\\[ -~])*"$/u;
 const domainLabel = /^[a-z0-9\u0080-\u{10ffff}](?:[a-z0-9\u0080-\u{10ffff}-]*[a-z0-9\u0080-\u{10ffff}])?$/iu;
-/** Invisible characters: controls, white space except the ASCII space, U+2800 (braille blank) and U+FFFC. */
+/** Invisible characters: controls, U+2800 (braille blank), U+FFFC, and all white space except the ASCII space. */
 const invisible = /[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\u2800\ufffc]|(?! )\p{White_Space}/u;
-/** RFC 5321 section 4.5.3.1.1, in octets. */
+/** The limit of RFC 5321 section 4.5.3.1.1, in octets. */
 const maxLocalPartBytes = 64;
 /** RFC 5321 section 4.5.3.1.3 limits a path to 256 octets, including its two angle brackets. */
 const maxEmailBytes = 254;
 
-/** Matches most addresses: a lower-case ASCII dot-string and host name, which are already canonical. */
+/** Matches most addresses in use: a lower-case ASCII dot-string and host name. They are already canonical. */
 const isPlain = /^[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:(?!xn--)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.|$))+(?<!\.)$/;
 
 /**
- * The canonical form of an e-mail address, which must be unique: NFKC, lower case, the domain in ASCII (IDNA), no
+ * The canonical form of an e-mail address, used to check uniqueness: NFKC, lower case, the domain in ASCII (IDNA), no
  * unnecessary quotes around the local part. Undefined if the text is not an RFC 5321 mailbox (extended by RFC 6531), is
  * longer than 254 bytes, or contains an invisible or bidirectional control character. Idempotent.
  */
@@ -70,7 +73,7 @@ function canonicalMailDomain(domain: string, referenceData: ReferenceData): stri
   if (!domain.split('.').every((label) => domainLabel.test(label))) return undefined;
   const plainAscii = /^[a-z0-9.-]*$/.test(domain) && !/(?:^|\.)xn--/.test(domain);
   const ascii = plainAscii ? domain : referenceData.asciiDomain(domain);
-  // IDNA maps other full stops to the ASCII one, which can create new labels.
+  // Labels are checked again, because IDNA maps other full stops to the ASCII full stop, which can create new labels.
   return ascii?.split('.').every((label) => label.length <= 63 && domainLabel.test(label)) ? ascii : undefined;
 }
 

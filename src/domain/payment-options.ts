@@ -5,7 +5,7 @@ export interface PaymentSettings {
   readonly channels: readonly {
     /** E.g. `CARD`. */
     readonly channel: string;
-    /** ISO 3166-1 alpha-2. If absent, all countries. */
+    /** Countries where the channel is offered (ISO 3166-1 alpha-2). If absent, it is offered in all countries. */
     readonly countries?: readonly string[];
   }[];
   readonly canSavePaymentMethod: boolean;

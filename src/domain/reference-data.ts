@@ -8,8 +8,8 @@ export interface ReferenceData {
   /** The ISO 639-1 code in lower case; undefined if it is unassigned. Accepts any letter case. */
   languageCode(text: string): string | undefined;
   /**
-   * The number in E.164 (`+491701234567`); undefined if its length is impossible in its country. A number without `+` is
-   * read as dialled in `countryCode`; without a country the result is undefined.
+   * The number in E.164 (`+491701234567`); undefined if its length is impossible in its country. A number without `+`
+   * is read as dialled in `countryCode`; if `countryCode` is undefined, the result is undefined too.
    */
   phoneNumber(text: string, countryCode: string | undefined): string | undefined;
   /** The domain in ASCII (IDNA, UTS #46), lower case; undefined if the text is not a domain. */

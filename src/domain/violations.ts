@@ -1,4 +1,4 @@
-/** The rules that a request can break. Part of the published API: callers may depend on these codes. */
+/** The codes of the rules that a request can break. They are part of the published API: callers may depend on them. */
 export type ViolationCode =
   | 'required'
   | 'invalid_type'
@@ -20,7 +20,7 @@ export interface Violation {
 export const violation = (field: string, code: ViolationCode, message: string): Violation => ({ field, code, message });
 export const requiredViolation = (field: string): Violation => violation(field, 'required', 'Is required.');
 
-/** A value, or the violations that prevent it. */
+/** The result of parsing: a value, or the violations found instead. */
 export type Parsed<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly violations: readonly Violation[] };
@@ -29,8 +29,8 @@ export const accepted = <T>(value: T): Parsed<T> => ({ ok: true, value });
 export const refused = (violations: readonly Violation[]): Parsed<never> => ({ ok: false, violations });
 
 /**
- * The first violation of each field, in the given order, so that a malformed field is not also reported as missing. Keeps
- * all violations with the codes `unknown_field` and `exactly_one`, because another field may have the same path.
+ * The first violation of each field, in the given order, so that a malformed field is not also reported as missing.
+ * Keeps every `unknown_field` and `exactly_one` violation, because its path may also be the path of another violation.
  */
 export function onePerField(violations: readonly Violation[]): Violation[] {
   const seen = new Set<string>();

@@ -4,7 +4,7 @@ import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify';
 import type { RefusalCode } from '../application/outcome.ts';
 import type { Telemetry } from '../application/ports/telemetry.ts';
 
-/** A connection refused before its request was complete: the HTTP was malformed or the request too slow. */
+/** A connection refused before its request was complete: its HTTP was malformed, or the request was too slow. */
 interface RefusedConnection {
   readonly requestId: string;
   readonly status: number;
@@ -19,7 +19,7 @@ export interface RequestLogger extends FastifyBaseLogger {
   isLevelEnabled(level: string): boolean;
 }
 
-/** The `x-request-id` of a request if it is 1 to 64 of `A-Za-z0-9._-`, else a new id. */
+/** The `x-request-id` of a request if it has 1 to 64 characters of `A-Za-z0-9._-`; else a new id. */
 export function requestIdOf(request: Pick<IncomingMessage, 'headers'> | undefined): string {
   const given = request?.headers['x-request-id'];
   return typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : randomUUID();
@@ -27,7 +27,7 @@ export function requestIdOf(request: Pick<IncomingMessage, 'headers'> | undefine
 
 export type AccessLog = ReturnType<typeof createAccessLog>;
 
-/** Counts each answered request and logs one line. A line never contains a secret, a body or a query value. */
+/** Counts each answered request and logs one line for it. A line never contains a secret, a body or a query value. */
 export function createAccessLog(logger: RequestLogger, telemetry: Pick<Telemetry, 'request'>) {
   const refused = (connection: RefusedConnection): void => {
     telemetry.request('none', connection.code, 0);

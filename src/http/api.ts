@@ -13,7 +13,7 @@ export interface ApiDependencies extends CustomerDependencies, ErasureDependenci
   readonly authentication: Pick<Authentication, 'recall' | 'authenticate'>;
 }
 
-/** The resources. A new one adds its routes here and its named schemas to `apiSchemas`. */
+/** Registers all resources. To add a resource, add its routes here and its named schemas to `apiSchemas`. */
 export const api: FastifyPluginCallbackTypebox<ApiDependencies> = (app, dependencies, done) => {
   app.addHook('onRequest', authenticate(dependencies.authentication));
   customerRoutes(app, dependencies);

@@ -4,12 +4,12 @@ import type { Authentication, Credentials } from '../application/authentication.
 import { refusal } from '../application/outcome.ts';
 import { answer, wrapped } from './envelope.ts';
 
-/** The same for every reason, which callers must not learn. */
+/** Sent with every 401. It does not depend on the reason, because callers must not learn the reason. */
 const challenge = 'ApiKey realm="c2a-customers", Bearer realm="c2a-customers"';
 
 /**
  * Every 401 is sent this many milliseconds after its request arrived, so that the response time does not reveal which
- * check failed. It also slows down guessing.
+ * check failed. The delay also slows down guessing.
  */
 const refusalMs = 20;
 
@@ -26,8 +26,9 @@ export function authenticate(authentication: Pick<Authentication, 'recall' | 'au
       done();
       return;
     }
-    // Started before the look-up: timers have a resolution of a millisecond, so a timer started after it would more often
-    // fire a millisecond later after a slow look-up.
+    // Started before the look-up, so that its end does not depend on the look-up. A timer for the rest of the time,
+    // started after a slow look-up, would more often end a millisecond late, because timers have a resolution of a
+    // millisecond.
     const released = delay(refusalMs);
     authentication.authenticate(credentials).then(async (caller) => {
       if (caller === undefined) {

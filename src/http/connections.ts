@@ -12,7 +12,9 @@ import type { Limits } from './overload.ts';
 const maxInFlight = 100;
 /** Maximum bytes buffered for a client that does not read its responses. */
 const maxUnreadBytes = 1024 * 1024;
-/** Added to `requestTimeout` for idle connections, so that Node's 400 is sent before the connection is closed. */
+/**
+ * Added to the request timeout for idle connections, so that a slow request gets its 400 before the connection closes.
+ */
 const idleGraceMs = 5_000;
 /** How long idle connections stay open at shutdown, so that a request already sent gets a response. */
 const closingGraceMs = 250;
@@ -52,7 +54,7 @@ export class Connections {
         connectionsCheckingInterval: 1000,
         // Node would answer 400 without the envelope; see `refusalOf`.
         requireHostHeader: false,
-        // Node would drop a second `Authorization`. Joined, the two are not a valid credential.
+        // Else Node would drop a second `Authorization` header. The two headers joined are not a valid credential.
         joinDuplicateHeaders: true,
       },
       clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket) => this.#refuse(error, socket),
@@ -63,17 +65,18 @@ export class Connections {
   attach(app: FastifyInstance, limits: Limits): void {
     const { server } = app;
     server.maxConnections = limits.maxConnections;
-    // An undocumented option of Node. Without it, Node closes a half-closed connection before it is answered.
+    // An undocumented option of Node. Without it, Node closes a half-closed connection before its requests are
+    // answered.
     Object.assign(server, { httpAllowHalfOpen: true });
     server.on('connection', (socket: Socket) => {
       this.#open.set(socket, { responses: [], isClosing: false });
       socket.once('close', () => this.#open.delete(socket));
     });
-    // Before Fastify's listener, which may answer synchronously.
+    // This listener must run before Fastify's, which may answer synchronously.
     server.prependListener('request', ({ socket }, response) => this.#open.get(socket)?.responses.push(response));
     // Ignores an unknown `Expect` header; Node would answer 417 without the envelope.
     server.on('checkExpectation', (request, response) => server.emit('request', request, response));
-    // Without a listener Node closes the connection of a CONNECT without a response.
+    // Without this listener, Node would close the connection of a CONNECT request without a response.
     server.on('connect', (_, socket: Socket) => {
       // Node no longer handles errors and timeouts of this socket.
       socket.on('error', () => socket.destroy());
@@ -84,13 +87,13 @@ export class Connections {
   }
 
   /**
-   * The reason to refuse a request because of its connection; undefined if it is accepted. Call it before anything else is
-   * done for the request. An injected request has no connection.
+   * The reason to refuse a request because of its connection or its Host header; undefined if the request is accepted.
+   * Call this method before anything else is done for the request. An injected request has no connection.
    */
   refusalOf({ raw }: FastifyRequest, reply: FastifyReply): RequestRefused | undefined {
     const { socket } = raw;
     const { length: inFlight } = this.#inFlightOf(socket);
-    // Closed without a response, which the client would not read either.
+    // The connection is closed without a response, because the client would not read that response either.
     const isUnread = inFlight > 2 * maxInFlight || socket.writableLength > maxUnreadBytes;
     if (isUnread) socket.destroy();
     const isClosing = this.#isShuttingDown || this.#open.get(socket)?.isClosing;
@@ -98,8 +101,8 @@ export class Connections {
   }
 
   /**
-   * Called when a request body is refused, after which Fastify closes the connection. Keeps it open if the whole body has
-   * arrived; else refuses the requests after it, which could not be answered (RFC 9112 section 9.6).
+   * Call it when a request body is refused. Fastify would then always close the connection. Keeps the connection open
+   * if the whole body has arrived; else refuses later requests, which could not be answered (RFC 9112 section 9.6).
    */
   bodyRefused({ raw }: FastifyRequest, reply: FastifyReply): void {
     const connection = this.#open.get(raw.socket);
@@ -127,7 +130,8 @@ export class Connections {
 
   async #shutDown(timeoutMs: number): Promise<void> {
     this.#isShuttingDown = true;
-    // The last response has `connection: close`. A request that arrives before the client reads it gets 503.
+    // The last response of a connection gets `connection: close`. A request that the client sends before reading that
+    // response gets 503.
     for (const socket of this.#open.keys()) {
       const last = this.#inFlightOf(socket).at(-1);
       if (last) last.shouldKeepAlive = false;
@@ -143,8 +147,8 @@ export class Connections {
   }
 
   /**
-   * Answers malformed HTTP and requests that arrive too slowly. Fastify has no request or reply for them, so the response is
-   * written to the socket. (Fastify's own handler would log the bytes.)
+   * Answers malformed HTTP and requests that arrive too slowly. Fastify has no request or reply for them, so the
+   * response is written to the socket. (Fastify's own handler would log the bytes of the request.)
    */
   #refuse(error: NodeJS.ErrnoException, socket: Socket): void {
     if (error.code === 'ECONNRESET' || !socket.writable) {
@@ -166,7 +170,7 @@ export class Connections {
   }
 }
 
-/** RFC 9112 section 3.2: exactly one Host; optional in HTTP/1.0. Node's `headers` keep only the first of several. */
+/** RFC 9112 section 3.2: exactly one Host header; optional in HTTP/1.0. Node's `headers` contains only the first. */
 function refusalByHost({ rawHeaders, httpVersion }: IncomingMessage): RequestRefused | undefined {
   let hosts = 0;
   for (let at = 0; at < rawHeaders.length; at += 2) {

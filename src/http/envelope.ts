@@ -68,7 +68,7 @@ export function answer<Given extends Outcome<unknown>, Body>(
 ): Body {
   const code = outcome.status.messageCode;
   reply.messageCode = code;
-  // A URL refers to a different customer for each tenant, and a shared cache ignores x-tn (RFC 9111 section 3).
+  // `no-store`: a URL refers to a different customer for each tenant, and a shared cache ignores x-tn (RFC 9111, 3).
   reply.code(httpStatus[code]).header('content-type', mediaType).header('cache-control', 'no-store');
   if (httpStatus[code] === 503) reply.header('retry-after', retryAfterSeconds);
   if (isCompleted(outcome) && outcome.version !== undefined) reply.header('etag', `"${outcome.version}"`);

@@ -4,7 +4,7 @@ import { type Field, type FieldTable, maxExternalIdLength } from '../domain/fiel
 
 export type Properties = Record<string, TSchema>;
 
-/** `request`: the body of a store; `patch`: of an update, where null removes a field; `record`: of a response. */
+/** `patch`: the body of an update, where null removes a field; `request`: any other request; `record`: a response. */
 type Use = 'request' | 'patch' | 'record';
 
 export const urnPattern = '^cu\\.\\d{2}\\.(0|[1-9]\\d*)$';
@@ -17,7 +17,7 @@ export const closedObject = <Members extends Properties>(members: Members, optio
 /**
  * The members of an object with these fields.
  *
- * @param isOptionalGroup for `patch`: an optional group may be removed, so each of its members may be null
+ * @param isOptionalGroup for `patch`: the fields are those of an optional group; it may be removed, so each may be null
  */
 export function membersOf(table: FieldTable, use: Use, isOptionalGroup = false): Properties {
   const properties = Object.entries(table).map(([name, field]): [string, TSchema] => {

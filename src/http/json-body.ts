@@ -48,7 +48,7 @@ function readBody(payload: IncomingMessage, limit: number, done: (body: Buffer |
     return length > limit || (payload.complete && payload.readableLength === 0);
   };
   const finish = (): void => {
-    // Most clients read the response only after sending the whole body.
+    // Discards the rest of the body, because most clients read the response only after sending the whole body.
     if (length > limit) payload.resume();
     done(length > limit ? tooLarge() : chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, length));
   };

@@ -139,7 +139,7 @@ const refusalMeaning: Partial<Record<number, string>> = {
   400: 'The request has no usable body, or breaks field rules.',
   403: "The key's role does not allow the operation.",
   404: 'No such customer of this tenant.',
-  409: 'A uniqueness rule, or a request with the same Idempotency-Key that is still running.',
+  409: 'A unique value is already in use, or a request with the same Idempotency-Key is still running.',
   412: 'If-Match names another version.',
   413: 'The body is over 64 KiB.',
   415: 'The body is not application/json.',
@@ -167,7 +167,7 @@ type RefusalResponses<Body> = Record<(typeof httpStatus)[RefusalCode], TUnsafe<B
  * The schemas of all refusals of an operation, by HTTP status, including 401.
  *
  * @param codes the refusal codes of the operation, besides those of every operation
- * @param violations the example of INVALID_REQUEST
+ * @param violations the violations in the example of INVALID_REQUEST
  */
 export function refusals<Shape extends 'wrapped' | 'bare'>(
   shape: Shape,

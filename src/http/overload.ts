@@ -27,8 +27,8 @@ const minuteMs = 60_000;
 
 /**
  * Measures the process once a second until the server closes. The returned function tells whether the mean delay of the
- * event loop exceeds `maxEventLoopDelayMs`, or the heap is nearly full. (Not @fastify/under-pressure: it also reads the
- * resident memory, which throws in a timer and ends the process if no file descriptor is left.)
+ * event loop exceeds `maxEventLoopDelayMs`, or the heap is nearly full. (@fastify/under-pressure is not used: it also
+ * reads the resident memory in a timer. If no file descriptor is left, that read throws, which ends the process.)
  */
 export function watchPressure(app: FastifyInstance, { maxEventLoopDelayMs }: Limits): () => boolean {
   const maxHeapBytes = maxHeapUse * getHeapStatistics().heap_size_limit;
@@ -36,7 +36,8 @@ export function watchPressure(app: FastifyInstance, { maxEventLoopDelayMs }: Lim
   delays.enable();
   let isHigh = false;
   const timer = setInterval(() => {
-    // NaN if the loop was blocked for the whole interval; then the comparison is false.
+    // `mean` is NaN if the loop was blocked for the whole interval. The comparison is then false, so the
+    // pressure counts as high.
     const isOnTime = maxEventLoopDelayMs === 0 || delays.mean / 1e6 - resolutionMs <= maxEventLoopDelayMs;
     delays.reset();
     isHigh = !isOnTime || getHeapStatistics().used_heap_size > maxHeapBytes;
@@ -49,8 +50,8 @@ export function watchPressure(app: FastifyInstance, { maxEventLoopDelayMs }: Lim
 }
 
 /**
- * Answers 429 above the rate limit of an API key. It runs after authentication, so that a caller cannot use up the limit of
- * another. All routes registered within `app` share the limit.
+ * Answers 429 above the rate limit of an API key. It runs after authentication, so that a caller cannot use up the
+ * limit of another caller. All routes registered within `app` share the limit.
  */
 export async function limitRate(app: FastifyInstance, { rateLimit: limit }: Limits): Promise<void> {
   if (limit === 'off') return;

@@ -73,7 +73,7 @@ export async function createServer(services: Services, options: ServerOptions): 
     requestIdHeader: false,
     genReqId: requestIdOf,
     routerOptions: { caseSensitive: false, ignoreTrailingSlash: true },
-    // For paths that cannot be decoded, for which Fastify runs no hooks.
+    // Called for paths that cannot be decoded, because Fastify runs no hooks for them.
     frameworkErrors: (_, request, reply: FastifyReply) => {
       reply.header('x-request-id', request.id).send(answer(reply, refusal('NOT_FOUND'), wrapped));
       log.answered(request, reply);
@@ -131,7 +131,7 @@ function addRequestHooks(
 function answerErrors(app: FastifyInstance, connections: Connections): void {
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const code = codeOf(error);
-    // Fastify sets this header for every refused body. With SERVICE_UNAVAILABLE the connection must be closed.
+    // Fastify sets `connection: close` for every refused body. With SERVICE_UNAVAILABLE the connection must be closed.
     if (code !== 'SERVICE_UNAVAILABLE' && reply.getHeader('connection') === 'close') {
       connections.bodyRefused(request, reply);
     }

@@ -22,7 +22,7 @@ export async function about(): Promise<About> {
   };
 }
 
-/** The build of this checkout. The binary embeds its own. */
+/** The commit and the SQLite version of this checkout. In the binary, both are embedded. */
 export async function buildOfSource(): Promise<Build> {
   const { default: Database } = await import('better-sqlite3');
   const database = new Database(':memory:');

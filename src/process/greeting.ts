@@ -28,7 +28,7 @@ export async function greet(
 
 const demoAdvice = (url: string, credentials: Credentials): string[] => [
   '',
-  `First start: added the tenant "${credentials['x-tn']}" with an API key, which is shown only now:`,
+  `First start: added the tenant "${credentials['x-tn']}" with an API key, which is shown only once:`,
   '',
   `  ${credentials['x-api-key']}`,
   '',

@@ -44,7 +44,7 @@ async function recoverErasures(
   warn: JobDependencies['warn'],
 ): Promise<void> {
   const { findings } = await repository.recoverErasures();
-  // Finishing what another process has just begun is the normal case.
+  // Finished erasures are not reported: another process may just have begun them, which is normal.
   for (const message of describeRecovery({ erasedAgain: 0, findings })) warn(message);
 }
 
@@ -54,8 +54,8 @@ interface RunnerDependencies {
 }
 
 /**
- * Runs each job at its interval, one run at a time. Counts runs and failures. A failure is logged, and the job runs again at
- * the next interval.
+ * Runs each job at its interval, one run at a time. Counts runs and failures. A failure is logged, and the job runs
+ * again at the next interval.
  *
  * @returns a function that stops each job according to its `atShutdown`
  */

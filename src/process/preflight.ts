@@ -4,8 +4,8 @@ import { dirname, resolve } from 'node:path';
 import { type Config, requirement, type Variable } from '../config.ts';
 
 /**
- * Checks a configuration on this machine: host name, folders and files. Creates and changes nothing. The same checks are
- * repeated when a value is used, because it may change until then. @returns one line per problem
+ * Checks a configuration on this machine: host name, folders and files. Creates and changes nothing. Each check is
+ * repeated when the host, folder or file is used, which may have changed by then. @returns one line per problem
  */
 export async function preflight({ host, storage, dataDir, masterKeyFile }: Config): Promise<string[]> {
   const problems: string[] = [];
@@ -34,7 +34,10 @@ function folderProblem(path: string, { mustExist = false } = {}): string | undef
 /** 64 hexadecimal digits and a line end. */
 const maxKeyFileBytes = 66;
 
-/** Why a file cannot contain the master key. Does not read it. An empty file is valid: the first start fills it. */
+/**
+ * The reason why a file cannot contain the master key; undefined if it can. Does not read the file. An empty file is
+ * valid: the first start fills it.
+ */
 function keyFileProblem(path: string): string | undefined {
   const stat = statSync(path);
   if (!stat.isFile()) return `${path} is not a file`;

@@ -40,8 +40,8 @@ export function addServeCommand(program: Command, { print }: Pick<Context, 'prin
 }
 
 /**
- * Resolves at the first SIGTERM or SIGINT. Later signals are ignored: the terminal sends Ctrl-C to the whole process group and
- * npm forwards it too, so one key press is two signals.
+ * Resolves at the first SIGTERM or SIGINT. Later signals are ignored: the terminal sends Ctrl-C to the whole process
+ * group, and npm forwards it too, so one key press arrives as two signals.
  */
 const stopSignal = (): Promise<void> =>
   new Promise((resolve) => {
@@ -52,7 +52,7 @@ const toSupervisor = (greeting: Greeting): void => {
   process.send?.({ greeting });
 };
 
-/** Serves until `stopped`. @returns true; if the shutdown takes too long, the process exits */
+/** Serves until `stopped` resolves. @returns true. If the shutdown takes too long, the process exits with code 1. */
 async function serve(
   config: Config,
   log: Log,
@@ -71,7 +71,7 @@ async function serve(
       services.authentication.prepareTokens(),
       delay(issuerKeysTimeoutMs, undefined, { ref: false }),
     ]);
-    // For a name with several addresses, Fastify would open further servers without our limits.
+    // Resolved to one address: for a name with several, Fastify would open further servers without our limits.
     const { address: host } = await lookup(config.host, { order: 'ipv4first' });
     const url = await app.listen({ host, port: config.port });
     announce(await greet(url, services, config));

@@ -16,11 +16,11 @@ import type { Log } from './log.ts';
 const restartPauseMs = 1000;
 
 /**
- * Starts workers and replaces those that exit. After `stopped`, lets them finish their requests.
+ * Starts workers and replaces those that exit. When `stopped` resolves, lets all workers finish their requests.
  *
  * @param announce is called with the first worker's greeting, once all workers listen
- * @returns whether all exited with code 0
- * @throws if one of the first workers exits before it listens; the worker has printed the reason
+ * @returns whether all workers stopped without an error; see `Workers.stop`
+ * @throws if one of the initial workers exits before it listens; that worker has printed the reason
  */
 export async function superviseWorkers(
   { workers: count }: Config,
@@ -52,7 +52,7 @@ export async function superviseWorkers(
 /** The workers of this process, replaced when they exit. */
 class Workers {
   readonly #logger: Logger;
-  /** Workers that have listened. If one exits earlier, `start` rejects instead. */
+  /** Ids of the workers that have listened. If a worker exits before it listens, `start` rejects. */
   readonly #listening = new Set<number>();
   #isStopping = false;
 
@@ -78,7 +78,7 @@ class Workers {
     });
   }
 
-  /** Lets all workers finish their requests, and waits for their exit. @returns whether all succeeded */
+  /** Lets all workers finish their requests, and waits for their exit. @returns whether all exited without an error */
   async stop(): Promise<boolean> {
     this.#isStopping = true;
     const stops = Object.values(cluster.workers ?? {}).map(async (worker) => {

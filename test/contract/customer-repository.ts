@@ -1,6 +1,6 @@
 /**
- * The contract of `CustomerRepository` (`src/application/ports/customer-repository.ts`). To prove an adapter, call
- * `customerRepositoryContract` over it, and `sharedCustomersContract` too where several connections use one storage.
+ * The contract of `CustomerRepository` (`src/application/ports/customer-repository.ts`). To test an adapter, call
+ * `customerRepositoryContract`. If several connections can use one storage, also call `sharedCustomersContract`.
  */
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
 import { concurrencyContract } from './customer-repository/concurrency.ts';

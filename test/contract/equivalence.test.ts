@@ -1,4 +1,4 @@
-/** Whatever happens to memory and to SQLite alike, they answer alike: random sequences of writes, some in one turn. */
+/** Memory and SQLite give the same answers to random sequences of writes, some of them in one event-loop turn. */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
@@ -40,7 +40,7 @@ const fields: fc.Arbitrary<Fields> = fc.record(
   { requiredKeys: [] },
 );
 
-/** What shall be decided, as data: a counterexample is to be read by people. */
+/** What an update decides, as data, so that a counterexample is readable. */
 type Step = Parameters<typeof overwrite>[0] | 'forget' | 'SUCCESS' | 'VERSION_MISMATCH' | 'refuse' | 'throw';
 const steps: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fields },
@@ -58,7 +58,7 @@ function decideBy(step: Exclude<Step, 'forget'>): Decide {
   };
 }
 
-/** A customer by the order in which it was made, or by its ExternalId. */
+/** Names a customer by the order in which it was stored, or by its ExternalId. */
 type Name = { readonly nth: number } | { readonly externalId: string };
 type Write = ({ readonly add: string; readonly fields: Fields } | { readonly change: Name; readonly step: Step }) & {
   readonly key?: { readonly name: string; readonly request: string };
@@ -70,12 +70,12 @@ const names: fc.Arbitrary<Name> = fc.oneof(fc.record({ nth: fc.nat({ max: 5 }) }
 const write: fc.Arbitrary<Write> = fc
   .tuple(fc.oneof(fc.record({ add: externalId, fields }), fc.record({ change: names, step: steps })), perhaps(key))
   .map(([what, key]) => (key ? { ...what, key } : what));
-/** What is written in each millisecond, in one turn of the event loop. */
+/** The writes of each turn of the event loop. Each turn is one millisecond later than the one before. */
 const turns = fc.array(fc.array(write, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 12 });
 
 /**
- * Plays the turns to one tenant, each to another of the repositories, and gives all that can be seen of it, URNs by their
- * order. Whichever is asked sees the same.
+ * Runs the writes of all turns for one tenant; the repositories alternate from turn to turn. Asserts that after each
+ * turn all repositories find the same. Returns all results of writes and reads, with each URN replaced by its order.
  */
 async function play(
   repositories: readonly CustomerRepository[],
@@ -120,7 +120,7 @@ async function play(
       if (urn && !made.includes(urn)) made.push(urn);
     }
     note(answers);
-    // By one name more often than by the other, so that what is remembered by them is not of one age.
+    // Read less often by URN than by ExternalId, so that the two kinds of cache entries differ in age.
     if (turn % 3 > 0) for (const urn of made) note(await find(byUrn(urn)));
     for (const externalId of externalIds) {
       const found = await find(byExternalId(externalId));
@@ -134,7 +134,7 @@ async function play(
 
 const opened = async (t: Test, folder: string) => (await connectSqlite(t, folder)).repository;
 
-/** Until something is reserved for a tenant, an add may wait, and what comes later overtake it. */
+/** As long as a tenant has no id block, a store may wait for one, and later writes may overtake it. */
 async function warmUp(repository: CustomerRepository, tenant: string): Promise<void> {
   const side = tenantOf(repository, tenantId(tenant));
   await atOnce(8, () => side.mustStore(randomUUID()));
@@ -145,7 +145,7 @@ async function sameAsMemory(repositories: readonly CustomerRepository[]): Promis
   await fc.assert(
     fc.asyncProperty(turns, async (turns) => {
       run += 1;
-      // A tenant of its own for each run spares opening a file for each.
+      // A new tenant for each run saves opening a new file for each run.
       const tenant = `run-${run}`;
       for (const repository of repositories) await warmUp(repository, tenant);
       const played = (these: readonly CustomerRepository[]) => play(these, tenant, turns);
@@ -159,7 +159,7 @@ t.test('memory and SQLite give the same answers to the same requests', async (t)
   sameAsMemory([await opened(t, newFolder(t))]),
 );
 
-t.test('so do processes that take turns on one file, whatever they remember', async (t) => {
+t.test('connections that take turns on one file answer like memory, whatever they have cached', async (t) => {
   const folder = newFolder(t);
   await sameAsMemory([await opened(t, folder), await opened(t, folder), await opened(t, folder)]);
 });

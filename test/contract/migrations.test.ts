@@ -1,4 +1,4 @@
-/** Migrations on a made-up second version: applied once, with programs of both versions side by side. */
+/** Migrations to made-up later versions: each is applied once, and programs of two versions work side by side. */
 import t, { type Test } from 'tap';
 import { runOnce } from '../../src/adapters/sql/driver/query.ts';
 import type { SqlDatabase } from '../../src/adapters/sql/schema/database.ts';
@@ -41,7 +41,7 @@ const expanded: Migrations = {
     },
   ],
 };
-/** The one after it removes a column that only old programs use. */
+/** The release after the next removes a column that only old programs use. */
 const contracted: Migrations = {
   ...expanded,
   data: [

@@ -52,7 +52,7 @@ export function content(externalIdentifier: string, fields: Fields = {}): Custom
   });
 }
 
-/** Decides to overwrite fields, a millisecond after noon; undefined removes a field. An anonymized record is not found. */
+/** Overwrites fields, a millisecond after noon; undefined removes a field. Treats an anonymized record as not found. */
 export function overwrite(
   fields: { readonly [Name in keyof CustomerContent]?: CustomerContent[Name] | undefined },
 ): Decide {
@@ -77,7 +77,7 @@ export const idempotencyKey = (name: string, request: string, expiresAt: number)
 export const actor = { keyId: 'key', requestId: 'request' };
 
 interface When {
-  /** Milliseconds since 1970; noon by default, for an erasure a millisecond later. */
+  /** Milliseconds since 1970. Default: noon; for an erasure one millisecond after noon. */
   readonly now?: number;
   readonly key?: IdempotencyKey;
 }
@@ -107,7 +107,7 @@ export function storedIn(result: WriteResult) {
   return { stored: result.stored, customer, version, by: byUrn(customer.customerUrn) };
 }
 
-/** The number of results by code. */
+/** The number of results with each code. */
 export function tally(results: readonly WriteResult[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { code } of results) counts[code] = (counts[code] ?? 0) + 1;

@@ -1,4 +1,4 @@
-/** SQLite with several processes, kill -9, locks, a full disk, and files that are not its own. */
+/** SQLite with several processes, kill -9, locks, a full disk, and files that must be refused. */
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -194,7 +194,7 @@ t.test('only their owner can read the files', async (t) => {
   for (const file of readdirSync(path)) t.equal(statSync(join(path, file)).mode & 0o777, 0o600, file);
 });
 
-/** Stores, changes and erases customers with personal data in all fields. @returns what of it is left in the files */
+/** Stores, changes and erases customers. @returns the personal data that is left in the files */
 async function tracesOf(t: Test, customers: number): Promise<string[]> {
   const { path, acme, close } = await open(t);
   await atOnce(customers, async (index) => {
@@ -220,6 +220,6 @@ t.test('after an erasure and a checkpoint no personal data is left in the files'
   t.strictSame(await tracesOf(t, 3), []);
 });
 
-t.test('nor of many customers, whose rows SQLite has moved between pages', async (t) => {
+t.test('no personal data is left of many customers, whose rows SQLite has moved between pages', async (t) => {
   t.strictSame(await tracesOf(t, 500), []);
 });

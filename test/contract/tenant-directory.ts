@@ -1,6 +1,6 @@
 /**
- * The contract of `TenantDirectory` (`src/application/ports/tenant-directory.ts`). Call `sharedTenantsContract` too where
- * several connections use one storage.
+ * The contract of `TenantDirectory` (`src/application/ports/tenant-directory.ts`). To test an adapter, call
+ * `tenantDirectoryContract`. If several connections can use one storage, also call `sharedTenantsContract`.
  */
 import { createHash } from 'node:crypto';
 import type { ApiKey, Tenant, TenantDirectory } from '../../src/application/ports/tenant-directory.ts';
@@ -9,7 +9,7 @@ import type { ContractTest } from './test.ts';
 
 /** Opens an empty directory, which is closed when the test ends. */
 export type OpenDirectory<Test> = (t: Test) => Promise<TenantDirectory>;
-/** Makes an empty storage and returns a function that connects to it. Both end with the test. */
+/** Makes an empty storage and returns a function that connects to it. Storage and connections end with the test. */
 export type MakeDirectories<Test> = (t: Test) => () => Promise<TenantDirectory>;
 
 const payment = {
@@ -47,7 +47,7 @@ const apiKey = (owner: string, id: string, more: Partial<ApiKey> = {}): ApiKey =
   ...more,
 });
 
-/** An API key with a plain digest, so that keys compare with any kind of byte array. */
+/** An API key with its digest as a `Uint8Array`: an adapter may return a subclass, which would not compare as equal. */
 const plain = (key: ApiKey | undefined): ApiKey | undefined => key && { ...key, digest: new Uint8Array(key.digest) };
 const ids = (keys: readonly ApiKey[]): string[] => keys.map(({ id }) => id);
 
@@ -191,7 +191,7 @@ export function tenantDirectoryContract<Test extends ContractTest>(t: Test, open
   });
 }
 
-/** The additional contract where several connections or processes use one storage. */
+/** The additional contract of a storage that several connections or processes use. */
 export function sharedTenantsContract<Test extends ContractTest>(t: Test, make: MakeDirectories<Test>): void {
   t.test('a connection sees the acknowledged writes of another at once', async (t: Test) => {
     const connect = make(t);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 
-/** Shown where an assertion fails. */
+/** Shown if an assertion fails. */
 type Message = [] | [string];
 
 /** The test API that the contract suites use. A test of tap implements it; for `node:test` see {@link nodeTest}. */
@@ -11,7 +11,7 @@ export interface ContractTest {
   test(name: string, run: (t: any) => Promise<void>): unknown;
   ok(value: unknown, ...message: Message): unknown;
   notOk(value: unknown, ...message: Message): unknown;
-  /** By `Object.is`. */
+  /** Compares by `Object.is`. */
   equal(actual: unknown, expected: unknown, ...message: Message): unknown;
   not(actual: unknown, expected: unknown, ...message: Message): unknown;
   /** Compares deeply and strictly. */
@@ -35,7 +35,7 @@ function underNodeTest(context?: TestContext): NodeTest {
   return {
     test: (name, run: (t: NodeTest) => Promise<void>) => test(name, (context) => run(underNodeTest(context))),
     teardown(run) {
-      if (context === undefined) throw new Error('teardown needs a test: call it inside of one');
+      if (context === undefined) throw new Error('teardown must be called inside a test');
       context.after(run);
     },
     ok: (value, ...message) => assert.ok(value, ...message),

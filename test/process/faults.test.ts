@@ -255,7 +255,7 @@ t.test('data that cannot be used is one plain line, and the exit code', async (t
         return withKeys(folder);
       },
       code: 1,
-      says: /use a newer one/,
+      says: /use a newer program/,
     },
     // Root may write to every folder.
     ...(process.getuid?.() !== 0 && {

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { shared } from './shared.ts';
 
 rmSync(shared, { force: true });
-// It watches the test runner, and so ends even if `after.ts` does not run.
+// The host process watches the test runner, so it ends even if `after.ts` does not run.
 const words = [resolve(import.meta.dirname, 'postgres-host.ts'), shared, String(process.ppid)];
 const host = spawn(process.execPath, words, { detached: true, stdio: ['ignore', 'ignore', 'inherit'] });
 host.unref();

@@ -25,7 +25,7 @@ const cache = join(root, 'node_modules/.cache/c2a-binary');
 
 /** A lock older than this was left by a killed build. */
 const buildTimeMs = 5 * 60_000;
-/** Longer than a run of all tests, which may use an older build. */
+/** How long a build is kept: longer than a run of all tests takes, because a run in progress may use an older build. */
 const keptMs = 60 * 60_000;
 
 /** Digest of the sources of the binary. */
@@ -84,7 +84,7 @@ export async function release(): Promise<string> {
   return folder;
 }
 
-/** The unprivileged user that root becomes. */
+/** The unprivileged user that runs the binary if the tests run as root. */
 const nobody = 65_534;
 export const isRoot = process.geteuid?.() === 0;
 
@@ -104,7 +104,7 @@ export async function installed(t: Test, environment: Readonly<Record<string, st
   const become = isRoot ? ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups'] : [];
   const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
   const program = [...become, 'env', '-i', ...variables, file] as unknown as Program;
-  /** Makes that user the owner of files that a test created. */
+  /** Gives the unprivileged user a folder that a test created, and the files in it. */
   const handOver = (path: string) => {
     if (isRoot) for (const name of ['', ...readdirSync(path)]) chownSync(join(path, name), nobody, nobody);
   };

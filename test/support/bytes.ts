@@ -19,7 +19,7 @@ export function occurrences(bytes: Buffer, wanted: Buffer): number {
   return found;
 }
 
-/** The wrapped data keys of all customers, without those that id blocks hold for customers to come. */
+/** The wrapped data keys of all customers, without the unused keys of id blocks. */
 export function wrappedKeys(dataDir: string): Buffer[] {
   const { keys, data } = sqliteFiles(dataDir);
   return withRawSqlite(keys, (raw) => {
@@ -29,7 +29,7 @@ export function wrappedKeys(dataDir: string): Buffer[] {
   });
 }
 
-/** How often any of these wrapped keys occurs in the keys' file or its write-ahead log. */
+/** The number of occurrences of these wrapped keys in `keys.db` and its write-ahead log. */
 export function copiesOf(keys: readonly Buffer[], dataDir: string): number {
   const { keys: file } = sqliteFiles(dataDir);
   const bytes = Buffer.concat([file, `${file}-wal`].filter(existsSync).map((path) => readFileSync(path)));

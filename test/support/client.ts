@@ -1,4 +1,4 @@
-/** A client of the API, over whatever sends its requests: `inject` (service.ts), fetch (`overHttp`). */
+/** A client of the API. A function sends its requests: with `inject` (service.ts) or with `fetch` (`overHttp`). */
 import type { Snapshot } from '../../src/application/customers.ts';
 
 export const base = '/api/c2a/customer';
@@ -14,14 +14,14 @@ export interface Answer {
   /** By lower-case name. */
   readonly headers: Readonly<Record<string, unknown>>;
   readonly text: string;
-  /** The body where it is JSON, else undefined. */
+  /** The parsed body; undefined if it is not JSON. */
   // biome-ignore lint/suspicious/noExplicitAny: assertions say what it must be.
   readonly body: any;
   /** Status and message code, e.g. `409 CUSTOMER_ALREADY_STORED`; an answer without an envelope has no code. */
   readonly outcome: string;
   /** `field: code` of every violation, in the order of the answer. */
   readonly violations: readonly string[];
-  /** The result of an envelope that has one. */
+  /** The `result` of the envelope, if it has one. */
   readonly result: Snapshot;
 }
 

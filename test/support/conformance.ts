@@ -1,14 +1,14 @@
-/** Compares answers with the published description of the API: what it does not describe is a fault. */
+/** Compares answers with the published description of the API. Anything that it does not allow is a fault. */
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import type { LightMyRequestResponse } from 'fastify';
 import { openApi } from './openapi.ts';
 
-/** Headers of any HTTP server, which the contract does not mention. */
+/** Headers that every HTTP server sends, so the description does not list them. */
 const plainHeaders = ['content-type', 'content-length', 'date', 'connection'];
 const alwaysThere = ['x-request-id'];
 const versioned = ['store', 'update', 'info'];
-/** Routes whose refusals have `status` alone. */
+/** Routes whose refusals contain only `status`. */
 const bareRoutes = /^\/api\/c2a\/customer\/(?:validate|delete)$/;
 
 /** The schema of an answer that belongs to no operation: an unknown path or method. */
@@ -39,7 +39,7 @@ const ajv = new Ajv2020({ strict: false, allErrors: true });
 formats.default(ajv);
 ajv.addSchema(openApi, 'openapi');
 
-/** The schema at this path in the document. */
+/** The validator for the schema at this path in the document. */
 function schemaAt(...path: readonly string[]) {
   const pointer = path.map((part) => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1')));
   const validate = ajv.getSchema(`openapi#/${pointer.join('/')}`);
@@ -85,7 +85,7 @@ export function requestFaults(path: string, body: unknown): string[] {
   return bodyFaults(schemaAt('paths', path, 'post', 'requestBody', 'content', 'application/json', 'schema'), body);
 }
 
-/** The described path of a URL: the versioned base, other letter case and a trailing slash are spellings of it. */
+/** The path that the description lists for a URL: without `/v1`, in lower case, without query and trailing slash. */
 const canonicalPath = (url: string): string =>
   url
     .replace(/[?#].*$/s, '')

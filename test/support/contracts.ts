@@ -10,7 +10,7 @@ interface Connected {
   close(): Promise<void>;
 }
 
-/** Runs every contract suite over a storage. @param storage makes one and returns a function that connects to it */
+/** Runs every contract suite. @param storage makes an empty storage and returns a function that connects to it */
 export function everyContract(t: Test, storage: (t: Test) => () => Promise<Connected>): void {
   const open = (t: Test) => storage(t)();
   t.test('customers', async (t) => customerRepositoryContract(t, async (t) => (await open(t)).repository));

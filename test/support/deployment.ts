@@ -10,7 +10,7 @@ export type Server = Awaited<ReturnType<ReturnType<typeof deployment>['serve']>>
 /**
  * A deployment that ends with the test. Its first server makes the tenant `acme`, whose key all requests use.
  * @param words further options of every command
- * @param program in place of the source
+ * @param program the program to run; by default the source
  */
 export function deployment(t: Test, dataDir = newFolder(t), words: readonly string[] = [], program?: Program) {
   const at = ['--data-dir', dataDir, ...words];
@@ -22,7 +22,7 @@ export function deployment(t: Test, dataDir = newFolder(t), words: readonly stri
     t.teardown(() => server.child.kill('SIGKILL'));
     credentials = JSON.parse(server.greeting.split('\n')[0] as string).credentials ?? credentials;
 
-    // Read at each request, since `useKey` may change them.
+    // Reads the credentials at each request, since `useKey` may change them.
     const send = (request: Request) =>
       overHttp(server.url)({ ...request, headers: { ...credentials, ...request.headers } });
     const caller = client(send, {});
@@ -30,13 +30,13 @@ export function deployment(t: Test, dataDir = newFolder(t), words: readonly stri
     return {
       ...server,
       ...caller,
-      /** Stores a customer and returns its URN; throws where the store is refused. */
+      /** Stores a customer and returns its URN; throws if the store is refused. */
       async has(customer: object): Promise<string> {
         const { status, body, text } = await caller.post('store', storing(customer));
         if (status !== 200) throw new Error(`store answered ${status}: ${text}`);
         return body.result.customerUrn;
       },
-      /** Deletes a customer; throws where the delete is refused. */
+      /** Deletes a customer; throws if the delete is refused. */
       async forget(customerUrn: string): Promise<void> {
         const { status, text } = await caller.post('delete', { customerUrn });
         if (status !== 200) throw new Error(`delete answered ${status}: ${text}`);
@@ -44,7 +44,7 @@ export function deployment(t: Test, dataDir = newFolder(t), words: readonly stri
     };
   }
 
-  /** Runs a command; `value` is the first thing that it printed. */
+  /** Runs a command; `value` is the JSON value in the first line of its output. */
   async function command(...words: string[]) {
     const { code, stdout, stderr } = await c2a([...words, '--json', ...at], {}, program);
     return { code, stderr, value: stdout && JSON.parse(stdout.split('\n')[0] as string) };
@@ -53,7 +53,7 @@ export function deployment(t: Test, dataDir = newFolder(t), words: readonly stri
   return {
     dataDir,
     masterKeyFile: join(dataDir, 'master.key'),
-    /** A path outside the data folder that ends with the test too. */
+    /** A path beside the data folder; a file there is removed with the test too. */
     beside: (name: string) => join(dirname(dataDir), name),
     serve,
     command,

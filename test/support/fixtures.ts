@@ -15,7 +15,7 @@ interface Expected {
   readonly erased: string;
 }
 
-/** Makes a data folder of a fixture. */
+/** Copies a fixture to a new data folder. */
 export function unpack(fixture: string, dataDir: string): void {
   mkdirSync(dataDir, { mode: 0o700 });
   for (const name of ['customers.db', 'keys.db', 'master.key']) {
@@ -24,7 +24,7 @@ export function unpack(fixture: string, dataDir: string): void {
   }
 }
 
-/** Upgrades a fixture as an operator does, by starting the program on it, and shows that everything is there and works. */
+/** Upgrades a fixture as an operator does, by starting the program on it. Tests that no data is lost and all works. */
 export async function upgrade(t: Test, fixture: string, dataDir: string, program?: Program): Promise<void> {
   const { records, erased } = JSON.parse(readFileSync(join(folder, fixture, 'expected.json'), 'utf8')) as Expected;
   const { serve, command, beside, useKey } = deployment(t, dataDir, [], program);

@@ -1,4 +1,4 @@
-/** Arbitraries for fast-check: requests generated from the description of the API, then mutated, and mutated bytes. */
+/** Arbitraries for fast-check: requests, generated from the API description and then mutated, and mutated bytes. */
 import fc from 'fast-check';
 import type { Schema } from '../../scripts/openapi.ts';
 import { base } from './client.ts';
@@ -76,11 +76,11 @@ function conforming(schema: Schema): fc.Arbitrary<unknown> {
   }
 }
 
-/** A fraction of 1, without fast-check's bias towards the ends. */
+/** A number from 0 to 1 (exclusive), without fast-check's bias towards the ends. */
 const anywhere = fc.noBias(fc.nat({ max: 9_999 })).map((part) => part / 10_000);
 
 interface Mutation {
-  /** The member or container that is changed, as a fraction of their number. */
+  /** Selects the member or container to change: its index divided by their number. */
   readonly where: number;
   readonly how: 'replace' | 'remove' | 'add' | 'wrap' | 'repeat';
   readonly name: string;
@@ -95,7 +95,7 @@ const valueMutations: fc.Arbitrary<Mutation> = fc.record({
 
 type Container = Record<string, unknown>;
 
-/** Every object in a value, itself included. */
+/** Every object and array within a value, including the value itself. */
 function containers(value: unknown): Container[] {
   if (typeof value !== 'object' || value === null) return [];
   return [value as Container, ...Object.values(value).flatMap(containers)];
@@ -116,10 +116,10 @@ function mutate(original: unknown, { where, how, name, value }: Mutation): unkno
   return whole;
 }
 
-/** Bounded, since a mutation may repeat a repeated text. */
+/** Cuts the text first, since a mutation may repeat a text that was already repeated. */
 const repeated = (text: string): string => text.slice(0, 10_000).repeat(50);
 
-/** Mostly JSON, sometimes malformed. */
+/** A value as text: usually its JSON, sometimes malformed. */
 const written = (value: unknown) => {
   const json = JSON.stringify(value) ?? '';
   return fc.oneof(
@@ -226,7 +226,7 @@ const wedges = [
   'x'.repeat(17_000),
 ];
 
-/** Byte strings with one to four mutations: overwritten, cut, doubled, inserted or truncated. */
+/** Byte strings with one to four mutations: a part is overwritten, cut, doubled or inserted, or the end is removed. */
 export function mutatedBytes(originals: readonly string[]): fc.Arbitrary<string> {
   const mutations = fc.array(
     fc.record({

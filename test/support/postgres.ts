@@ -19,7 +19,7 @@ export async function withRawPostgres(url: string, text: string): Promise<Record
 
 let made = 0;
 
-/** Creates a database and returns its URL. It is dropped with the test. */
+/** Creates a database, which is dropped when the test ends, and returns its URL. */
 export async function newDatabase(t: Test): Promise<string> {
   made += 1;
   const name = `test_${process.pid}_${made}`;

@@ -14,8 +14,8 @@ export interface Finished {
 type Environment = Readonly<Record<string, string>>;
 
 /**
- * Starts a program without settings of ours and without the hooks that the test runner gives to every child (it adds
- * them to NODE_OPTIONS at every spawn, so they are taken out again on the other side of it).
+ * Starts a program without `C2A_` variables and without the test runner's hooks. The test runner adds its hooks to
+ * NODE_OPTIONS at every spawn, so `env` must remove that variable after the spawn.
  */
 export function start(file: string, words: readonly string[], extra: Environment = {}, cwd?: string) {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('C2A_'));
@@ -46,18 +46,18 @@ export async function run(
   return { code, stdout, stderr };
 }
 
-/** How the program is started: a file, and the words before those of the command. */
+/** How the program is started: a file, and the arguments that precede those of the command. */
 export type Program = readonly [file: string, ...words: string[]];
 const source: Program = [process.execPath, entry];
 
-/** Runs a command of ours to its end. */
+/** Runs a `c2a` command to its end. */
 export const c2a = (
   words: readonly string[],
   environment: Environment = {},
   [file, ...first]: Program = source,
 ): Promise<Finished> => run(file, [...first, ...words], environment);
 
-/** Runs a command of ours with `--json`; `value` is the JSON value that it printed. */
+/** Runs a `c2a` command with `--json`; `value` is the JSON value that it printed. */
 export async function c2aJson(...words: readonly string[]) {
   const { code, stdout, stderr } = await c2a([...words, '--json']);
   return { code, stderr, value: JSON.parse(stdout) };
@@ -65,10 +65,10 @@ export async function c2aJson(...words: readonly string[]) {
 
 export interface Serving {
   readonly url: string;
-  /** What it said on standard output when it was ready. */
+  /** The standard output of the server up to the moment when it was ready. */
   readonly greeting: string;
   readonly child: ChildProcess;
-  /** Sends a signal and gives the exit code, and all that was printed. */
+  /** Sends a signal, waits for the exit, and returns the exit code and all output. */
   stop(signal?: NodeJS.Signals): Promise<Finished>;
 }
 

@@ -1,6 +1,6 @@
 /**
  * The composed service in a test: over any storage, with a clock that the test sets. Every answer is compared with the
- * published description.
+ * published description of the API.
  */
 import type { InjectOptions } from 'fastify';
 import pino, { type Logger } from 'pino';
@@ -33,7 +33,7 @@ interface Options {
 
 export type Service = Awaited<ReturnType<typeof startService>>;
 
-/** Starts a service with the tenant `acme`; it ends with the test. */
+/** Starts a service with the tenant `acme`; the service is closed when the test ends. */
 export async function startService(test: Test, options: Options = {}) {
   const { storage = 'memory', dataDir = '', databaseUrl = '', environment = 'sandbox', repository } = options;
   const clock = { now: Date.parse('2026-01-15T09:30:00.000Z') };
@@ -56,7 +56,7 @@ export async function startService(test: Test, options: Options = {}) {
   test.teardown(() => app.close());
   await app.ready();
 
-  /** Sends a request unchanged; throws where the answer differs from the published description. */
+  /** Sends a request unchanged; throws if the answer differs from the published description. */
   async function send(request: InjectOptions & Asked): Promise<Answer> {
     const answer = await app.inject(request);
     const found = answerFaults(request, answer);
@@ -68,7 +68,7 @@ export async function startService(test: Test, options: Options = {}) {
 
   const caller = (credentials: Credentials) => ({ credentials, ...client(send, { ...credentials }) });
 
-  /** A new API key of a tenant that exists, and its requests. */
+  /** Issues an API key for an existing tenant. Returns its id and a client that uses it. */
   async function key(tenant: string, role: Role) {
     const issued = await services.apiKeys.issue(tenantId(tenant), { name: role, role });
     if (issued === undefined) throw new Error('there is no such tenant');
@@ -83,7 +83,7 @@ export async function startService(test: Test, options: Options = {}) {
     key,
     anonymous: caller({} as Credentials),
     tenant: async (name: string) => caller(await createDemoTenant(services, name)),
-    /** Settings hold from now on, also for keys that are trusted for a moment. */
+    /** Changes settings, and advances the clock so that cached API keys, which contain the old settings, expire. */
     async set(tenant: string, settings: TenantSettings) {
       await services.tenants.set(tenantId(tenant), settings);
       clock.now += 1_000;

@@ -7,7 +7,7 @@ import type { Service } from './service.ts';
 /** Longer than any answer takes, shorter than the timeout of a test file. */
 const timeoutMs = 5_000;
 
-/** The port of a service, which listens on a free one at the first call. */
+/** The port of a service. The first call makes the service listen on a free port. */
 export async function portOf({ app }: Pick<Service, 'app'>): Promise<number> {
   if (!app.server.listening) await app.listen({ host: '127.0.0.1', port: 0 });
   return (app.server.address() as AddressInfo).port;
@@ -35,7 +35,7 @@ export async function dial(port: number) {
     bytes += chunk;
     wake();
   });
-  // The reset by a server that closes while the test still sends counts as a close.
+  // If the server closes while the test still sends, the socket is reset. That counts as a close.
   socket.on('error', () => {});
   for (const event of ['end', 'close'] as const) {
     socket.on(event, () => {
@@ -62,12 +62,12 @@ export async function dial(port: number) {
     /** The bytes so far, as latin1. */
     received: () => bytes,
     isOpen: () => open,
-    /** Waits for `count` answers; returns fewer where the server closes first. */
+    /** Waits for `count` answers; returns fewer if the server closes first. */
     async answers(count = 1, ms?: number): Promise<readonly Answer[]> {
       await until(`${count} answers`, () => !open || readAnswers(bytes).length >= count, ms);
       return readAnswers(bytes);
     },
-    /** Waits until the server closes. */
+    /** Waits until the server closes, and returns all answers. */
     async toEnd(ms?: number): Promise<readonly Answer[]> {
       await until('the end of the connection', () => !open, ms);
       socket.destroy();
@@ -128,7 +128,7 @@ function splitHeader(line: string): [string, string] {
   return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
 }
 
-/** All differences between an answer and the envelope; any known code is accepted. */
+/** All violations of the envelope's rules in an answer; any known code is accepted. */
 export function envelopeFaults({ status, headers, text, outcome }: Answer): string[] {
   const faults = headers['x-request-id'] ? [] : ['no x-request-id'];
   if (status === 401) {

@@ -1,6 +1,6 @@
 /**
  * A process that uses a data folder: `node sqlite-child.ts <task> <argument>…`. It prints `ready` when it has loaded, and
- * starts its task at the first line of its standard input. Each line is printed after the event that it reports.
+ * starts its task at the first line of its standard input. It prints a line only after the event that the line reports.
  */
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -25,7 +25,7 @@ async function add(acme: Acme, externalId: string, email: string): Promise<void>
 }
 
 const tasks: Record<string, (path: string, argument: string) => Promise<void>> = {
-  /** Opens a data folder, and then the folder in each further line. */
+  /** Opens and closes a data folder, then the folder that each further line of its input names. */
   async open(path) {
     for (let next: string | undefined = path; next; next = (await input.next()).value) {
       const { database } = await open(next);
@@ -45,7 +45,7 @@ const tasks: Record<string, (path: string, argument: string) => Promise<void>> =
     await database.close();
   },
 
-  /** Stores customers in four parallel lanes until it is killed. */
+  /** Stores customers in four parallel lanes until the process is killed. */
   async addForever(path, prefix) {
     const { acme } = await open(path);
     const lane = async (number: number): Promise<never> => {
@@ -55,7 +55,7 @@ const tasks: Record<string, (path: string, argument: string) => Promise<void>> =
     await Promise.all([1, 2, 3, 4].map(lane));
   },
 
-  /** Stores and erases customers in four parallel lanes until it is killed. Prints `stored <URN>`, then `erased <URN>`. */
+  /** Stores and erases customers in four parallel lanes until killed. Prints `stored <URN>`, then `erased <URN>`. */
   async eraseForever(path, prefix) {
     const { acme } = await open(path);
     const lane = async (number: number): Promise<never> => {
@@ -70,7 +70,7 @@ const tasks: Record<string, (path: string, argument: string) => Promise<void>> =
     await Promise.all([1, 2, 3, 4].map(lane));
   },
 
-  /** Updates the customer of each further line (a CustomerUrn) until it is erased, then prints the number of updates. */
+  /** For each further line of input, a CustomerUrn: updates the customer until it is erased, then prints how often. */
   async changeUntilGone(path) {
     const { acme } = await open(path);
     for await (const urn of input) {
@@ -91,7 +91,7 @@ const tasks: Record<string, (path: string, argument: string) => Promise<void>> =
     await database.close();
   },
 
-  /** Holds the write lock until the next line. */
+  /** Holds the write lock until the next line of its input. */
   async lock(path) {
     const database = new Database(sqliteFiles(path).data);
     database.exec('BEGIN IMMEDIATE');

@@ -7,7 +7,7 @@ import { start } from './process.ts';
 
 const script = fileURLToPath(new URL('./sqlite-child.ts', import.meta.url));
 
-/** Starts a process that waits for its first line. It is killed with the test if it still runs. */
+/** Starts a process, which waits for its first line of input. If it still runs when the test ends, it is killed. */
 export async function startSqliteProcess(
   t: Test,
   task: 'open' | 'add' | 'addForever' | 'eraseForever' | 'changeUntilGone' | 'rotate' | 'lock',
@@ -44,17 +44,17 @@ export async function startSqliteProcess(
   await said(1);
   lines.shift();
   return {
-    /** The lines that it has printed since it was ready. */
+    /** The lines that the process has printed since it was ready. */
     lines,
     said,
     /** Sends a line: the first one starts the task. */
     tell: (line = '') => child.stdin.write(`${line}\n`),
-    /** Kills it, as a power cut would. */
+    /** Kills the process (SIGKILL), so that it cannot finish its work. */
     async kill(): Promise<void> {
       child.kill('SIGKILL');
       await closed;
     },
-    /** Closes its input and waits until its task is done. @returns the printed lines */
+    /** Closes the input and waits until the process has done its task. @returns the printed lines */
     async done(): Promise<readonly string[]> {
       child.stdin.end();
       const [code] = await closed;

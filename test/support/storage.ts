@@ -16,11 +16,11 @@ import type { Migrations } from '../../src/adapters/sql/schema/migrations.ts';
 import { createSqlTenants } from '../../src/adapters/sql/tenants.ts';
 import { noTelemetry } from '../../src/adapters/telemetry/no-telemetry.ts';
 
-/** The tests' words for customers and tenants are those of the contracts. */
+/** Tests use the example customers and tenants of the contract suites. */
 export * from '../contract/scenario.ts';
 
 export const referenceData = createReferenceData();
-/** A data folder that is not there yet; it ends with the test. */
+/** The path of a data folder that does not exist yet. Its files are removed with the test. */
 export const newFolder = (t: Test): string => join(t.testdir({}), 'data');
 
 /** Opens a data folder as the program does. */
@@ -37,7 +37,7 @@ export async function openFolder(dataDir: string, all?: Migrations) {
   }
 }
 
-/** Opens a PostgreSQL database as the program does, with a master key of the test's own; it is closed with the test. */
+/** Opens a PostgreSQL database as the program does, with one master key per URL. It is closed when the test ends. */
 export async function connectPostgres(
   t: Test,
   place: Pick<PostgresOptions, 'url' | 'keysUrl'> & Partial<PostgresOptions>,
@@ -50,15 +50,18 @@ export async function connectPostgres(
   const vault = await unlockVault({ database, masterKeyFile, mayCreate: true, ...(all && { all }) });
   return closing(t, { database, vault, ...(await startCustomers(database, vault)) });
 }
-/** By the URL of the database. */
+/** The path of the master key file of each database, by its URL. */
 const masterKeys = new Map<string, string>();
 
-/** Opens a data folder; it is closed with the test if not before. */
+/** Opens a data folder. It is closed when the test ends, unless the test has closed it before. */
 export async function connectSqlite(t: Test, dataDir: string, all?: Migrations) {
   return closing(t, await openFolder(dataDir, all));
 }
 
-/** The customers of a database, after the recovery of a start. `over` makes others on the same data, e.g. with faults. */
+/**
+ * The customer storage of a database, after the recovery that runs at a start. `over` makes another customer storage
+ * with the same keys, for example over a database with injected faults.
+ */
 async function startCustomers(database: SqlDatabase, vault: Vault) {
   const deployment = await readDeployment(database);
   const over = (database: SqlDatabase, partition = '00'): CustomerStorage =>
@@ -84,7 +87,7 @@ function closing<Database extends SqlDatabase, Opened extends Started & { databa
   return { ...opened, directory: createSqlTenants(database), close };
 }
 
-/** Uses an SQLite file with nothing of ours in between. */
+/** Opens an SQLite file directly, without the driver, and closes it after `use`. */
 export function withRawSqlite<Result>(path: string, use: (database: Database.Database) => Result): Result {
   const database = new Database(path);
   try {

@@ -1,18 +1,18 @@
-/** An issuer of bearer tokens, and what somebody may make who is none. */
+/** An issuer of bearer tokens. It also makes wrong and forged tokens. */
 import { type CryptoKey, exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT } from 'jose';
 import type { JwtAlgorithm, JwtSettings } from '../../src/application/ports/tenant-directory.ts';
 
 export const jwksUri = 'https://login.example.com/jwks.json';
 
 export interface Changes {
-  /** In place of the claims of a good token; undefined leaves one out. */
+  /** Replaces claims of a valid token; undefined removes a claim. */
   readonly claims?: Readonly<Record<string, unknown>>;
   readonly header?: { readonly crit?: string[]; readonly [name: string]: unknown };
 }
 
 export type Issuer = Awaited<ReturnType<typeof issuerOf>>;
 
-/** An issuer with one key, whose good tokens are for the tenant `acme` and for a minute from `now` (milliseconds). */
+/** An issuer with one key. Its tokens are by default for the tenant `acme`, for a minute from `now` (milliseconds). */
 export async function issuerOf(algorithm: JwtAlgorithm, { now, kid = 'k1' }: { now: number; kid?: string }) {
   const { publicKey, privateKey } = await generateKeyPair(algorithm, { extractable: true });
   const publicKeyPem = await exportSPKI(publicKey);
@@ -27,7 +27,7 @@ export async function issuerOf(algorithm: JwtAlgorithm, { now, kid = 'k1' }: { n
     publicKeyPem,
     jwk,
 
-    /** What a tenant has set that trusts this issuer: by its one key, unless it says otherwise. */
+    /** The settings of a tenant that trusts this issuer. By default they contain the issuer's public key. */
     settings: (keys: JwtSettings['keys'] = { publicKeyPem }): JwtSettings => ({
       issuer: good.iss,
       audience: good.aud,
@@ -43,7 +43,7 @@ export async function issuerOf(algorithm: JwtAlgorithm, { now, kid = 'k1' }: { n
         .sign(key, { crit });
     },
 
-    /** A token with any header at all, by any signature of `<header>.<payload>`. */
+    /** A token with any header and any signature. `sign` gets `<header>.<payload>` and returns the signature. */
     forge(header: object, sign: (signed: string) => Buffer): string {
       const signed = `${part({ kid, ...header })}.${part(good)}`;
       return `${signed}.${sign(signed).toString('base64url')}`;
@@ -51,5 +51,5 @@ export async function issuerOf(algorithm: JwtAlgorithm, { now, kid = 'k1' }: { n
   };
 }
 
-/** A part of a token. */
+/** The encoding of a token's part: base64url of its JSON. */
 export const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');

@@ -19,7 +19,7 @@ export function addApiKeyCommands(program: Command, context: Context): void {
 function addIssue(group: Command, { open, print }: Context): void {
   const command = group
     .command('issue [tenant]')
-    .description('Issue an API key. It is shown only now; the service stores its digest.')
+    .description('Issue an API key. The key is shown only once; the service stores its digest.')
     .option('--name <text>', 'what the key is for')
     .option('--role <role>', `${roles.join(' or ')} (default full)`)
     .option('--expires <time>', 'how long the key works, e.g. 90d (default: until it is revoked)')
@@ -45,7 +45,7 @@ function addIssue(group: Command, { open, print }: Context): void {
 function addList(group: Command, { open, print }: Context): void {
   const command = group
     .command('list [tenant]')
-    .description('List the API keys of one tenant or of all, without their secrets.')
+    .description('List the API keys of one tenant or of all tenants, without their secrets.')
     .option('--tenant <tenant>', 'the tenant, instead of the argument');
   withStorage(command).action(async (named: string | undefined, options) => {
     const tenant = tenantOf(named, options.tenant);
@@ -61,7 +61,7 @@ function addList(group: Command, { open, print }: Context): void {
 function addRotate(group: Command, { open, print }: Context): void {
   const command = group
     .command('rotate <key-id>')
-    .description('Issue a key that replaces another, with its name and role. Both work for a while.')
+    .description('Issue a key that replaces an old key and has its name and role. The old key still works for a while.')
     .option('--overlap <time>', 'how long the old key still works, e.g. 24h (default) or 0s')
     .option(
       '--expires <time>',

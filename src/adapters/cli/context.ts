@@ -17,7 +17,7 @@ export interface OpenServices {
   readonly apiKeys: ApiKeys;
   readonly erasures: PrivacyReports;
   readonly maintenance: Maintenance;
-  /** The changes made by the recovery when the storage was opened. They are reported once, not to later processes. */
+  /** The changes that recovery made when the storage was opened. Later commands and starts do not report them again. */
   readonly recovered: readonly string[];
   close(): Promise<void>;
 }
@@ -34,9 +34,9 @@ export interface About {
 
 /** The program's operations with the settings in `options`. */
 export interface Deployment {
-  /** Opens the storage. @param mayCreate whether to create it if it does not exist, instead of an error */
+  /** Opens the storage. @param mayCreate whether a missing storage is created; otherwise it is an error */
   open(options: Options, mayCreate?: boolean): Promise<OpenServices>;
-  /** Replaces the records, or the keys, with a backup. @param force even if records cannot be decrypted */
+  /** Replaces the records, or the keys, with a backup. @param force even if some records cannot be decrypted */
   restore(options: Options, part: 'data' | 'keys', file: string, force: boolean): Promise<Restored>;
   /** Copies a deployment to another database. @returns the number of rows of each table */
   transfer(

@@ -55,7 +55,7 @@ function keySource(
   return current;
 }
 
-/** Checks a public key and returns it as SubjectPublicKeyInfo in PEM. Rejects private keys, which must not be stored. */
+/** Checks a public key and returns it as SubjectPublicKeyInfo in PEM. Rejects a private key: it must not be stored. */
 function publicKey(pem: string, algorithm: JwtAlgorithm): string {
   if (!/^-----BEGIN PUBLIC KEY-----/.test(pem)) {
     throw new UsageError('--jwt-public-key-file must contain a public key in PEM (-----BEGIN PUBLIC KEY-----)');

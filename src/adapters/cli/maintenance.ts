@@ -21,11 +21,14 @@ function addBackups(program: Command, { open, print }: Context): void {
     });
 
   withStorage(program.command('backup-keys <file>'))
-    .description('Write a backup of the keys and the erasure log. It replaces the previous one, which is overwritten.')
+    .description('Write a backup of the keys and the erasure log. A previous backup in the file is overwritten.')
     .action(async (file: string, options) => {
       const { maintenance } = await open(options);
       await maintenance.backupKeys(file);
-      print({ file }, `the keys are in ${file}; delete older backups: they decrypt customers erased since`);
+      print(
+        { file },
+        `the keys are in ${file}; delete older backups of the keys: they can decrypt customers erased since then`,
+      );
     });
 
   withStorage(program.command('compact'))
@@ -42,7 +45,9 @@ function addBackups(program: Command, { open, print }: Context): void {
 function addRestores(program: Command, context: Context): void {
   const data = program
     .command('restore <file>')
-    .description('Replace the records with a backup, while the server is stopped. Customers erased since stay erased.');
+    .description(
+      'Replace the records with a backup, while the server is stopped. Customers erased after the backup stay erased.',
+    );
   addRestore(data, 'data', context);
 
   const keys = program
@@ -56,7 +61,9 @@ function addRestore(command: Command, part: 'data' | 'keys', { restore, print }:
     async (file: string, options) => {
       const restored = await restore(options, part, file, options.force === true);
       const { erasedAgain, findings, unreadable, keptKeys, replaced } = restored;
-      const tenants = keptKeys ? 'the present ones' : "the backup's: revoke again every API key that was revoked since";
+      const tenants = keptKeys
+        ? 'those from before the restore'
+        : 'those of the backup: revoke again every API key that was revoked after the backup';
       const lines = [
         `restored; erased ${erasedAgain} customers again`,
         ...findings,
@@ -64,7 +71,8 @@ function addRestore(command: Command, part: 'data' | 'keys', { restore, print }:
         ...(replaced === undefined ? [] : [`the previous file is ${replaced}; remove it after checking the restore`]),
         part === 'data'
           ? `tenants and API keys are ${tenants}`
-          : 'a customer erased after this backup is readable again if the records are older too: erase that customer again',
+          : 'a customer erased after this backup is readable again if the records too are from before the erasure: ' +
+            'erase that customer again',
       ];
       print(
         { file, erasedAgain, findings, unreadable, ...(part === 'data' && { keptKeys }), replaced },
@@ -78,11 +86,12 @@ function addMove(program: Command, { transfer, print }: Context): void {
   const command = program
     .command('move')
     .description(
-      'Copy a deployment to another database, while all servers are stopped. Run it again to continue an interrupted move.',
+      'Copy a deployment to another database, while all servers are stopped. To continue an interrupted move, run ' +
+        'the same command again.',
     )
     .option('--from <place>', 'sqlite:<data folder> or postgres://…; required')
-    .option('--to <place>', 'the target, likewise; empty, or with an interrupted move; required')
-    .option('--from-keys <url>', 'postgres://… of the keys, if they have a database of their own')
+    .option('--to <place>', 'the target, in the same form; empty, or with an interrupted move; required')
+    .option('--from-keys <url>', 'postgres://… of the keys, if they are in a separate database')
     .option('--to-keys <url>', 'the same for the target');
   withSettings(command, ['C2A_DATA_DIR', 'C2A_MASTER_KEY_FILE']).action(async (options) => {
     const from = sideOf('from', options.from, options.fromKeys);
@@ -91,8 +100,8 @@ function addMove(program: Command, { transfer, print }: Context): void {
     const lines = Object.entries(counts).map(([table, rows]) => `  ${table.padEnd(18)}${rows}`);
     print(
       { moved: counts, verified: true },
-      `both sides are identical:\n${lines.join('\n')}\nRemove the old data once the new database works: it still contains ` +
-        'keys that are destroyed from now on.',
+      `both sides are identical:\n${lines.join('\n')}\nRemove the old data once the new database works: the old data ` +
+        'still contains the keys of customers that are erased from now on.',
     );
   });
 }

@@ -24,7 +24,7 @@ function addReports(program: Command, { open, print }: Context): void {
 
   program
     .command('verify-receipt <file>')
-    .description('Check that a receipt is unaltered and signed by the deployment with that key. Needs no data.')
+    .description('Check that a receipt is unaltered and signed by the deployment with the given key. Needs no storage.')
     .option(
       '--public-key <key>',
       'the key that the deployment publishes at /.well-known/c2a-receipts (base64url); required',
@@ -51,8 +51,8 @@ function addAudit(group: Command, { open, print }: Context): void {
   const command = group
     .command('verify [receipts...]')
     .description(
-      'Check the whole erasure log of each tenant and compare it with the records. The log must still have the position of ' +
-        'each receipt, given as a file (verify-receipt checks its signature).',
+      'Check the whole erasure log of each tenant and compare it with the records. For each receipt file, also check ' +
+        'that the log still has the position in the receipt (verify-receipt checks the signature).',
     )
     .option('--tenant <tenant>', 'only this tenant', toTenantId);
   withStorage(command).action(async (files: readonly string[], options) => {
@@ -80,7 +80,7 @@ function addAudit(group: Command, { open, print }: Context): void {
   });
 }
 
-/** The position in the erasure log from the receipt in a file. */
+/** The tenant, and the position in the erasure log, that the receipt in a file states. */
 function readWitness(file: string) {
   const { tenant, erasureLog: position } = readReceipt(file).receipt;
   if (position == null) throw new CommandError(`${file} is not a receipt with a position in the erasure log`);
@@ -101,7 +101,7 @@ function parseCustomer(text: string, tenant: string | undefined) {
 const publicKeyBytes = 32;
 
 /**
- * Checks the receipt in a file. @returns its content; `residues` names the places where data was left
+ * Checks the receipt in a file. @returns the content of the receipt; `residues` names the places where data was left
  *
  * @param publicKey required, although the receipt contains a key: anybody can sign a forged receipt with another key
  * @throws CommandError if the file is not a receipt, or its signature is wrong

@@ -82,7 +82,7 @@ export const leaves = ({ commands }: Command): Command[] =>
 export const nameOf = (command: Command): string =>
   command.parent?.parent ? `${command.parent.name()} ${command.name()}` : command.name();
 
-/** Commander accepts an option as the value of another: `--name --json` must not name a key "--json". */
+/** Rejects an option as the value of another, which commander accepts: `--name --json` must not name a key "--json". */
 function refuseMissingValues(words: readonly string[], program: Command): void {
   const options = leaves(program).flatMap((command) => command.options);
   const missing = words.find((word, index) => {

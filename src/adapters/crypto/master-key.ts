@@ -39,14 +39,14 @@ export function readMasterKey(path: string, ifMissing?: unknown): Buffer {
 }
 
 /**
- * Makes a new master key in a file of mode 0600, synced to disk. If the file already holds a key, that key is returned:
- * the operator provided it, or an interrupted start did. Throws `MasterKeyError` if it holds anything else.
+ * Makes a new master key in a file of mode 0600, synced to disk. If the file already holds a key, returns that key: the
+ * operator provided it, or an interrupted start made it. Throws `MasterKeyError` if the file holds anything else.
  */
 export function makeMasterKey(path: string): Buffer {
   if (existsSync(path) && statSync(path).size > 0) return readMasterKey(path);
   const key = secureBuffer(keyBytes);
   sodium.randombytes_buf(key);
-  // Renamed when complete, so that no interruption leaves half a key. An old draft may have another mode.
+  // Renamed when complete, so that no interruption leaves half a key. An old draft is removed, as its mode may differ.
   const draft = `${path}.draft`;
   rmSync(draft, { force: true });
   writeFileSync(draft, `${key.toString('hex')}\n`, { mode: 0o600, flush: true });

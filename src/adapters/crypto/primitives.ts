@@ -1,6 +1,6 @@
 /**
- * The calls of libsodium that vault and root keys share. Encryption is XChaCha20-Poly1305, whose 192-bit nonce may be
- * random for any number of messages; hashes are keyed BLAKE2b (RFC 7693).
+ * The calls of libsodium that the vault and the root keys share. Encryption is XChaCha20-Poly1305, whose 192-bit nonces
+ * may be random for any number of messages. Hashes are keyed BLAKE2b (RFC 7693).
  */
 import sodium from 'sodium-native';
 
@@ -11,7 +11,7 @@ const tagBytes = sodium.crypto_aead_xchacha20poly1305_ietf_ABYTES;
 /** Memory for keys: not swapped, not in core dumps, with guard pages around it. */
 export const secureBuffer = (bytes: number): Buffer => sodium.sodium_malloc(bytes) as Buffer;
 
-/** False if the system refused to keep the memory from swap (RLIMIT_MEMLOCK). */
+/** False if the system refused to keep the memory out of swap (RLIMIT_MEMLOCK). */
 export function isLocked(memory: Buffer): boolean {
   // sodium_malloc ignores a refusal; sodium_mlock reports it.
   try {

@@ -3,8 +3,8 @@
  * customer; the data key seals the customer's record. Destroying a data key erases every copy of the record, backups
  * included.
  *
- * Keys are in libsodium's secure memory. The master key is wiped once the root keys are unwrapped, a data key after each
- * use; the root keys stay until the process ends.
+ * Keys are in libsodium's secure memory. The master key is wiped once the root keys are unwrapped, and a data key after
+ * each use. The root keys stay until the process ends.
  */
 import sodium from 'sodium-native';
 import { decrypt, encrypt, isLocked, keyBytes, keyedHash, secureBuffer } from './primitives.ts';
@@ -14,7 +14,7 @@ import { newRoots, type Roots, unwrapRoots, type WrappedRoots } from './root-key
 const indexBytes = 16;
 const digestBytes = 32;
 
-/** Opens a vault with wrapped root keys. Wipes the master key. Throws if it is the wrong one. */
+/** Opens a vault with wrapped root keys. Throws if the master key is the wrong one, and otherwise wipes it. */
 export function openVault(masterKey: Buffer, wrapped: WrappedRoots): Vault {
   const roots = unwrapRoots(wrapped, masterKey);
   sodium.sodium_memzero(masterKey);
@@ -29,7 +29,7 @@ export function ephemeralVault(): Vault {
 }
 
 export class Vault {
-  /** False if the system refused to keep key memory from swap (RLIMIT_MEMLOCK). */
+  /** False if the system refused to keep key memory out of swap (RLIMIT_MEMLOCK). */
   readonly isLocked: boolean;
   /** Verifies the signatures of `sign`: 32 bytes. */
   readonly publicKey = Buffer.alloc(sodium.crypto_sign_PUBLICKEYBYTES);
@@ -70,8 +70,8 @@ export class Vault {
   }
 
   /**
-   * Seals a text with a new data key. Returns both: the sealed text, bound to `context`, and the key, wrapped for storage
-   * and bound to `owner`.
+   * Seals a text with a new data key. Returns both: the sealed text, bound to `context`, and the data key, wrapped for
+   * storage and bound to `owner`.
    */
   sealNew(owner: string, text: string, context: string): { readonly dataKey: Buffer; readonly sealed: Buffer } {
     sodium.randombytes_buf(this.#dataKey);
@@ -84,8 +84,8 @@ export class Vault {
   }
 
   /**
-   * Seals a text with a wrapped data key. `context` is authenticated: opening needs the same. Throws if the data key is
-   * damaged or of another owner.
+   * Seals a text with a wrapped data key. `context` is authenticated: opening needs the same context. Throws if the
+   * data key is damaged or of another owner.
    */
   seal(dataKey: Buffer, owner: string, text: string, context: string): Buffer {
     decrypt(dataKey, this.#dataRoot, owner, this.#dataKey);
@@ -106,7 +106,7 @@ export class Vault {
     }
   }
 
-  /** A keyed hash by which a tenant's value is found; without the key it reveals nothing. 16 bytes. */
+  /** A keyed hash by which a value of a tenant is found. Without the key, the hash reveals nothing. 16 bytes. */
   blindIndex(tenant: string, kind: string, value: string): Buffer {
     if (this.#tenant !== tenant) {
       keyedHash(this.#tenantKey, ['blind index', tenant], this.#indexRoot);

@@ -29,8 +29,8 @@ interface KeptRecord extends IdempotencyRecord {
 }
 
 /**
- * Customers in memory, for tests and embedding. Every method is atomic within the process, because none awaits between a
- * read and the write that depends on it.
+ * Customers in memory, for tests and embedding. Every method is atomic within the process, because no method awaits
+ * between a read and the write that depends on it.
  */
 export class MemoryCustomers implements CustomerRepository {
   /** By tenant and URN; see `nameOf`. */

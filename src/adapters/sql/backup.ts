@@ -1,4 +1,4 @@
-/** Backups of the SQLite files of a running deployment, and the staged files that an interrupted restore left. */
+/** Makes backups of the SQLite files of a running deployment, and removes the staged files of a restore. */
 import { rmSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import type { Maintenance } from '../../application/ports/maintenance.ts';
@@ -21,7 +21,7 @@ export const sqliteMaintenance = (database: SqliteDatabase, dataDir: string): Fi
   compact: database.compact,
 });
 
-/** Marks a file as a backup of the keys, so that the first start with it recovers; see `KeyCopies`. */
+/** Marks a file as a backup of the keys, so that the first start with it skips URNs; see `KeyCopies`. */
 function markAsCopy(file: string): void {
   const backup = new Database(file);
   try {
@@ -31,7 +31,7 @@ function markAsCopy(file: string): void {
   }
 }
 
-/** Whether a file is a backup of the keys of this deployment. False for its live key store under another name. */
+/** Whether a file is a backup of this deployment's keys. False for the live file of the keys, under any name. */
 function isBackupOfKeys(path: string, dataDir: string): boolean {
   const { keys } = sqliteFiles(dataDir);
   if (isSameFile(path, keys)) return false;
@@ -46,13 +46,13 @@ function isBackupOfKeys(path: string, dataDir: string): boolean {
 /** The name of a staged backup, beside the file that it will replace. */
 export const stagedName = (file: string): string => `${file}.restoring`;
 
-/** Removes a staged backup and its journals. Keys are overwritten first; records are sealed and need not be. */
+/** Removes a staged backup and its journals. Keys are overwritten first; records need not be: they are encrypted. */
 export function discard(part: Part, staged: string): void {
   const remove = part === 'keys' ? wipe : (path: string) => rmSync(path, { force: true });
   for (const suffix of ['', '-wal', '-shm', '-journal']) remove(staged + suffix);
 }
 
-/** Removes the staged files of an interrupted restore. Makes a running restore fail. */
+/** Removes the staged files of an interrupted restore. If a restore is still running, it then fails. */
 export function discardStaged(dataDir: string): void {
   for (const part of parts) discard(part, stagedName(sqliteFiles(dataDir)[part]));
 }

@@ -31,12 +31,12 @@ interface Dependencies {
 /** Everything that works on customers and their erasures in one database. */
 export type CustomerStorage = ReturnType<typeof createCustomerStorage>;
 
-/** What erases. A test replaces a part, to show that it would find a mistake in it. */
+/** The parts that carry out erasures. A test replaces one part with a faulty one, to show that it detects the fault. */
 export const erasureParts = { ErasureLog, Eraser, Recovery, appliedQueries, changeWriter };
 
 /**
- * Wires customers, erasures and idempotency records over a database. A process must create only one per database, as
- * the cache is told only of writes through it.
+ * Wires customers, erasures and idempotency records over a database. A process must create only one customer storage
+ * per database, because the record cache is told only of the process's writes through the same storage.
  */
 export function createCustomerStorage(
   given: Dependencies,

@@ -65,7 +65,7 @@ const insert = (builder: Dialect['builder'], row: IdempotencyRow) =>
     expires_at: row.expires_at,
   });
 
-/** The record of a successful write to this customer; undefined for a request without a key. */
+/** The idempotency record of a successful write to this customer; undefined if the request had no Idempotency-Key. */
 export const recordOf = (tenant: string, number: number, key: IdempotencyKey | undefined): IdempotencyRow | undefined =>
   key && {
     tenant,
@@ -76,10 +76,10 @@ export const recordOf = (tenant: string, number: number, key: IdempotencyKey | u
     expires_at: key.expiresAt,
   };
 
-/** An earlier request with the same key: its customer's number, or that it was another request. */
+/** The earlier request with the same Idempotency-Key: its customer's number, or that the requests differ. */
 export type EarlierRequest = { readonly number: number } | 'another request';
 
-/** Compares an earlier request with the same key by its digest. */
+/** Compares the earlier and the present request with the same Idempotency-Key, by their digests. */
 export const earlierRequest = (
   found: { readonly request_digest: Uint8Array | null; readonly number: number },
   key: IdempotencyKey,
@@ -88,7 +88,7 @@ export const earlierRequest = (
     ? { number: found.number }
     : 'another request';
 
-/** The unexpired record under a key, or undefined. Deletes an expired one, so that the key can be used again. */
+/** The unexpired record of a key, or undefined. Deletes an expired record, so that the key can be used again. */
 export function* findUnexpired(
   run: ReturnType<typeof idempotencyQueries>,
   tenant: string,

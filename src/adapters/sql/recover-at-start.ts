@@ -16,12 +16,12 @@ export async function recoverAtStart(
 ): Promise<readonly string[]> {
   const isCopy = await keyCopies.isUnused();
   const report = await recovery.recoverAll();
-  // Damage must not prevent a start: a read of the damaged record reports it.
+  // Damage must not prevent a start: a later read of the damaged record reports the damage.
   await sequence.raise().catch(unlessRefused);
   // A crash may have left destroyed keys in the write-ahead logs.
   await database.checkpoint('keys');
   await database.checkpoint('data');
-  // Last: if this process ends before, the next start must recover as well.
+  // Mark the backup as used only now: if this process ends earlier, the next start must still find it unused.
   const skipped = isCopy ? await keyCopies.takeIntoUse(now) : 0;
   const unreadable = isCopy ? await audit.countUnreadable() : 0;
   return [
@@ -29,12 +29,12 @@ export async function recoverAtStart(
     ...(skipped > 0
       ? [
           `the keys are a backup: skipped ${skipped} URNs, so that none is issued twice`,
-          'if the records are a backup too, so are the API keys: revoke again those that were revoked since',
+          'if the records are a backup too, revoke again every API key that was revoked after this backup was made',
         ]
       : []),
     ...(unreadable > 0
       ? [
-          `${unreadable} records cannot be decrypted with these keys: they are newer than the backup, or of another deployment`,
+          `${unreadable} records cannot be decrypted with these keys: they are newer than the keys, or of another deployment`,
         ]
       : []),
   ];

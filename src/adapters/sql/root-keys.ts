@@ -19,9 +19,9 @@ interface Dependencies {
 }
 
 /**
- * Migrates the schemas and opens the vault of a database with a master key file. Creates master key and root keys in an
- * empty database, if `mayCreate`. Throws `MasterKeyError`, before anything is changed, if the file is missing, holds no key,
- * or holds another key than the one that the database was created with.
+ * Opens a database's vault with the master key from a file, and migrates the schemas. If `mayCreate`, creates the root
+ * keys in an empty database, and the master key if its file is missing. For an existing deployment, throws
+ * `MasterKeyError` before anything is changed if the file is missing, holds no key, or holds the wrong key.
  */
 export async function unlockVault({
   database,
@@ -41,10 +41,10 @@ export async function unlockVault({
   return database.exclusive(function* () {
     const roots = yield* readRoots(run);
     if (roots !== undefined) return openWithFile(file, roots);
-    // New keys would decrypt none of the records.
+    // Do not create new keys: they would decrypt none of the records.
     if ((yield* run.anyCustomer({})).length > 0)
       throw new MasterKeyError('there are records but no keys for them: restore a backup of the keys');
-    // Under the lock, one of several processes that start together creates the keys.
+    // If several processes start together, the lock lets only one of them create the keys.
     const masterKey = makeMasterKey(file);
     const made = newRoots(masterKey);
     for (const [name, wrapped] of Object.entries(made)) yield* run.insert({ name, wrapped });
@@ -53,8 +53,8 @@ export async function unlockVault({
 }
 
 /**
- * Wraps the root keys with a new master key, which replaces the old one in its file. Running servers continue: they have
- * the root keys in memory. If it is interrupted, the next start or rotation completes it.
+ * Wraps the root keys with a new master key, which replaces the old one in its file. Running servers continue, because
+ * they have the root keys in memory. If the rotation is interrupted, the next start or rotation completes it.
  */
 export async function rotateMasterKey({ database, masterKeyFile }: Dependencies): Promise<void> {
   const run = rootKeyQueries(database.dialect);
@@ -71,20 +71,20 @@ export async function rotateMasterKey({ database, masterKeyFile }: Dependencies)
   await database.checkpoint('keys');
 }
 
-/** The file with the new key of a rotation, until the database uses it. */
+/** The file that holds a rotation's new master key until the rotation replaces the old key. */
 const nextFile = (masterKeyFile: string): string => `${masterKeyFile}.next`;
 
-/** The vault; undefined if the file does not hold its key. */
+/** The vault; undefined if the file does not hold the vault's master key. */
 function tryKey(masterKeyFile: string, roots: WrappedRoots): Vault | undefined {
   try {
     return openVault(readMasterKey(masterKeyFile), roots);
   } catch {
-    // `openInTurn` reports what is wrong, under the lock, while no rotation is running.
+    // `openInTurn` tries again under the lock, while no rotation is running, and reports the error.
     return undefined;
   }
 }
 
-/** Opens the vault and completes an interrupted rotation, under the lock of all processes. */
+/** Opens the vault and completes a rotation that was interrupted, under the lock that all processes share. */
 function openInTurn({ database, masterKeyFile }: Dependencies): Promise<Vault> {
   const run = rootKeyQueries(database.dialect);
   return database.exclusive(function* () {

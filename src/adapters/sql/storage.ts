@@ -28,7 +28,7 @@ interface Dependencies {
   readonly telemetry: Telemetry;
 }
 
-/** Opens the SQLite files of a data folder, migrates them and recovers. Throws if they cannot be used. */
+/** Opens the SQLite files of a data folder, migrates their schemas and recovers. Throws if the files cannot be used. */
 export async function openSqliteStorage(
   options: SqlStorageOptions & { readonly dataDir: string },
   dependencies: Dependencies,
@@ -36,7 +36,7 @@ export async function openSqliteStorage(
   const { dataDir, mayCreate } = options;
   if (mayCreate) makeFolder(dataDir);
   const database = await openSqlite({ files: sqliteFiles(dataDir), mayCreate }, dependencies.telemetry);
-  // A command may run beside a restore; a server may not.
+  // Commands without `mayCreate` may run beside a restore, so they must not remove its staged files.
   if (mayCreate) discardStaged(dataDir);
   return openSql(database, options, dependencies, sqliteMaintenance(database, dataDir));
 }
@@ -55,7 +55,7 @@ const postgresMaintenance: FileMaintenance = { backup: byServer, backupKeys: byS
 
 /** The error for file operations on PostgreSQL. */
 export const usePostgresTools =
-  'PostgreSQL has tools of its own for that: pg_dump --schema=c2a for the records, --schema=c2a_keys for the keys; see docs/operations.md';
+  'use the tools of PostgreSQL instead: pg_dump --schema=c2a for the records, --schema=c2a_keys for the keys; see docs/operations.md';
 
 async function openSql(
   database: SqlDatabase,
@@ -80,8 +80,8 @@ async function openSql(
       recovered,
       clearCache: () => customers.cache.clear(),
       warnings: [
-        ...(vault.isLocked ? [] : ['key memory could not be kept from swap: raise RLIMIT_MEMLOCK (LimitMEMLOCK)']),
-        ...(isAccessibleByOthers(masterKeyFile) ? [`${masterKeyFile} can be read by others than its owner`] : []),
+        ...(vault.isLocked ? [] : ['keys in memory may be swapped to disk: raise RLIMIT_MEMLOCK (LimitMEMLOCK)']),
+        ...(isAccessibleByOthers(masterKeyFile) ? [`${masterKeyFile} must be accessible only to its owner`] : []),
       ],
       canWrite: writeProbe(database),
       close: database.close,

@@ -4,10 +4,11 @@ import { compileQuery, parts, type Routine } from './driver/query.ts';
 import type { SqlDatabase } from './schema/database.ts';
 
 /**
- * Whether the database accepts durable writes to both parts. It changes a row of each part and changes it back, in one
- * transaction: setting a value to itself writes nothing in SQLite, so a full disk would go unnoticed.
+ * Creates a check whether the database accepts durable writes to both parts. The check changes a row of each part and
+ * changes it back, in one transaction: SQLite writes nothing if a value is set to itself, so a full
+ * disk would go unnoticed.
  *
- * @returns a function that resolves to false if the database refuses the write or was found damaged
+ * @returns the check, which resolves to false if the database refuses the write or was found damaged
  */
 export function writeProbe(database: SqlDatabase): () => Promise<boolean> {
   const { builder } = database.dialect;

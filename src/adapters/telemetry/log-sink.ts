@@ -81,12 +81,12 @@ const isPipe = (stream: StandardStream): boolean => stream instanceof Socket && 
 
 /** Writes through the stream: a direct write to a full pipe would block a libuv thread. */
 function pipeWriter(stream: StandardStream): Writer {
-  // Each write gets its own error; without a listener the event would end the process.
+  // The callback of each write gets the error. Without a listener, the error event would end the process.
   stream.on('error', () => undefined);
   return promisify<string>(stream.write.bind(stream));
 }
 
-/** Writes to the file descriptor asynchronously: the stream of a standard output that is a file blocks the process. */
+/** Writes to the file descriptor asynchronously. If standard output is a file, its stream would block the process. */
 function fileWriter(stream: StandardStream): Writer {
   return async (text) => {
     let rest = Buffer.from(text, 'utf8');

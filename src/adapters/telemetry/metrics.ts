@@ -19,7 +19,7 @@ export function createMetrics(): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const metrics = defineMetrics(registry);
-  // Rendered from the start, so that `rate()` counts the first event.
+  // These metrics are rendered from the start, at zero, so that `rate()` counts the first event.
   const connectionsLost = metrics.connectionsLost.of();
   const logLinesLost = metrics.logLinesLost.of();
   const commitWrites = metrics.commitWrites.of();

@@ -1,6 +1,6 @@
 /**
- * Metrics of all workers (`serve --workers`). Any worker may be scraped: it asks the primary process, which asks every
- * worker and answers with the sums.
+ * Metrics of all workers (`serve --workers`). Any worker may be scraped: the scraped worker asks the primary process,
+ * which asks every worker and answers with the sums.
  */
 import cluster, { type Worker } from 'node:cluster';
 import { AggregatorRegistry, type Registry } from 'prom-client';
@@ -28,7 +28,7 @@ export function serveWorkerMetrics(): void {
 }
 
 /**
- * In a worker: a function that renders the metrics of all workers. It rejects if one of them does not answer.
+ * In a worker: a function that renders the metrics of all workers. The function rejects if a worker does not answer.
  * @param own the metrics of this worker
  */
 export function metricsOfAllWorkers(own: Registry): () => Promise<string> {

@@ -16,7 +16,7 @@ const maxKeySetBytes = 256 * 1024;
 
 interface Dependencies {
   readonly clock: Clock;
-  /** Called when an issuer's keys could not be fetched; at most once in 30 s for an issuer. */
+  /** Called when an issuer's keys could not be fetched; at most once in 30 s for each issuer. */
   readonly onTrouble: (jwksUri: string, error: unknown) => void;
   /** For tests, which have no host with a certificate. */
   readonly fetch?: typeof globalThis.fetch;
@@ -65,12 +65,12 @@ export function createJwtVerifier({ clock, onTrouble, fetch = globalThis.fetch }
 
 function pinnedKey(pem: string, algorithm: string): KeySource {
   const key = importSPKI(pem, algorithm);
-  // A verification reports the error; an unhandled rejection would end the process.
+  // If the import fails, each verification fails. The rejection is handled here, or it would end the process.
   key.catch(() => {});
   return { find: () => key, prepare: async () => {} };
 }
 
-/** The key set that an issuer publishes (RFC 7517), fetched in the background and kept while the host is unreachable. */
+/** The key set of an issuer (RFC 7517), fetched in the background, and kept for a day while its host is unreachable. */
 class PublishedKeys {
   readonly #uri: string;
   readonly #dependencies: Required<Dependencies>;
@@ -91,7 +91,7 @@ class PublishedKeys {
     try {
       return await keys(header, token);
     } catch (error) {
-      // The issuer may have a new key. Not awaited: the delay would reveal that the API key is right.
+      // The issuer may have a new key. The fetch is not awaited: its delay would reveal that the API key is right.
       this.#refresh();
       throw error;
     }

@@ -3,7 +3,7 @@ import type { Conflict, CustomerUrn, ExternalId, TenantId } from '../../domain/i
 import type { Violation } from '../../domain/violations.ts';
 import type { MaybePromise } from '../maybe-promise.ts';
 
-/** Who requested a write: the id of the API key, and the request id as in the log. */
+/** Who requested a write: the ids of the API key and of the request, which the access log also contains. */
 export interface Actor {
   readonly keyId: string;
   readonly requestId: string;
@@ -37,7 +37,7 @@ export const changedBy = (origin: Origin | undefined, { keyId, requestId }: Acto
 
 export type CustomerReference = { readonly urn: CustomerUrn } | { readonly externalId: ExternalId };
 
-/** An Idempotency-Key as digests, because key and request may contain personal data. */
+/** An Idempotency-Key and its request as digests, because both may contain personal data. */
 export interface IdempotencyKey {
   /** Digest of tenant and key: 32 bytes. */
   readonly keyDigest: Uint8Array;
@@ -56,7 +56,7 @@ export interface IdempotencyRecord {
 
 /**
  * The result of a write. With an {@link IdempotencyKey}, a SUCCESS is recorded in the same transaction. No other result
- * is recorded, so a retry is evaluated again.
+ * is recorded, so the retry of a refused write is evaluated again.
  */
 export type WriteResult =
   | {
@@ -107,10 +107,10 @@ export interface CustomerRepository {
   ): Promise<WriteResult>;
 
   /**
-   * Erases a customer (GDPR Art. 17). The first step is durable: it makes the data permanently unreadable (an adapter that
-   * encrypts destroys the data key) and appends an entry to the erasure log. The second step stores the anonymized record.
-   * If the second step fails, reads still return the anonymized record, and {@link CustomerRepository.recoverErasures}
-   * finishes it. Also erases a record that cannot be decrypted. Returns SUCCESS; SUCCESS without a change if the customer
+   * Erases a customer (GDPR Art. 17). The first step is durable: it makes the data permanently unreadable (an adapter
+   * that encrypts destroys the data key) and appends an entry to the erasure log. The second step stores the anonymized
+   * record. If the second step fails, reads still return the anonymized record, and `recoverErasures` finishes the
+   * erasure. Also erases a record that cannot be decrypted. Returns SUCCESS; SUCCESS without a change if the customer
    * is already erased; CUSTOMER_NOT_FOUND; with a key also IDEMPOTENCY_KEY_REUSED.
    */
   erase(tenant: TenantId, by: CustomerReference, context: WriteContext, key?: IdempotencyKey): Promise<WriteResult>;
@@ -142,7 +142,7 @@ export interface Erasure extends Actor {
   readonly position?: LogPosition;
 }
 
-/** A position in a tenant's erasure log and its chain value, which covers all entries up to it. */
+/** A position in a tenant's erasure log, and the chain value of all entries up to this position. */
 export interface LogPosition {
   /** The number of the entry: from 1, without gaps. */
   readonly sequence: number;
@@ -173,24 +173,24 @@ export interface ResidueFinding {
   readonly kind: ResidueKind;
   /** A description of the place: a table's column, an index, a file. */
   readonly place: string;
-  /** The number of values left that identify the person; 0 after a complete erasure. */
+  /** The number of such values that are left at the place; 0 after a complete erasure. */
   readonly found: number;
 }
 
 /** The result of {@link CustomerRepository.recoverErasures}. */
 export interface RecoveryReport {
-  /** The number of records that a restored backup contained and that were erased again. */
+  /** The number of erasures finished: those that were interrupted, and those that a restored backup had undone. */
   readonly erasedAgain: number;
   readonly findings: readonly RecoveryFinding[];
 }
 
 export interface RecoveryFinding {
   readonly kind:
-    | 'keys_older_than_records' // the log ends before the applied position: a backup of the keys was restored
-    | 'keys_and_records_mismatch' // the log's chain value at the applied position differs
+    | 'keys_older_than_records' // the log ends before the applied position: an older backup of the keys was restored
+    | 'keys_and_records_mismatch' // log and records have different chain values at the applied position
     | 'broken_link' // an entry was changed, removed or inserted
     | 'broken_seal'
-    | 'unknown_erasures' // lost entries that no record can restore
+    | 'unknown_erasures' // entries were lost, and no record contains them
     | 'refused'; // a step failed in the database; the next run continues
   /** Absent if the tenants to recover could not be read. */
   readonly tenant?: string;
@@ -204,13 +204,13 @@ export interface AuditFinding {
   readonly kind:
     | 'broken_link' // an entry was changed, removed or inserted
     | 'broken_seal'
-    | 'head_mismatch' // the last entry is not the one that the log's head names
+    | 'head_mismatch' // the head of the log does not name the last entry
     | 'position_mismatch' // the log does not contain the applied position of the records
-    | 'witness_mismatch' // the log does not contain the position of a receipt
+    | 'witness_mismatch' // the log does not contain a position that was recorded elsewhere, e.g. in a receipt
     | 'key_of_erased' // a data key of an erased customer exists
     | 'key_missing' // a customer that was not erased has no data key
     | 'entry_missing' // an anonymized record has no entry
-    | 'record_differs_from_entry' // an anonymized record has a copy of another entry
+    | 'record_differs_from_entry' // an erased record is not anonymized, or has a copy of another entry
     | 'unreadable_record'; // a record cannot be decrypted with its data key
   readonly tenant: string;
   /** The sequence of the entry, if the finding concerns one entry. */

@@ -1,7 +1,10 @@
 import type { TenantId } from '../../domain/identity.ts';
 import type { AuditFinding, LogPosition } from './customer-repository.ts';
 
-/** Operations on the files of a running deployment. Every method throws if the storage has no files. */
+/**
+ * Operations on a running deployment. With memory storage every method throws. With PostgreSQL `backup`, `backupKeys`
+ * and `compact` throw.
+ */
 export interface Maintenance {
   /** Writes a consistent backup of the records, which contains no key, to a new file. Throws if the file exists. */
   backup(file: string): Promise<void>;
@@ -31,7 +34,7 @@ export interface Restored {
   readonly erasedAgain: number;
   /** The findings of the recovery, one sentence per finding. */
   readonly findings: readonly string[];
-  /** Records that cannot be decrypted with the present keys. */
+  /** The number of records that cannot be decrypted with the present keys. */
   readonly unreadable: number;
   /** True if tenants and API keys are still those from before the restore; false if they are those of the backup. */
   readonly keptKeys: boolean;
@@ -48,7 +51,8 @@ export interface TransferSide {
 
 export interface TransferProgress {
   readonly table: string;
-  /** The number of rows that are identical on both sides so far, and of all rows; over all tables. */
+  /** The number of rows that are already identical on both sides, over all tables. */
   readonly done: number;
+  /** The number of rows to transfer, over all tables. */
   readonly total: number;
 }

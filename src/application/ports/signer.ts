@@ -2,6 +2,6 @@
 export interface Signer {
   /** The signature of the UTF-8 bytes of a text: 64 bytes. */
   sign(text: string): Uint8Array;
-  /** Verifies the signatures: 32 bytes. */
+  /** The key that verifies the signatures: 32 bytes. */
   readonly publicKey: Uint8Array;
 }

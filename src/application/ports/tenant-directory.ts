@@ -87,9 +87,9 @@ export interface TenantDirectory {
   addKey(key: ApiKey): Promise<boolean>;
   /** The API keys of one tenant, or of all tenants, including revoked keys; oldest first. */
   listKeys(tenant?: TenantId): Promise<readonly ApiKey[]>;
-  /** Revokes a key; an earlier `revokedAt` stays. Returns the key after the call, undefined if it does not exist. */
+  /** Revokes a key; an earlier `revokedAt` stays. Returns the key after the call; undefined if there is none. */
   revokeKey(id: string, now: number): Promise<ApiKey | undefined>;
-  /** Sets the expiry, unless the key is revoked or expires earlier. Returns as {@link TenantDirectory.revokeKey}. */
+  /** Sets the expiry, unless the key is revoked or expires earlier. Returns the same as `revokeKey`. */
   expireKey(id: string, expiresAt: number): Promise<ApiKey | undefined>;
   /** Adds to the counts of API keys. Ignores keys that do not exist. */
   recordUse(uses: readonly KeyUse[]): Promise<void>;

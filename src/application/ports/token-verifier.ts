@@ -5,8 +5,9 @@ import type { JwtSettings } from './tenant-directory.ts';
 export interface TokenVerifier {
   /**
    * Whether the token is signed by a key of the tenant's issuer with the configured algorithm, is within its validity
-   * (`exp` is required; 30 s of clock skew), has the configured issuer and audience, and names this tenant in its claim.
-   * Never throws, and never waits for the issuer's host: it uses fetched keys and fetches new ones in the background.
+   * (`exp` is required; 30 s of clock skew), has the configured issuer and audience, and names this tenant in
+   * `tenantClaim`. Never throws, and never waits for the issuer's host: it uses the keys fetched so far, and fetches
+   * new keys in the background.
    */
   verifies(token: string, tenant: TenantId, settings: JwtSettings): Promise<boolean>;
   /** Fetches the issuer's keys, unless they are fetched already. Also resolves if the fetch fails. */

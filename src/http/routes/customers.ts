@@ -37,7 +37,7 @@ export interface CustomerDependencies {
   readonly customers: Customers;
 }
 
-/** The members of a record up to `updatedAt`; `anonymizedAt` follows. */
+/** The members of a record, in their order in a response. */
 const recordProperties = {
   customerUrn: Type.String({ pattern: urnPattern, description: 'Our identifier of the customer.' }),
   ...membersOf(customerFields, 'record'),

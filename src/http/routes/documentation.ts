@@ -59,7 +59,7 @@ export async function loadDocuments(): Promise<Documents> {
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     staticCSP: contentSecurityPolicy,
-    // Without the bar that offers to load other documents.
+    // This layout has no bar that offers to load other documents.
     uiConfig: { layout: 'BaseLayout' },
     theme: { title: document.info.title },
   });

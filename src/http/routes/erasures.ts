@@ -69,7 +69,9 @@ const receiptSchema = closedObject({
   dataKeyDestroyed: Type.Boolean(),
   erasureLog: Type.Union(
     [closedObject({ sequence: Type.Integer({ minimum: 1 }), chain: Type.String() }), Type.Null()],
-    { description: "The position in the tenant's erasure log, and its chain value up to there (base64url)." },
+    {
+      description: "The position in the tenant's erasure log, and the chain value of all entries up to it (base64url).",
+    },
   ),
   residualScan: closedObject({
     scannedAt: timestampSchema,

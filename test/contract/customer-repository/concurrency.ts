@@ -22,18 +22,18 @@ export function concurrencyContract<Test extends ContractTest>(test: TestReposit
     ['phone number', (acme, index) => acme.store(`crm-${index}`, { phoneNumber }), conflicts[2]],
   ];
   for (const [name, store, loser] of races) {
-    test(`of 50 concurrent stores with one ${name} exactly one succeeds`, async (t, acme) => {
+    test(`of 50 concurrent stores with the same ${name}, exactly one succeeds`, async (t, acme) => {
       t.strictSame(tally(await atOnce(50, (index) => store(acme, index))), { SUCCESS: 1, [loser]: 49 });
     });
   }
 
-  test('of 50 concurrent updates to one e-mail address exactly one succeeds', async (t, acme) => {
+  test('of 50 concurrent updates to the same e-mail address, exactly one succeeds', async (t, acme) => {
     const customers = await atOnce(50, (index) => acme.mustStore(`crm-${index}`));
     const results = await Promise.all(customers.map(({ by }) => acme.update(by, overwrite({ email }))));
     t.strictSame(tally(results), { SUCCESS: 1, [conflicts[1]]: 49 });
   });
 
-  test('of 50 concurrent requests with one key one is done and 49 are replayed', async (t, acme) => {
+  test('of 50 concurrent requests with the same key, one is executed and 49 are replayed', async (t, acme) => {
     const results = await atOnce(50, () => acme.store('crm-1', { email }, { key: key('k') }));
     t.strictSame(tally(results), { SUCCESS: 50 });
     t.equal(results.filter((result) => 'replayed' in result).length, 49);
@@ -75,7 +75,7 @@ export function concurrencyContract<Test extends ContractTest>(test: TestReposit
     });
   }
 
-  test('an update by an ExternalId that is erased in the same turn finds the living customer or none', async (t, acme) => {
+  test('an update by ExternalId in the same turn as the erasure finds the active customer or none', async (t, acme) => {
     await acme.mustStore('crm-1');
     const seen: Parameters<Decide>[0][] = [];
     const look: Decide = (current) => {

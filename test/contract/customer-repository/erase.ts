@@ -51,7 +51,7 @@ export function eraseContract<Test extends ContractTest>(test: TestRepository<Te
     t.strictSame(await repository.findErasure(tenantId('acme'), urn), erasure);
   });
 
-  test('an erasure log with positions numbers the erasures of each tenant from 1', async (t, acme, repository) => {
+  test('positions in the erasure log start at 1 for each tenant, if there are any', async (t, acme, repository) => {
     const globex = tenantOf(repository, tenantId('globex'));
     const erased = [];
     for (const [name, tenant] of [
@@ -91,7 +91,7 @@ export function eraseContract<Test extends ContractTest>(test: TestRepository<Te
     );
   });
 
-  test('findResidue finds the data key of a customer, and after the erasure nothing', async (t, acme, repository) => {
+  test('findResidue finds the data key of a customer, and nothing after the erasure', async (t, acme, repository) => {
     const { customer, by } = await acme.mustStore('crm-1', { email, phoneNumber }, { key: key('k') });
     const found = async () => {
       const { findings } = await repository.findResidue(tenantId('acme'), customer.customerUrn);
@@ -104,7 +104,7 @@ export function eraseContract<Test extends ContractTest>(test: TestRepository<Te
     t.strictSame(await found(), []);
   });
 
-  test('recoverErasures changes nothing where every erasure is complete', async (t, acme, repository) => {
+  test('recoverErasures changes nothing if every erasure is complete', async (t, acme, repository) => {
     const living = await acme.mustStore('crm-1', { email });
     const erased = storedIn(await acme.erase((await acme.mustStore('crm-2')).by));
     t.strictSame(await repository.recoverErasures(), { erasedAgain: 0, findings: [] });

@@ -1,10 +1,10 @@
-/** Idempotency records stay unchanged through an erasure, so that retries and reused keys are told apart. */
+/** An erasure leaves idempotency records unchanged, so that retries can still be distinguished from reused keys. */
 import { byExternalId, noon, overwrite, storedIn, tenantId } from '../scenario.ts';
 import type { ContractTest } from '../test.ts';
 import { email, key, phoneNumber, reused, second, type TestRepository, unknown } from './examples.ts';
 
 export function idempotencyAfterErasureContract<Test extends ContractTest>(test: TestRepository<Test>): void {
-  test('a late retry of a store replays the anonymized record and brings nobody back', async (t, acme) => {
+  test('a late retry of a store replays the anonymized record and stores no customer again', async (t, acme) => {
     const store = () => acme.store('crm-1', { email, phoneNumber, lastName: 'Doe' }, { key: key('k') });
     const { by } = storedIn(await store());
     const erased = await acme.erase(by);
@@ -30,7 +30,7 @@ export function idempotencyAfterErasureContract<Test extends ContractTest>(test:
     t.strictSame(records, Array(3).fill({ code: 'SUCCESS', expiresAt: noon + second }));
   });
 
-  test('after an erasure, its key with another customer is refused and never returns the erased record', async (t, acme) => {
+  test('after an erasure, reusing an earlier key is refused and never returns the erased record', async (t, acme) => {
     await acme.mustStore('crm-1', {}, { key: key('store') });
     const other = await acme.mustStore('crm-2');
     await acme.erase(byExternalId('crm-1'), { key: key('erase') });
@@ -56,7 +56,7 @@ export function idempotencyAfterErasureContract<Test extends ContractTest>(test:
     t.strictSame(await acme.find(anew.by), anew.stored);
   });
 
-  test('an erasure of an erased customer under a new key is recorded and replayed', async (t, acme) => {
+  test('a repeated erasure under a new key is recorded, and its retry is replayed', async (t, acme) => {
     const { by } = await acme.mustStore('crm-1');
     const erased = await acme.erase(by);
     t.strictSame(await acme.erase(by, { key: key('k') }), erased);

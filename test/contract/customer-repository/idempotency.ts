@@ -15,7 +15,7 @@ export function idempotencyContract<Test extends ContractTest>(test: TestReposit
     t.equal((await acme.find(by))?.version, 2);
   });
 
-  test('a key with another request is IDEMPOTENCY_KEY_REUSED, and its record stays', async (t, acme) => {
+  test('another request under a used key is IDEMPOTENCY_KEY_REUSED, and the record stays', async (t, acme) => {
     const first = await acme.store('crm-1', {}, { key: key('k') });
     t.strictSame(await acme.store('crm-2', {}, { key: key('k', 'another') }), reused);
     t.strictSame(await acme.erase(storedIn(first).by, { key: key('k', 'another') }), reused);
@@ -29,7 +29,7 @@ export function idempotencyContract<Test extends ContractTest>(test: TestReposit
     t.strictSame(await acme.store('crm-1', { firstName: 'Jane' }, { key: key('k') }), { ...changed, replayed: true });
   });
 
-  test('a result other than SUCCESS is not recorded: a retry is judged anew', async (t, acme) => {
+  test('a result other than SUCCESS is not recorded: a retry is evaluated again', async (t, acme) => {
     const { by } = await acme.mustStore('crm-1');
     const requests: [code: WriteResult['code'], send: () => Promise<WriteResult>][] = [
       [conflicts[0], () => acme.store('crm-1', {}, { key: key('conflict') })],
@@ -48,7 +48,7 @@ export function idempotencyContract<Test extends ContractTest>(test: TestReposit
     }
   });
 
-  test('an update that comes before its store is judged anew after it', async (t, acme) => {
+  test('an update that arrives before the store of its customer is evaluated again later', async (t, acme) => {
     const update = () => acme.update(byExternalId('crm-1'), overwrite({ firstName: 'Jane' }), { key: key('k') });
     t.strictSame(await update(), { code: 'CUSTOMER_NOT_FOUND' });
     await acme.mustStore('crm-1');
@@ -82,7 +82,7 @@ export function idempotencyContract<Test extends ContractTest>(test: TestReposit
     t.strictSame(await acme.store('crm-1', {}, { now: noon + second, key: key('k') }), reused);
   });
 
-  test('many keys that expire together may be used again, and a later one not', async (t, acme) => {
+  test('many keys that expire together may be used again; a key that expires later may not', async (t, acme) => {
     const names = Array.from({ length: 30 }, (_, index) => `k${index}`);
     const late = await acme.store('late', {}, { key: key('late', 'a request', noon + 10 * second) });
     for (const name of names) await acme.mustStore(name, {}, { key: key(name) });
@@ -94,7 +94,7 @@ export function idempotencyContract<Test extends ContractTest>(test: TestReposit
     t.strictSame(retried, { ...late, replayed: true });
   });
 
-  test('a key belongs to its tenant', async (t, acme, repository) => {
+  test('the same key used by two tenants counts as two keys', async (t, acme, repository) => {
     const globex = tenantOf(repository, tenantId('globex'));
     const ours = await acme.mustStore('crm-1', {}, { key: key('k') });
     const theirs = await globex.store('crm-1', {}, { key: key('k') });

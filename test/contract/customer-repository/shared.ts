@@ -13,10 +13,10 @@ import {
 import type { ContractTest } from '../test.ts';
 import { conflicts, email, key, phoneNumber, type Tenant } from './examples.ts';
 
-/** Makes an empty storage and returns a function that connects to it. Both end with the test. */
+/** Makes an empty storage and returns a function that connects to it. Storage and connections end with the test. */
 export type MakeStorage<Test> = (t: Test) => () => Promise<Connection>;
 
-/** The additional contract where several connections or processes use one storage that outlives them. */
+/** The additional contract of a storage that several connections or processes use, and that outlives them. */
 export function sharedCustomersContract<Test extends ContractTest>(t: Test, make: MakeStorage<Test>): void {
   t.test('every acknowledged write survives close and reopen', async (t: Test) => {
     const connect = make(t);
@@ -69,7 +69,7 @@ export function sharedCustomersContract<Test extends ContractTest>(t: Test, make
     t.equal(await one.hasExternalId('crm-1'), false);
   });
 
-  t.test('races over two connections end as over one', async (t: Test) => {
+  t.test('races over two connections end like races over one connection', async (t: Test) => {
     const connect = make(t);
     const tenants = [tenantOf((await connect()).repository), tenantOf((await connect()).repository)];
     const turn = (index: number) => tenants[index % 2] as Tenant;

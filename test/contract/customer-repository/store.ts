@@ -72,7 +72,7 @@ export function storeContract<Test extends ContractTest>(test: TestRepository<Te
     }
   });
 
-  test('store returns the first conflict also where one customer causes all', async (t, acme) => {
+  test('store returns the first conflict, also if one customer causes all conflicts', async (t, acme) => {
     await acme.mustStore('crm-1', { email, phoneNumber });
     t.strictSame(await acme.store('crm-1', { email, phoneNumber }), { code: conflicts[0] });
     t.strictSame(await acme.store('crm-2', { email, phoneNumber }), { code: conflicts[1] });

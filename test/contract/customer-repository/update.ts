@@ -46,7 +46,7 @@ export function updateContract<Test extends ContractTest>(test: TestRepository<T
     t.strictSame(await acme.find(by), stored);
   });
 
-  test('update throws what decide throws and writes nothing, not even under a key', async (t, acme) => {
+  test('update throws what decide throws, writes nothing, and records nothing under the key', async (t, acme) => {
     const { stored, by } = await acme.mustStore('crm-1');
     await t.rejects(acme.update(by, fail, { key: key('k') }), decideError);
     t.strictSame(await acme.find(by), stored);
@@ -85,7 +85,7 @@ export function updateContract<Test extends ContractTest>(test: TestRepository<T
     t.equal((await acme.store('crm-1', { email, phoneNumber })).code, 'SUCCESS');
   });
 
-  test('a removed e-mail address or phone number is free', async (t, acme) => {
+  test('a removed e-mail address or phone number becomes available', async (t, acme) => {
     const { by } = await acme.mustStore('crm-1', { email, phoneNumber });
     await acme.update(by, overwrite({ email: undefined, phoneNumber: undefined }));
     t.equal((await acme.store('crm-2', { email, phoneNumber })).code, 'SUCCESS');

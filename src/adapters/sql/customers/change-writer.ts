@@ -8,7 +8,7 @@ import type { Dialect } from '../schema/database.ts';
 import type { Tables } from '../schema/tables.ts';
 import type { BlindIndexes, CustomerQueries, Place } from './queries.ts';
 
-/** A new row and its wrapped data key, which is ignored if it is stored already. */
+/** A new row and its wrapped data key. SQLite ignores the key here, because it was stored in advance. */
 export type NewRow = Omit<Tables['customers'], 'erasure'> & { readonly wrapped: Buffer };
 /** New content for the row that still has the `expected` version. */
 export type UpdatedRow = Place &
@@ -17,7 +17,7 @@ export type UpdatedRow = Place &
     /** Absent if the unique keys do not change: this saves updating three indexes. */
     readonly blindIndexes?: BlindIndexes;
   };
-/** What is left of an erased customer: the `sealed` bytes and sequence of its log entry. */
+/** The data that an erased customer's row keeps of its log entry: the `sealed` bytes and the sequence. */
 export type KeptEntry = Place & { readonly sealed: Buffer; readonly erasure: number };
 export type Anonymization = KeptEntry & { readonly at: number };
 
@@ -34,7 +34,7 @@ export type ChangeWriter = ReturnType<typeof changeWriter>;
 
 /**
  * The only writer of customers. Each change stores the row, its change event and, if the request has an
- * Idempotency-Key, its idempotency record together. On PostgreSQL that is one statement, so a change is one round trip
+ * Idempotency-Key, its idempotency record together. PostgreSQL does so in one statement, so a change is one round trip
  * and needs no transaction; on SQLite the statements share the transaction of the caller.
  *
  * Every method returns the number of rows stored: 0 if another write came first or a unique key is taken.
@@ -177,7 +177,7 @@ function inOneStatement(dialect: Dialect) {
   const key: Member = ({ wrapped }) =>
     sql`, keyed as (insert into ${sql.table('data_keys')} (tenant, number, wrapped)
       select tenant, number, ${wrapped}::bytea from written)`;
-  // No `on conflict`: if another request with the same key came first, the statement fails and is retried.
+  // No `on conflict`: if another request with the same Idempotency-Key came first, the statement fails and is retried.
   const record: Member = (row) =>
     sql`, recorded as (insert into ${sql.table('idempotency_records')}
       (tenant, key_digest, request_digest, code, number, expires_at)
@@ -218,7 +218,7 @@ function keyFirst(
 ) {
   return function* (row: Insert, record?: IdempotencyRow): Routine<number> {
     if ((yield* insertKey(row)) === 0) {
-      // Without a record, the key is from an earlier run of this routine, which had a write conflict.
+      // If no record has the number, the key is from an earlier run of this routine, which had a write conflict.
       if ((yield* findByNumber(row)).length > 0) return 0;
       yield* destroyKey(row);
       yield* insertKey(row);

@@ -20,7 +20,7 @@ interface Dependencies {
   readonly log: ErasureLog;
 }
 
-/** Reads customers. Writes nothing, with one exception: an expired idempotency record is deleted. */
+/** Reads customers. Writes nothing, except that it deletes what is stored for an expired Idempotency-Key. */
 export class CustomerReader {
   readonly #dependencies: Dependencies;
 
@@ -56,21 +56,21 @@ export class CustomerReader {
     return encryption.anonymizedView({ ...row, version: row.version + 1 }, entry.content);
   }
 
-  /** The customer, or undefined. An anonymized one is found by its URN only. */
+  /** The customer; undefined if there is none. An anonymized customer is found only by its URN. */
   *find(tenant: string, by: CustomerReference): Routine<StoredCustomer | undefined> {
     const row = yield* this.findRow(tenant, by);
     return row && (yield* this.visible(tenant, by, row));
   }
 
-  /** The customer in a row that was found by a reference; undefined if it no longer has that ExternalId. */
+  /** The customer in the row that `by` found; undefined if `by` is an ExternalId and the customer is anonymized. */
   *visible(tenant: string, by: CustomerReference, row: Row): Routine<StoredCustomer | undefined> {
     const stored = yield* this.view(tenant, row);
     return 'externalId' in by && isAnonymized(stored.customer) ? undefined : stored;
   }
 
   /**
-   * The earlier successful request with the same Idempotency-Key, from its record or, if the second step of an erasure
-   * has not stored that yet, from the erasure log. Undefined if there is none or it has expired.
+   * The earlier successful request with the same Idempotency-Key, from its idempotency record. If the second step of an
+   * erasure has not stored the record yet, from the erasure log. Undefined if the key was not used or has expired.
    */
   *findEarlierRequest(tenant: string, key: IdempotencyKey, now: number): Routine<EarlierRequest | undefined> {
     const { idempotency, log } = this.#dependencies;

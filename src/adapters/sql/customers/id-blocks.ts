@@ -12,7 +12,7 @@ export interface CustomerId {
   readonly wrapped?: Buffer;
 }
 
-/** Thrown by a write if another customer already has its number. */
+/** Thrown by a write if another customer already has the number of the new customer. */
 export class NumberTaken extends Error {}
 
 interface Dependencies {
@@ -25,7 +25,7 @@ interface Dependencies {
 /** The maximum number of tenants with a block. */
 const maxBlocks = 500;
 const maxBlockSize = 128;
-/** How many numbers a store tries. */
+/** How many ids a store tries before it fails. */
 const maxAttempts = 5;
 
 interface Block {
@@ -52,8 +52,8 @@ export class IdBlocks {
   }
 
   /**
-   * Runs a write with a new id. `write` returns whether it used the id; an unused id returns to the block. If it throws
-   * `NumberTaken`, it is called again with another id.
+   * Runs a write with a new id. `write` returns whether it used the id; an unused id returns to the block. If `write`
+   * throws `NumberTaken`, it is called again with another id.
    */
   async use<Result>(
     tenant: string,
@@ -69,7 +69,7 @@ export class IdBlocks {
         this.#discard(tenant, id, error instanceof DatabaseFailure && error.mayBeStored);
         if (!(error instanceof NumberTaken)) throw error;
         if (attempt === maxAttempts) throw new DatabaseFailure(error);
-        // Keys were restored while this process ran: the other ids of the block may be taken too.
+        // The keys were restored from a backup while this process ran, so the block's other ids may be taken too.
         this.#abandon(tenant, this.#blockOf(tenant));
         await this.#dependencies.sequence.raise();
       }
@@ -79,13 +79,13 @@ export class IdBlocks {
   /** An id that is ready; undefined if there is none. */
   #next(tenant: string): CustomerId | undefined {
     const block = this.#blockOf(tenant);
-    // Refill early, as a store that finds no id must wait. If it fails, the store that needs an id gets the error.
+    // Refill early, because a store that finds no id must wait. If the refill fails, that store repeats it (`#wait`).
     if (block.ready.length < block.size >> 1) this.#fill(tenant, block).catch(() => undefined);
     return block.ready.shift();
   }
 
   async #wait(tenant: string): Promise<CustomerId> {
-    // Keep this block: it may be dropped from the map while many tenants store at once.
+    // Keep a reference: the map may drop this block while many tenants store at once.
     const block = this.#blockOf(tenant);
     for (;;) {
       await this.#fill(tenant, block);
@@ -168,19 +168,19 @@ export class IdBlocks {
   }
 
   /**
-   * Destroys the key of a failed store, in the background. If that fails too, it is retried with the next block.
-   * @param mayBeStored whether the record may be stored despite the error: then its key must stay
+   * Destroys the key of a failed store, in the background. If this fails too, it is retried when a block is next taken.
+   * @param mayBeStored whether the record was possibly stored despite the error: then the key must stay
    */
   #discard(tenant: string, { number }: CustomerId, mayBeStored: boolean): void {
     const { database } = this.#dependencies;
     const { keysAhead, keysApart } = database.dialect;
-    // If a key is stored together with its customer, neither was stored.
+    // PostgreSQL with one database stores key and customer in one statement, so the key was not stored either.
     if (mayBeStored || (!keysAhead && !keysApart)) return;
     const place = { tenant, number };
     database.write(() => this.#destroyKeys([place])).catch(() => this.#discarded.push(place));
   }
 
-  /** Destroys keys, except those of numbers with a record: the record of a failed store may have been stored. */
+  /** Destroys keys, except where a record has the number: a failed store may have stored its record. */
   *#destroyKeys(places: readonly Place[]): Routine<void> {
     const { queries } = this.#dependencies;
     for (const place of places) {

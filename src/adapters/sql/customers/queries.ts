@@ -7,7 +7,7 @@ import type { Tables } from '../schema/tables.ts';
 export type BlindIndexes = Pick<Tables['customers'], 'external_id' | 'email' | 'phone_number'>;
 const blindIndexes = ['external_id', 'email', 'phone_number'] as const;
 
-/** A customer with its wrapped data key, which is null if it was destroyed. */
+/** A customer with its wrapped data key, which is null if the key was destroyed. */
 export interface Row extends Omit<Tables['customers'], 'tenant' | keyof BlindIndexes> {
   readonly wrapped: Buffer | null;
 }
@@ -20,7 +20,7 @@ export interface Place {
 
 const listedAtOnce = 1000;
 
-/** Reads of customers and their data keys. Writes of customers: `change-writer.ts`. */
+/** Queries that read customers, and that read, insert and destroy data keys. `change-writer.ts` writes customers. */
 export function customerQueries(dialect: Dialect) {
   const { builder } = dialect;
   const rows = selectWithKey(dialect, 'wrapped').select(columns);
@@ -37,8 +37,8 @@ export function customerQueries(dialect: Dialect) {
       ),
     ),
     /**
-     * The customer with an ExternalId, without its record: `validate` needs no more. `wrapped` is only whether there is a
-     * key, as reading its bytes takes as long as the rest of the query.
+     * The customer with an ExternalId, without the record, which `validate` does not need. `wrapped` shows only whether
+     * the data key exists (not null), because reading the key's bytes takes as long as the rest of the query.
      */
     findHolder: withKeys(
       compileSingle((at: { tenant: string; externalId: Buffer }) =>
@@ -107,12 +107,12 @@ function keyQueries({ builder }: Dialect) {
 const columns = ['number', 'version', 'sealed', 'created_at', 'updated_at', 'erasure'] as const;
 
 /**
- * Customers with a column of their key as `wrapped`, null if the key was destroyed. If the keys are in a separate
- * database, it is always null, and `withKeysIn` adds it.
+ * Selects customers, with one column of their data key as `wrapped`: null if the key was destroyed. If the keys are in
+ * a separate database, `wrapped` is always null here, and `withKeysIn` sets it.
  */
 function selectWithKey<Column extends 'wrapped' | 'number'>({ builder, keysApart }: Dialect, column: Column) {
   const customers = builder.selectFrom('customers');
-  // A subquery: as a join, SQLite takes three times as long (measured).
+  // A subquery, because a join takes SQLite three times as long (measured).
   const withKey = () =>
     customers.select((query) =>
       query

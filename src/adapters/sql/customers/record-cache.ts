@@ -26,7 +26,7 @@ export class RecordCache {
   readonly #records = new FifoMap<Cached>(maxRecords);
   /** The key in `#records` for each ExternalId; may be outdated. */
   readonly #byExternalId = new FifoMap<string>(maxRecords);
-  /** Caching a record that is read only once costs more than it saves. */
+  /** Records that were read once and not cached: caching a record that is read only once costs more than it saves. */
   readonly #readOnce = new FifoMap<true>(maxReadOnce);
 
   /** @param epoch see `SqlDatabase.epoch` */
@@ -78,7 +78,7 @@ export function cached(repository: CustomerRepository, cache: RecordCache): Cust
       const hit = cache.find(tenant, by);
       if (hit !== undefined) return hit;
       const found = repository.find(tenant, by);
-      // Not from a promise: it resolves in a later turn, after another write may have happened.
+      // A promise is not cached: it resolves in a later turn, and by then the record may have been written again.
       if (found !== undefined && 'version' in found) cache.keep(tenant, found);
       return found;
     },

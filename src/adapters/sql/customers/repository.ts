@@ -45,7 +45,7 @@ const maxAttempts = 100;
 const contention = () => new DatabaseFailure(new Error(`gave up after ${maxAttempts} write conflicts`));
 
 /**
- * Customers in SQL, each encrypted with its own data key. Only a store creates a key. So an update that races an
+ * Customers in SQL, each encrypted with its own data key. Only `store` creates data keys. So an update that races an
  * erasure encrypts with the key that is being destroyed, and writes nothing readable.
  */
 export class SqlCustomers implements CustomerRepository {
@@ -70,7 +70,7 @@ export class SqlCustomers implements CustomerRepository {
     const found = database.readShort(() => queries.findHolder(at));
     return andThen(found, ([row]) => {
       if (row === undefined) return false;
-      // Without its key it is being erased, if the log has an entry: `find` checks that.
+      // Without a data key, the customer is being erased or its key was lost: `find` checks the erasure log.
       return row.wrapped !== null || andThen(this.find(tenant, { externalId }), (stored) => stored !== undefined);
     });
   };
@@ -126,13 +126,13 @@ export class SqlCustomers implements CustomerRepository {
       if (before !== undefined) return yield* reader.replay(tenant, before);
       const result = yield* work();
       if (result.code === 'SUCCESS') return result;
-      // The refusal may come from the same request, which has just succeeded in another process.
+      // The same request may have just succeeded in another process and thereby caused this refusal.
       const meanwhile = yield* reader.findEarlierRequest(tenant, key, now);
       return meanwhile === undefined ? result : yield* reader.replay(tenant, meanwhile);
     });
   }
 
-  /** Throws `NumberTaken` if another record has the number, which happens only after a restore of the keys. */
+  /** Throws `NumberTaken` if another record has the number, which happens only after the keys were restored. */
   *#insert(
     tenant: string,
     content: CustomerContent,
@@ -214,7 +214,7 @@ export class SqlCustomers implements CustomerRepository {
     const keepsUniqueKeys = hasSameUniqueKeys(customer, current.customer);
     const blindIndexes = keepsUniqueKeys ? undefined : encryption.blindIndexesOf(tenant, customer);
     if (blindIndexes !== undefined) {
-      // If another writer takes a key after this check, the unique constraint fails and the routine is retried.
+      // If another write takes a unique key after this check, the unique constraint fails and the routine is retried.
       const code = yield* this.#conflict(tenant, blindIndexes, number);
       if (code !== undefined) return { code };
     }
@@ -238,7 +238,10 @@ export class SqlCustomers implements CustomerRepository {
     return written > 0 ? { code: 'SUCCESS', stored } : undefined;
   }
 
-  /** The conflict with other customers. Finishes the erasure of a conflicting one, which frees its unique keys. */
+  /**
+   * The first conflict with another customer. If the erasure of a conflicting customer has begun, finishes the erasure,
+   * which frees the unique keys.
+   */
   *#conflict(tenant: string, wanted: BlindIndexes, number: number): Routine<Conflict | undefined> {
     const { queries, log, eraser } = this.#dependencies;
     const holders: BlindIndexes[] = [];

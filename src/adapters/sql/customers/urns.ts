@@ -3,7 +3,7 @@ import { type CustomerUrn, customerUrn } from '../../../domain/identity.ts';
 import { compileQuery, compileSingle, type Routine } from '../driver/query.ts';
 import type { Dialect, SqlDatabase } from '../schema/database.ts';
 
-/** Below 2^53 for every partition, so that the number is exact in JavaScript as in SQL. */
+/** Keeps the number of every URN below 2^53, in each of 100 partitions, so that it is exact in JavaScript as in SQL. */
 const sequencesPerPartition = 10 ** 13;
 
 /** A URN as one number: partition × 10^13 + sequence. Undefined for a sequence that is too large to be issued. */
@@ -32,7 +32,7 @@ export function sequenceQueries({ builder }: Dialect) {
         .returning('last'),
     ),
     last: compileQuery((_: object) => builder.selectFrom('sequences').select('last').where('name', '=', 'customer')),
-    /** A record of a tenant whose number is within a range, ends included. */
+    /** The number of one of the tenant's records within a range, ends included. */
     findIn: compileSingle((range: Range & { tenant: string }) =>
       builder
         .selectFrom('customers')

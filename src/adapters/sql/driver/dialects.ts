@@ -31,7 +31,7 @@ export interface Dialect<Tables> {
   hasTable(part: Part, table: string): Compiled;
   createSchema(part: Part): readonly Compiled[];
   createIndex(part: Part, name: string, table: string, columns: readonly string[], options?: IndexOptions): Compiled;
-  /** Whether rows can be locked, and whether one statement can write several tables (`with … as (insert …)`). */
+  /** PostgreSQL can lock rows, and can write several tables in one statement (`with … as (insert …)`). */
   readonly isPostgres: boolean;
 }
 
@@ -44,12 +44,12 @@ interface IndexOptions {
 /** The part of a table; undefined for a name that is not a table, such as one of a `WITH` clause. */
 type PartOfTable = (table: string) => Part | undefined;
 
-/** The builder compiles queries, and never opens a connection. */
+/** The connection of the builder: never opened, because the builder only compiles queries. */
 const notRun = (): never => {
-  throw new Error('a query was run by its builder');
+  throw new Error('the query builder only compiles queries: it cannot run one');
 };
 
-/** SQLite with two files on one connection: the keys are its `main` schema; see `sqlite-connection.ts`. */
+/** SQLite with two files on one connection, where the keys are the `main` schema; see `sqlite-connection.ts`. */
 export function createSqliteDialect<Tables>(partOf: PartOfTable): Dialect<Tables> {
   const placement = { schemas: { keys: 'main', data: 'data' }, partOf, keysApart: false };
   const { schemas } = placement;
@@ -62,7 +62,7 @@ export function createSqliteDialect<Tables>(partOf: PartOfTable): Dialect<Tables
       sql: `select 1 as found from ${schemas[part]}.sqlite_schema where type = 'table' and name = '${table}'`,
       part,
     }),
-    // Each file is one schema.
+    // Nothing to create: each file is one schema.
     createSchema: () => [],
     createIndex: (part, name, table, columns, options) => ({
       sql: indexSql(`${schemas[part]}.${name}`, table, columns, options),
@@ -107,7 +107,7 @@ const createBuilder = <Tables>({ schemas, keysApart, partOf }: Placement, dialec
   keysApart,
 });
 
-/** Adds the schema to every table name in a query, and the part of its tables to the query. */
+/** Adds the schema to every table name in a query, and adds to the query the part that its tables belong to. */
 class SchemaQualifier extends OperationNodeTransformer implements KyselyPlugin {
   readonly #placement: Placement;
   readonly #named = new Set<Part>();

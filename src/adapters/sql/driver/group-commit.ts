@@ -6,7 +6,7 @@ import { isBusy, lockRetryMs, lockWaitMs, type SqliteConnection } from './sqlite
 
 /** With more writes than this in a transaction, waiting costs more than the sync that it saves. */
 const maxBatch = 256;
-/** How long a write waits for others while requests keep coming, as a multiple of the time that a commit takes. */
+/** How long a write waits for other writes while requests keep coming, as a multiple of the duration of a commit. */
 const patience = 6;
 /** Bounds the wait after a commit that took very long. */
 const maxPatienceMs = 10;
@@ -25,8 +25,8 @@ interface Job {
  * Group commit: writes that arrive together share one transaction, and so one sync to disk. Each write keeps its own
  * result. If one of them throws, all are rolled back and run again, each in a separate transaction.
  *
- * While requests keep arriving, a write waits a little for others. On a disk that allows only 48 commits/s, each commit
- * then carries some 59 stores (docs/performance.md).
+ * While requests keep arriving, a write waits briefly for other writes. On a disk that allows only 48 commits/s, each
+ * commit then carries some 59 stores (docs/performance.md).
  */
 export class GroupCommit {
   readonly #connection: SqliteConnection;
@@ -43,7 +43,7 @@ export class GroupCommit {
     this.#telemetry = telemetry;
   }
 
-  /** To be called on each use of the database: a turn with requests is likely followed by another one. */
+  /** To be called on each use of the database: after a turn with requests, another such turn is likely. */
   noteUse(): void {
     this.#isBusyTurn = true;
   }
@@ -57,7 +57,7 @@ export class GroupCommit {
     });
   }
 
-  /** Waits for all writes in the queue, and for those that their callers start next. */
+  /** Waits for all queued writes, and for further writes that their callers start when these resolve. */
   async drain(): Promise<void> {
     while (this.#isScheduled) await delay(drainPollMs);
   }
@@ -91,7 +91,10 @@ export class GroupCommit {
     if (this.#waiting.length > 0) this.#schedule(delayMs);
   }
 
-  /** A transaction could not begin. If another process has the lock, the jobs wait for it, up to `lockWaitMs`. */
+  /**
+   * Handles a transaction that could not begin. While another process has the lock, jobs return to the queue, each for
+   * up to `lockWaitMs` after its arrival. All other jobs are rejected.
+   */
   #refused(jobs: readonly Job[], error: unknown): void {
     const overdue = isBusy(error) ? performance.now() - lockWaitMs : Number.POSITIVE_INFINITY;
     this.#putBack(jobs.filter(({ since }) => since > overdue));

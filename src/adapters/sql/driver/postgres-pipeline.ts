@@ -18,8 +18,9 @@ export class PipelinedPool extends SessionPool {
   }
 
   /**
-   * Lends the shared session, for short reads only, as a long read delays the others. If the connection is lost, `use`
-   * is called again with a separate session, so it must be repeatable. Behind a pooler, no session is shared.
+   * Lends the shared session, for short reads only, as a long read delays all other reads of that session. If the
+   * connection is lost, `use` is called again with a separate session, so `use` must be repeatable. Behind a pooler, no
+   * session is shared.
    */
   async share<Result>(use: (session: Session) => Promise<Result>): Promise<Result> {
     if (this.#pipeline === undefined || this.#pipeline.sawPooler) return this.borrow(use);
@@ -39,7 +40,7 @@ export class PipelinedPool extends SessionPool {
     return this.borrow(use);
   }
 
-  /** @returns false if another read has forgotten it already */
+  /** Stops sharing the session of a loan. @returns false if another read has done so already */
   #forget(loan: Promise<Loan>): boolean {
     if (this.#loan !== loan) return false;
     this.#loan = undefined;
@@ -47,7 +48,7 @@ export class PipelinedPool extends SessionPool {
   }
 
   override async close(): Promise<void> {
-    // Without a connection there is nothing to release.
+    // If the connection could not be opened, there is nothing to release.
     (await this.#loan?.catch(() => undefined))?.release();
     await super.close();
     await this.#pipeline?.close();

@@ -4,7 +4,10 @@ import { Session } from './postgres-session.ts';
 import { isTarget, parseUrl, type Target } from './postgres-url.ts';
 
 export interface SessionPoolOptions {
-  /** `postgres://user:password@host:5432/database`; several hosts, TLS and other parameters as in a URL of libpq. */
+  /**
+   * `postgres://user:password@host:5432/database`. As in a URL of libpq, there may be several hosts, and parameters for
+   * TLS and other settings.
+   */
   readonly url: string;
   /** The maximum number of connections. */
   readonly poolSize: number;
@@ -31,8 +34,8 @@ const describeServer = `select pg_is_in_recovery() as standby,
   current_setting('default_transaction_read_only') = 'on' as "readOnly", pg_backend_pid() as pid`;
 
 /**
- * A bounded pool of connections to one database, opened on demand. If a host of the URL is down, or is not the wanted kind
- * of server any more, new connections go to the next one.
+ * A bounded pool of connections to one database, opened on demand. If a host of the URL is down, or is no longer the
+ * wanted kind of server, new connections go to the next host.
  */
 export class SessionPool {
   /** Whether a session through a pooler was opened; see `Session`. */

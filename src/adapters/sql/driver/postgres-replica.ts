@@ -13,9 +13,9 @@ export interface Replica {
  * Reads from a replica only while every commit waits until it is visible there.
  *
  * We commit with `synchronous_commit = remote_apply`: the primary waits for the standbys in its
- * `synchronous_standby_names`. If *all* of these must confirm, and the replica is one of them (a standby identifies itself
- * by its `cluster_name`), then the replica shows every acknowledged write, of any process. If that is not the case, or
- * cannot be checked, reads go to the primary.
+ * `synchronous_standby_names`. If *all* of these must confirm, and the replica is one of them (a standby identifies
+ * itself by its `cluster_name`), then the replica shows every acknowledged write, of any process. If either condition
+ * fails or cannot be checked, reads go to the primary.
  */
 export function watchReplica(primary: PipelinedPool, replica: PipelinedPool): Replica {
   let isCurrent = false;
@@ -24,7 +24,7 @@ export function watchReplica(primary: PipelinedPool, replica: PipelinedPool): Re
   async function check(): Promise<void> {
     const [names, name] = await Promise.all([
       read(primary, `select current_setting('synchronous_standby_names') as value`),
-      // A promoted standby does not follow the primary any more.
+      // A promoted standby no longer follows the primary, so it must not be read from.
       read(replica, `select current_setting('cluster_name') as value where pg_is_in_recovery()`),
     ]);
     isCurrent = mustAllConfirm(names, name);
@@ -32,7 +32,7 @@ export function watchReplica(primary: PipelinedPool, replica: PipelinedPool): Re
 
   function tick(): void {
     if (checking !== undefined) {
-      // The last check is not finished, so its result may be outdated.
+      // The check that was started last is not finished, so the result of an earlier check may be outdated.
       isCurrent = false;
       return;
     }
@@ -64,8 +64,9 @@ const read = (pool: PipelinedPool, sql: string): Promise<string> =>
   });
 
 /**
- * Whether every commit waits for this standby: `synchronous_standby_names` must name it, and all the named standbys must
- * confirm. Its forms are `FIRST n (a, b)`, `ANY n (a, b)`, `n (a, b)` and `a, b`, which means `FIRST 1 (a, b)`.
+ * Whether every commit waits for this standby: `synchronous_standby_names` must name it, and all the named standbys
+ * must confirm. The setting has the form `FIRST n (a, b)`, `ANY n (a, b)`, `n (a, b)`, or `a, b`, which means
+ * `FIRST 1 (a, b)`.
  */
 export function mustAllConfirm(names: string, standby: string): boolean {
   const [, count = '1', list = names] = /^\s*(?:(?:FIRST|ANY)\s+)?(\d+)\s*\((.*)\)\s*$/is.exec(names) ?? [];

@@ -5,11 +5,11 @@ import type { BoundQuery, CompiledQuery, SqlRow } from './query.ts';
 /** A connection to a server. */
 export class Session {
   /**
-   * Whether a pooler such as PgBouncer may give each transaction another connection to the server: settings and prepared
-   * statements are then lost after each transaction.
+   * Whether a pooler such as PgBouncer may give each transaction another connection to the server: settings and
+   * prepared statements are then lost after each transaction.
    */
   readonly isPooled: boolean;
-  /** Why the session cannot be used any more; undefined while it can. The pool closes such a connection. */
+  /** The error that made the session unusable; undefined while it works. The pool closes an unusable session. */
   error: Error | undefined;
   readonly #client: Client;
   readonly #begin: string;
@@ -25,7 +25,7 @@ export class Session {
     return this.query(this.#begin, timeoutMs);
   }
 
-  /** If it fails, the session cannot be used any more. */
+  /** Rolls back the transaction. If the rollback fails, the session becomes unusable. */
   async rollback(timeoutMs: number): Promise<void> {
     await this.query('rollback', timeoutMs).catch((error) => {
       this.error ??= error as Error;
@@ -41,7 +41,7 @@ export class Session {
     return this.#send({ text }, undefined, timeoutMs);
   }
 
-  /** Runs a compiled query. It is prepared once for each connection, unless it runs once or the session is pooled. */
+  /** Runs a compiled query. A query is prepared once per connection, unless it is `once` or the session is pooled. */
   execute({ statement, values }: BoundQuery, timeoutMs?: number): Promise<readonly SqlRow[]> {
     const { sql: text, once, gives } = statement;
     const name = once || this.isPooled ? undefined : nameOf(statement);
@@ -65,7 +65,10 @@ export class Session {
   }
 }
 
-/** Connection lost, server shutting down, or (25006) read-only since it became a standby: another connection may work. */
+/**
+ * Whether the connection was lost, the server is shutting down, or the server is read-only because it became a standby
+ * (25006). Another connection may work.
+ */
 const isFatal = (error: unknown): boolean =>
   !(error instanceof DatabaseError) || /^(08|57P|25006$)/.test(error.code ?? '');
 

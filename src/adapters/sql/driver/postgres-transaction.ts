@@ -29,7 +29,7 @@ export async function inTransaction<Result>(
   }
   async function execute(query: BoundQuery): Promise<readonly SqlRow[]> {
     const pool = pools[query.statement.part];
-    // Every transaction borrows a session for the records first. In different orders, two could deadlock.
+    // Every transaction borrows a session for the records first: two that borrow in different orders could deadlock.
     await borrow(pools.data);
     const session = await borrow(pool);
     if (!begun.has(pool)) {

@@ -22,8 +22,8 @@ export interface ParsedUrl {
 }
 
 /**
- * Splits a URL with several hosts, as libpq accepts it. `target_session_attrs` is removed from it: the connection pool
- * checks it. Throws if it is not a URL of PostgreSQL.
+ * Splits a URL with several hosts, as libpq accepts it. Removes the parameter `target_session_attrs`, because the
+ * connection pool checks it. Throws if the text is not a PostgreSQL URL.
  */
 export function parseUrl(url: string): ParsedUrl {
   // `URL` cannot parse more than one host.

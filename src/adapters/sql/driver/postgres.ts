@@ -28,7 +28,7 @@ type PostgresTelemetry = Pick<Telemetry, 'commit' | 'read' | 'connectionLost'>;
 
 /** The advisory lock of `exclusive`: "c2a" in ASCII. */
 const exclusiveLock = 0x633261;
-/** How many times a routine runs before a write conflict is an error. After each, another writer has succeeded. */
+/** How many times a routine runs before a conflict is an error. Each conflict means that another write succeeded. */
 const maxRuns = 50;
 /** Added to the client's timeouts, so that the server's expire first: the server's error names the reason. */
 const graceMs = 1_000;
@@ -51,8 +51,8 @@ export const openPostgres = <Tables>(
 class Postgres<Tables> implements SqlDatabase<Tables> {
   readonly dialect: Dialect<Tables>;
   readonly unseen = [
-    'dead rows of PostgreSQL until VACUUM removes them, its log (WAL), replicas and archives: no key that is left opens ' +
-      'the records in them, except a key in an old backup of the keys',
+    'dead rows of PostgreSQL (until VACUUM removes them), its log (WAL), replicas and archives: the erased records ' +
+      'there can be decrypted only with a key from an old backup of the keys',
   ];
   readonly #telemetry: PostgresTelemetry;
   /** The same pool twice if both parts are in one database. */
@@ -93,7 +93,7 @@ class Postgres<Tables> implements SqlDatabase<Tables> {
     this.#commit(() => inTransaction(this.#transaction, routine()));
 
   writeWithoutTransaction = <Result>(routine: () => Routine<Result>): Promise<Result> => {
-    // Behind a pooler, settings last for one transaction, and the replica needs `synchronous_commit`.
+    // The replica needs the setting `synchronous_commit`, which behind a pooler lasts for one transaction only.
     const needsSettings = this.#replica !== undefined && this.#pools.data.sawPooler;
     return needsSettings ? this.write(routine) : this.#commit(() => this.#runEach(routine));
   };
@@ -114,7 +114,7 @@ class Postgres<Tables> implements SqlDatabase<Tables> {
     for (const pool of new Set(Object.values(this.#pools))) await pool.close();
   };
 
-  /** Without a transaction. */
+  /** Runs a routine without a transaction. */
   #runEach<Result>(routine: () => Routine<Result>): Promise<Result> {
     const { keys, data } = this.#pools;
     if (keys === data) {
@@ -127,7 +127,11 @@ class Postgres<Tables> implements SqlDatabase<Tables> {
     );
   }
 
-  /** Without a transaction, on pipelined sessions. @param records the pool for queries about the records' database */
+  /**
+   * Runs a routine without a transaction, on pipelined sessions.
+   *
+   * @param records the pool for queries of the records: that of the primary or of the replica
+   */
   #runShared<Result>(routine: () => Routine<Result>, records: PipelinedPool): Promise<Result> {
     return runRoutine(routine(), (query) => {
       const own = this.#pools[query.statement.part];
@@ -147,7 +151,7 @@ class Postgres<Tables> implements SqlDatabase<Tables> {
     }
   }
 
-  /** Runs a write, again after each conflict with another writer. */
+  /** Runs a write, and repeats it after each conflict with another writer. */
   async #commit<Result>(write: () => Promise<Result>): Promise<Result> {
     const started = performance.now();
     this.#inFlight += 1;
@@ -188,7 +192,7 @@ function* lockedOut<Result>(routine: () => Routine<Result>): Routine<Result> {
 const settingsFor = ({ timeoutMs, replicaUrl }: PostgresOptions): SessionPoolOptions['settings'] => [
   ['statement_timeout', timeoutMs],
   ['lock_timeout', timeoutMs],
-  // Applies to exclusive transactions too: others must not wait for a process that is suspended.
+  // Applies to exclusive transactions too: other processes must not wait for a suspended process.
   ['idle_in_transaction_session_timeout', timeoutMs + graceMs],
   // An acknowledged write is visible on the replica; see `postgres-replica.ts`.
   ...(replicaUrl === undefined ? [] : [['synchronous_commit', 'remote_apply'] as const]),

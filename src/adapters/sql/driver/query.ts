@@ -18,7 +18,7 @@ export interface BoundQuery {
   readonly values: readonly unknown[];
 }
 
-/** A driver prepares a query once for each object: keep the object to reuse the prepared statement. */
+/** A driver keeps one prepared statement per object of this type: reuse the object to reuse the prepared statement. */
 export interface CompiledQuery {
   readonly sql: string;
   /** The part whose tables the query names. */
@@ -52,7 +52,7 @@ export interface NodeWithPart {
 
 const partOf = ({ part, query }: Compiled): Part => part ?? (query as NodeWithPart | undefined)?.part ?? 'data';
 
-/** Each member is a symbol with the member's name: the placeholder for that argument while a query is compiled. */
+/** An object in which every member is a symbol of the member's name: the placeholder for the argument of that name. */
 const placeholders = new Proxy({}, { get: (_, name) => Symbol(String(name)) });
 
 type Build<Arguments, Result> = (arguments_: Arguments) => { compile(): KyselyQuery<Result> };

@@ -1,14 +1,14 @@
 import type { Database, Statement } from 'better-sqlite3';
 
 /**
- * Lets the reads of one event-loop turn share a read transaction. Beginning and ending one costs system calls on both
- * files, more than a short read itself.
+ * Lets the reads of one event-loop turn share a read transaction. Beginning and ending a transaction costs more than a
+ * short read itself: it takes system calls on both files.
  *
- * The snapshot ends before the next callback of the event loop: so a caller that knows of a write, by any process, sees
- * it in its next read.
+ * The snapshot ends before the next callback of the event loop. So if a caller knows of a write, by any process, its
+ * next read shows that write.
  */
 export class ReadSnapshot {
-  /** Counts the snapshots that had commits of other connections. */
+  /** Counts the snapshots that were the first to show a commit of another connection. */
   epoch = 0;
   readonly #database: Database;
   readonly #beginStatement: Statement;

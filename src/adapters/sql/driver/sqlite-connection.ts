@@ -54,7 +54,7 @@ export class SqliteConnection {
     this.database.exec('COMMIT');
   }
 
-  /** Ends the transaction, if SQLite has not ended it on an error. */
+  /** Rolls back the transaction, unless SQLite has already done so after an error. */
   rollback(): void {
     if (this.database.inTransaction) this.database.exec('ROLLBACK');
   }
@@ -100,7 +100,7 @@ export class SqliteConnection {
   }
 
   /**
-   * Moves the log into the file, whose deleted data `secure_delete` has overwritten, and truncates it.
+   * Moves the log into the file and truncates the log. Deleted data is overwritten in the file, due to `secure_delete`.
    *
    * @returns false if another process is reading the log
    */
@@ -115,7 +115,7 @@ export class SqliteConnection {
     await untilFree(() => this.database.exec('VACUUM data'), lockWaitMs);
     await untilFree(() => {
       if (this.#truncateLog('data')) return;
-      throw new Database.SqliteError('another process reads from the log: run it again', 'SQLITE_BUSY');
+      throw new Database.SqliteError('another process is reading the log: run the command again', 'SQLITE_BUSY');
     }, lockWaitMs);
   }
 
@@ -133,8 +133,11 @@ export class SqliteConnection {
 }
 
 /**
+ * Opens the files of both parts on one connection.
+ *
  * @param files must both exist; an empty file becomes a database
- * @param isExclusive locks out other processes until the connection is closed; throws if another one has the files open
+ * @param isExclusive whether to lock out other processes until the connection is closed; if another process has the
+ *   files open, this function then throws
  */
 export async function connect(files: Readonly<Record<Part, string>>, isExclusive: boolean): Promise<SqliteConnection> {
   const waitMs = isExclusive ? 0 : lockWaitMs;

@@ -16,7 +16,10 @@ export const sqliteFiles = (dataDir: string): Record<Part, string> => ({
 const statOf = (file: string) => statSync(file, { throwIfNoEntry: false });
 const hasContent = (file: string): boolean => (statOf(file)?.size ?? 0) > 0;
 
-/** Creates missing files with mode 0600. Throws if only one of the two files has content, or if `mayCreate` is false. */
+/**
+ * Creates missing files with mode 0600. Throws if the keys have content but the file of the records is missing, if the
+ * records have content but the keys have none, or if the file of the records is missing and `mayCreate` is false.
+ */
 export function createFiles(files: Readonly<Record<Part, string>>, mayCreate: boolean): void {
   // The order of the checks matters: a concurrent start creates both files before it writes, and writes the keys first.
   if (hasContent(files.keys) && statOf(files.data) === undefined) {
@@ -40,7 +43,10 @@ export function watchFiles(files: Readonly<Record<Part, string>>): () => boolean
   return () => inodes.every(([file, inode]) => statOf(file)?.ino === inode);
 }
 
-/** See `SqlDatabase.searchCopies`: files that a restore replaced, or that an interrupted restore left behind. */
+/**
+ * Counts rows in the files that a restore replaced, or that an interrupted restore left behind; see
+ * `SqlDatabase.searchCopies`.
+ */
 export function countInCopies(
   file: string,
   sql: string,
@@ -84,7 +90,7 @@ export function copySchema(
   file: string,
   complete: (file: string) => void = () => {},
 ): void {
-  // SQLite writes to an empty file, and keeps its mode.
+  // `VACUUM INTO` accepts an existing file if it is empty, and keeps the mode of that file.
   closeSync(openSync(file, 'wx', 0o600));
   try {
     database.prepare(`VACUUM ${schema} INTO ?`).run(resolve(file));

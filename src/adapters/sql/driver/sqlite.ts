@@ -10,10 +10,10 @@ export { inUse, sqliteFiles, tryFile } from './sqlite-files.ts';
 
 export interface SqliteDatabase<Tables> extends SqlDatabase<Tables> {
   /**
-   * Writes a consistent backup of a part to a new file (mode 0600, synced), while writers go on. It is written row by row:
-   * its pages contain no deleted data.
+   * Writes a consistent backup of a part to a new file (mode 0600, synced), while writers go on. The backup is written
+   * row by row, so its pages contain no deleted data.
    *
-   * @param complete is called with the file before it is synced; it may add to the backup
+   * @param complete called with the file before the file is synced; may add to the backup
    */
   copy(part: Part, file: string, complete?: (file: string) => void): Promise<void>;
   /** Rewrites the file of the records, so that its pages contain no deleted data. Writers wait meanwhile. */
@@ -71,7 +71,7 @@ export async function openSqlite<Tables>(
     read: async (routine) => read(routine),
     readShort: read,
     write,
-    // Writes share a transaction anyway, and only one process at a time has one.
+    // Group commit shares transactions anyway, and SQLite has one writer at a time, over all processes.
     writeWithoutTransaction: write,
     exclusive: write,
     epoch() {

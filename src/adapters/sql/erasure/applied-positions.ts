@@ -7,7 +7,7 @@ import { pageSize } from './erasure-log.ts';
 type Of = { readonly tenant: string };
 type PositionRow = Tables['erasure_positions'];
 
-/** Queries of what the records store of the erasure log: applied positions, and the entries in anonymized rows. */
+/** Queries for the applied positions of the erasure log, and for the copies of log entries in anonymized rows. */
 export const appliedQueries = (dialect: Dialect) => ({ ...positionQueries(dialect), ...keptEntryQueries(dialect) });
 
 function positionQueries({ builder }: Dialect) {

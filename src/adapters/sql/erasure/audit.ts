@@ -24,7 +24,7 @@ export class ErasureAudit {
   }
 
   /**
-   * Returns every finding: first those of the log, then those of the records. Empty if there are none.
+   * Returns the number of entries and every finding: first the findings in the log, then those in the records.
    * @param witnesses positions that were recorded elsewhere, e.g. in receipts: the log must still contain them
    */
   async verify(tenant: string, witnesses: readonly LogPosition[] = []): Promise<AuditReport> {
@@ -44,7 +44,10 @@ export class ErasureAudit {
     return { entries: last.sequence, findings };
   }
 
-  /** Checks each entry's sequence, link and seal, and that its data key is destroyed. Returns the last position. */
+  /**
+   * Checks each entry's sequence, link and seal, and that the customer's data key is destroyed. Also checks that
+   * the log contains `position`. Returns the last position.
+   */
   async #walk(tenant: string, position: Position, findings: AuditFinding[]): Promise<Position> {
     const { database, log } = this.#dependencies;
     let last = log.genesis(tenant);
@@ -73,7 +76,10 @@ export class ErasureAudit {
     return keys.length === 0 ? [] : [{ kind: 'key_of_erased', tenant, sequence, number: entry.number }];
   }
 
-  /** Checks each record: an anonymized one must equal its entry, any other must decrypt with its data key. */
+  /**
+   * Checks each record. An anonymized record must match its log entry. Any other record must decrypt with its data
+   * key, unless its erasure is not finished.
+   */
   async #checkRecords(tenant: string, position: Position, findings: AuditFinding[]): Promise<void> {
     for await (const row of this.#records(tenant)) {
       const kind = await this.#dependencies.database.read(() => this.#checkRecord(tenant, position, row));
@@ -93,7 +99,10 @@ export class ErasureAudit {
     }
   }
 
-  /** How many records, of all tenants, neither decrypt nor were erased: those of a backup of another deployment. */
+  /**
+   * How many records of all tenants cannot be decrypted, for example because they belong to another deployment. A
+   * record without a data key does not count if the log contains its erasure.
+   */
   async countUnreadable(): Promise<number> {
     const { database, queries } = this.#dependencies;
     let unreadable = 0;
@@ -123,7 +132,7 @@ export class ErasureAudit {
     }
     if (!isReadableRow(row)) {
       if (entry === undefined) return 'key_missing';
-      // Up to the position, every erased record must be anonymized. The next recovery anonymizes the rest.
+      // Every record erased up to the position must be anonymized. The next recovery anonymizes those erased later.
       return entry.sequence <= position.sequence ? 'record_differs_from_entry' : undefined;
     }
     if (entry !== undefined) return 'key_of_erased';

@@ -35,17 +35,17 @@ interface Dependencies {
   readonly log: ErasureLog;
 }
 
-/** An erasure after its first step: irrevocable, but its record may not be anonymized yet. */
+/** An erasure after its first step: it is irrevocable, even if the record has not been anonymized yet. */
 interface Begun {
   readonly entry: LogEntry;
-  /** The row before the erasure; undefined if the records do not contain it. */
+  /** The customer's row before the erasure; undefined if the records do not contain the customer. */
   readonly row: Row | undefined;
   readonly replayed: boolean;
 }
 
 /**
- * Erases customers in two steps, each one transaction. `begin` destroys the data key and appends to the erasure log:
- * then the erasure is irrevocable. `finish` anonymizes the record; if it did not run, `recovery.ts` runs it later.
+ * Erases customers in two steps, each one transaction. `begin` destroys the data key and appends to the erasure log,
+ * which makes the erasure irrevocable. `finish` anonymizes the record; if `finish` did not run, `recovery.ts` runs it.
  */
 export class Eraser {
   readonly #dependencies: Dependencies;
@@ -66,7 +66,7 @@ export class Eraser {
     if ('code' in begun) return begun;
     const { entry, row, replayed } = begun;
     await database.checkpoint('keys');
-    // The customer is erased already. If the database refuses this step (a full disk), the next recovery does it.
+    // The erasure is irrevocable now. If the database refuses this second step (a full disk), a recovery runs it later.
     const stored = await database
       .write(() => this.#finishRequest(entry))
       .catch((error) => {
@@ -77,7 +77,7 @@ export class Eraser {
     return { code: 'SUCCESS', stored, ...(replayed && { replayed: true }) };
   }
 
-  /** The first step. The keys commit first: if the second commit fails, the erasure has begun all the same. */
+  /** The first step. The keys commit before the records: if the second commit fails, the erasure has begun anyway. */
   async #beginDurably(
     tenant: string,
     by: CustomerReference,
@@ -122,15 +122,16 @@ export class Eraser {
     }
     const known = yield* log.find(tenant, number);
     const record = recordOf(tenant, number, key);
-    // On PostgreSQL the record is stored here already: it excludes another request with the same key, which waits for this
-    // transaction and then fails. SQLite has one writer, and its two files commit one after the other: there `finish` stores it.
+    // PostgreSQL stores the idempotency record here already, so that a concurrent request with the same key waits for
+    // this transaction and then fails. SQLite has one writer, and its two files commit one after the other, so `finish`
+    // stores the record there. A known entry lacks this request's key: then the record is stored here on SQLite too.
     if (record && (known || database.dialect.isPostgres)) yield* idempotency.insertRecord(record);
     if (known !== undefined) return { entry: known, row, replayed: false };
     const appended = yield* log.append(tenant, number, head, sealed, key);
     return { entry: { ...appended, number, content }, row, replayed: false };
   }
 
-  /** Replays a request: returns its answer or, for an erasure, its entry, so that an unfinished one is finished. */
+  /** Replays a request. Returns its answer or, for an erasure, its entry: the caller then finishes the erasure. */
   *#replay(tenant: string, earlier: EarlierRequest): Routine<Begun | WriteResult> {
     const { queries, log, reader } = this.#dependencies;
     if (earlier === 'another request') return { code: 'IDEMPOTENCY_KEY_REUSED' };
@@ -146,7 +147,7 @@ export class Eraser {
     return { code: 'SUCCESS', stored: yield* this.#dependencies.reader.view(tenant, row) };
   }
 
-  /** An erasure that was begun but not finished. With an Idempotency-Key, only an erasure by the same request. */
+  /** An erasure that was begun but not finished. If `key` is given, only an erasure that the same request began. */
   *#findBegun(tenant: string, by: CustomerReference, key: IdempotencyKey | undefined): Routine<Begun | undefined> {
     const row = yield* this.#dependencies.reader.findRow(tenant, by);
     if (row === undefined || isReadableRow(row) || isAnonymizedRow(row)) return undefined;
@@ -170,8 +171,8 @@ export class Eraser {
   }
 
   /**
-   * The second step: stores the idempotency record that is due, then anonymizes the row and stores its change event.
-   * Skips what was done before. Returns whether this call anonymized the row.
+   * The second step: stores the idempotency record if the entry has its digests, then anonymizes the row and stores the
+   * change event. Skips the parts that an earlier call has done. Returns whether this call anonymized the row.
    */
   *finish(entry: LogEntry): Routine<boolean> {
     const { applied, idempotency, writer } = this.#dependencies;

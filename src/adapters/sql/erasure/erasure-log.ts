@@ -34,7 +34,8 @@ export const pageSize = 200;
 
 /**
  * The erasure log: an ordered, hash-chained list of erasures for each tenant, without gaps, stored with the keys. See
- * docs/decisions/0011-erasure-log.md. An entry that was appended is never changed, so an erasure is irrevocable.
+ * docs/decisions/0011-erasure-log.md. An appended entry never changes, so an erasure is irrevocable. (Only the
+ * digests of an expired Idempotency-Key are removed.)
  */
 export class ErasureLog {
   readonly #run: ReturnType<typeof logQueries>;
@@ -51,17 +52,17 @@ export class ErasureLog {
     return { sequence: 0, chain: vault.chainLink(Buffer.alloc(0), 'erasure log', deployment, tenant) };
   }
 
-  /** The chain value of an entry. A MAC, as anyone who can write to the file could recompute a plain hash. */
+  /** The chain value of an entry: a MAC, because anyone who can write to the file could recompute a plain hash. */
   #link(previous: Buffer, { sequence, hash, sealed }: Pick<EntryRow, 'sequence' | 'hash' | 'sealed'>): Buffer {
     return this.#dependencies.vault.chainLink(previous, sequence, hash, sealed);
   }
 
-  /** Whether an entry comes directly after a position: with the next sequence, and the chain value that results. */
+  /** Whether an entry directly follows a position: it has the next sequence, and its chain value is correct. */
   follows(previous: Position, entry: EntryRow): boolean {
     return entry.sequence === previous.sequence + 1 && this.#link(previous.chain, entry).equals(entry.chain);
   }
 
-  /** The last position. */
+  /** The log's last position, as stored in the head. */
   *head(tenant: string): Routine<Position> {
     return (yield* this.#run.findHead({ tenant }))[0] ?? this.genesis(tenant);
   }
@@ -116,7 +117,7 @@ export class ErasureLog {
     return row && this.open(row);
   }
 
-  /** Like `find`, but returns the entry as stored, so that a damaged one is found too. */
+  /** Like `find`, but returns the entry as stored, so that a damaged entry is found too. */
   *findRow(tenant: string, number: number): Routine<EntryRow | undefined> {
     const hash = this.#dependencies.encryption.hashOf(tenant, number);
     return (yield* this.#run.findByHash({ tenant, hash }))[0];
@@ -124,7 +125,7 @@ export class ErasureLog {
 
   /**
    * The entry of the request that used this Idempotency-Key. If the key has expired, removes its digests, so that the
-   * key can be used again.
+   * key can be used again, and returns undefined.
    */
   *findByKey(tenant: string, { keyDigest }: IdempotencyKey, now: number): Routine<LogEntry | undefined> {
     const [row] = yield* this.#run.findByKey({ tenant, key_digest: keyDigest });
@@ -151,8 +152,9 @@ export class ErasureLog {
   }
 
   /**
-   * Moves the head to the last entry if the head is behind it or has another chain value: otherwise the next entry
-   * would reuse a sequence. A head beyond the last entry stays, as it shows that the log was truncated.
+   * Moves the head to the last entry if the head is behind that entry or has another chain value. With a head that is
+   * behind, the next entry would reuse a sequence. A head beyond the last entry stays: it shows that the log was
+   * truncated.
    */
   *repairHead(tenant: string, last: Position): Routine<void> {
     const head = yield* this.lockHead(tenant);
@@ -179,7 +181,7 @@ export class ErasureLog {
   }
 }
 
-/** A position in the form that reports use. */
+/** A position in the form in which the repository returns it: the chain value as base64url. */
 export const positionOf = ({ sequence, chain }: Position): LogPosition => ({
   sequence,
   chain: chain.toString('base64url'),

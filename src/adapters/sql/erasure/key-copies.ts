@@ -40,9 +40,9 @@ export class KeyCopies {
   }
 
   /**
-   * Marks a backup of the keys as used, and skips URNs: some may have been issued after it was made, which are unknown
-   * if the records are a backup too. Skips more for older backups, so that a backup that is used twice does not reach
-   * the numbers of its first use. Returns how many were skipped; 0 if another process was first.
+   * Marks a backup of the keys as used, and skips URNs: those issued after the backup was made are unknown if the
+   * records are a backup too. Skips more for an older backup, so that a second use of the same backup does not reach
+   * the numbers of the first use. Returns how many URNs were skipped; 0 if another process was first.
    *
    * @param now milliseconds since 1970
    */

@@ -24,15 +24,15 @@ interface Dependencies {
 /** How often the recovery of a tenant is repeated if another process moves the position first. */
 const maxLooks = 20;
 
-/** Decides whether a tenant needs recovery; see `isEqual`. */
+/** The values that decide whether a tenant needs recovery; see `isEqual`. */
 interface State {
   readonly head: Position;
   readonly position: Position;
-  /** The highest sequence in a row; 0 if there is none. */
+  /** The highest erasure sequence in the tenant's rows; 0 if no row is anonymized. */
   readonly highest: number;
 }
 
-/** A row that was anonymized, with the entry that it keeps. */
+/** An anonymized row, with the `sealed` bytes and sequence of the log entry that it keeps. */
 interface KeptRow {
   readonly number: number;
   readonly sealed: Buffer;
@@ -43,14 +43,17 @@ interface KeptRow {
 interface Pass {
   readonly erasedAgain: number;
   readonly findings: readonly RecoveryFinding[];
-  /** `overtaken`: another process moved the position first. `blocked`: a page was refused, or a log is being read. */
+  /**
+   * `overtaken`: another process moved the position first. `blocked`: the database refused a page of entries, or a
+   * write-ahead log could not be emptied.
+   */
   readonly ended: 'done' | 'overtaken' | 'blocked';
 }
 
 /**
  * Applies the erasure log to the records, as a replica applies a log: finishes erasures, erases again the customers
  * that a restored backup of the records brought back, and appends entries that a restored backup of the keys lacks. Any
- * number of processes may run it at once. It follows the steps of docs/decisions/0011-erasure-log.md.
+ * number of processes may run a recovery at once. The steps are those of docs/decisions/0011-erasure-log.md.
  */
 export class Recovery {
   readonly #dependencies: Dependencies;
@@ -59,11 +62,11 @@ export class Recovery {
     this.#dependencies = dependencies;
   }
 
-  /** Recovers every tenant that needs it. If none does, it costs one comparison per tenant. */
+  /** Recovers every tenant that needs recovery. If no tenant does, the cost is one comparison per tenant. */
   async recoverAll(): Promise<RecoveryReport> {
     let erasedAgain = 0;
     const findings: RecoveryFinding[] = [];
-    // Damage must not prevent a start: a read of the damaged record reports it.
+    // Damage must not prevent a start: a later read of the damaged record reports the damage.
     const tenants = await this.#unequalTenants().catch((error) => {
       findings.push(...refused(undefined, error).findings);
       return [];
@@ -146,7 +149,7 @@ export class Recovery {
 
   /**
    * Appends the entries that rows keep but the log lacks, and destroys data keys that a restored backup brought back.
-   * Returns a finding for each row whose `sealed` bytes are not a valid entry.
+   * Returns a finding for each of these rows whose `sealed` bytes are not a valid entry.
    */
   async #appendFromRows(tenant: string, from: number): Promise<readonly RecoveryFinding[]> {
     const { database, applied } = this.#dependencies;
@@ -165,7 +168,7 @@ export class Recovery {
     }
   }
 
-  /** False where the row's bytes are no entry. */
+  /** Runs `#appendFromRows` for one row. Returns false if the row causes a finding. */
   async #appendIfLacking(tenant: string, { number, sealed, erasure }: KeptRow): Promise<boolean> {
     const { database, log, queries, writer, encryption } = this.#dependencies;
     const isKept = function* (): Routine<boolean> {
@@ -191,7 +194,10 @@ export class Recovery {
     return isSound;
   }
 
-  /** A new entry for a damaged anonymized row. Undefined if its data key decrypts it: then only `erasure` is wrong. */
+  /**
+   * Creates an entry for a damaged anonymized row. Undefined if the data key decrypts the row: then only its `erasure`
+   * column is wrong.
+   */
   *#unknownEntry(tenant: string, number: number): Routine<Buffer | undefined> {
     const { queries, encryption } = this.#dependencies;
     const [row] = yield* queries.findByNumber({ tenant, number });
@@ -219,7 +225,7 @@ export class Recovery {
     }
   }
 
-  /** Finishes a page of entries in one transaction. Undefined if the database refused it. */
+  /** Finishes a page of erasures in one transaction. Returns how many rows it anonymized; undefined on a failure. */
   async #apply(tenant: string, rows: readonly EntryRow[], findings: RecoveryFinding[]): Promise<number | undefined> {
     const { database, log, eraser } = this.#dependencies;
     const entries = rows.map((row) => ifSound(() => log.open(row)));
@@ -241,7 +247,7 @@ export class Recovery {
     }
   }
 
-  /** Empties both write-ahead logs. Returns false if another process is reading one; the next recovery continues. */
+  /** Empties both write-ahead logs. Returns false if a log could not be emptied: the next recovery tries again. */
   async #emptyLogs(): Promise<boolean> {
     const { database } = this.#dependencies;
     return (await database.checkpoint('keys')) !== false && (await database.checkpoint('data')) !== false;
@@ -267,7 +273,7 @@ function refused(tenant: string | undefined, error: unknown): RecoveryReport {
   return { erasedAgain: 0, findings: [{ kind: 'refused', ...(tenant !== undefined && { tenant }) }] };
 }
 
-/** The findings for a log that does not contain the position of the records. */
+/** The findings for a log that does not contain the position of the records, or whose head is before that position. */
 function difference(tenant: string, head: Position, position: Position, lost: number): RecoveryFinding[] {
   const kind = position.sequence > head.sequence ? 'keys_older_than_records' : 'keys_and_records_mismatch';
   return [{ kind, tenant }, ...(lost > 0 ? [{ kind: 'unknown_erasures' as const, tenant, count: lost }] : [])];
@@ -284,7 +290,7 @@ function wrongHead(
   return isNamed ? [] : [{ kind: 'broken_link', tenant, sequence }];
 }
 
-/** The findings for entries that do not follow from the one before them. */
+/** A finding for each entry that does not follow from the entry before it. */
 function brokenLinks(log: ErasureLog, from: Position, entries: readonly EntryRow[]): RecoveryFinding[] {
   return entries
     .filter((entry, index) => !log.follows(entries[index - 1] ?? from, entry))

@@ -65,7 +65,7 @@ export class ResidueSearch {
     ];
   }
 
-  /** No finding if the server manages its log (PostgreSQL). */
+  /** Returns no finding if the database server manages the write-ahead log (PostgreSQL). */
   async #searchLog(part: Part): Promise<ResidueFinding[]> {
     const isEmpty = await this.#emptyLog(part);
     if (isEmpty === undefined) return [];

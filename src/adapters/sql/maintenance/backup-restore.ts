@@ -26,9 +26,9 @@ export interface RestoreOptions {
 }
 
 /**
- * Replaces the records, or the keys, with a backup, while all servers are stopped. It first opens the backup with the
- * master key and the present other part. Throws, and replaces nothing, if the backup belongs to another deployment, does
- * not open with the master key, or leaves records unreadable (unless `force`).
+ * Replaces the records, or the keys, with a backup, while all servers are stopped. Before that, opens the backup with
+ * the master key, together with the part that is not replaced. Throws, and replaces nothing, if the backup belongs to
+ * another deployment, does not open with the master key, or leaves records unreadable (unless `force`).
  */
 export async function restoreBackup(
   options: RestoreOptions,
@@ -40,7 +40,7 @@ export async function restoreBackup(
   const staged = stage(part, files, file);
   let release = () => {};
   try {
-    // Every process opens the keys first, so their lock keeps all others out, whichever part is replaced.
+    // Every process opens the keys first, so a lock on the keys keeps all other processes out of both parts.
     if (part === 'keys') release = lock(files.keys);
     const opened = { files: { ...files, [part]: staged }, mayCreate: false, isExclusive: true };
     const database = await openSqlite(opened, noTelemetry);
@@ -63,7 +63,7 @@ export async function restoreBackup(
   }
 }
 
-/** Erases again what the erasure log lists. Throws before that if the backup does not belong to the other part. */
+/** Erases again the customers in the erasure log. Throws before that if keys and records do not belong together. */
 async function recover(database: SqlDatabase, { masterKeyFile, partition }: RestoreOptions, force: boolean) {
   const vault = await unlockVault({ database, masterKeyFile, mayCreate: false });
   const deployment = await readDeployment(database);
@@ -72,7 +72,7 @@ async function recover(database: SqlDatabase, { masterKeyFile, partition }: Rest
   const unreadable = await customers.audit.countUnreadable();
   if (unreadable > 0 && !force) {
     throw new Error(
-      `${unreadable} records could not be read with these keys: nothing was replaced (--force replaces all the same)`,
+      `${unreadable} records could not be read with these keys: nothing was replaced (--force restores anyway)`,
     );
   }
   const { erasedAgain, findings } = await customers.recovery.recoverAll();
@@ -80,8 +80,8 @@ async function recover(database: SqlDatabase, { masterKeyFile, partition }: Rest
 }
 
 /**
- * Copies a backup beside the file that it will replace, and returns the path of the copy. Throws if it is damaged, or not a
- * backup of this part and deployment. No process may have the files open.
+ * Copies a backup beside the file that it will replace, and returns the path of the copy. Throws if the backup is
+ * damaged, or is not of this part and deployment. No process may have the files open.
  */
 function stage(part: Part, files: Readonly<Record<Part, string>>, file: string): string {
   const other = part === 'data' ? 'keys' : 'data';
@@ -121,9 +121,11 @@ const soundVersion = (part: Part, file: string): SchemaVersion | undefined =>
   });
 
 /**
- * Copies the present tenants and API keys into a staged backup, so that an API key that was revoked since stays revoked.
+ * Copies the present tenants and API keys into a staged backup, so that an API key that was revoked after the backup
+ * stays revoked.
  *
- * @returns undefined or false if they cannot be read, or have another schema version: then those of the backup stay
+ * @returns true if they were copied. Undefined or false if the present ones cannot be read, or have another schema
+ *   version: the backup then keeps its own tenants and API keys.
  */
 const carryTenants = (data: string, staged: string): boolean | undefined =>
   tryFile(staged, {}, (database) => {
@@ -147,7 +149,7 @@ const carryTenants = (data: string, staged: string): boolean | undefined =>
 function replace(target: string, staged: string): string | undefined {
   const time = new Date().toISOString().replaceAll(/[^\dT]/g, '');
   const replaced = existsSync(target) ? `${target}.replaced-${time}` : undefined;
-  // Link first, so that a file of that name exists at every moment.
+  // Linked, not renamed, so that the target exists at every moment.
   if (replaced !== undefined) linkSync(target, replaced);
   // SQLite would apply a leftover log of the replaced file to the backup.
   for (const suffix of ['-wal', '-shm']) rmSync(target + suffix, { force: true });
@@ -157,8 +159,8 @@ function replace(target: string, staged: string): string | undefined {
 }
 
 /**
- * Moves the log of a file into it and locks out other processes. Throws if one has it open. Does not lock a missing or
- * damaged file, as no process can start with it. @returns a function that releases the lock
+ * Moves the log of a file into the file and locks out other processes. Throws if another process has the file open.
+ * Does not lock a missing or damaged file, as no process can start with it. @returns a function that releases the lock
  */
 function lock(file: string): () => void {
   if (!existsSync(file)) return () => {};

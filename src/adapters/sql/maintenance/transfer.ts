@@ -11,7 +11,7 @@ import { migrate, readDeployment } from '../schema/migrate.ts';
 import { parts, tables, unfinishedTransfer } from '../schema/tables.ts';
 
 type Table = keyof typeof tables;
-/** The version tables have no key: a transfer sets their deployment at its end. */
+/** All tables except the version tables, which have no key. In those, a transfer sets the deployment at its end. */
 const names = (Object.keys(tables) as Table[]).filter((name) => tables[name].key.length > 0);
 
 /** How many rows are compared, and written, at once. */
@@ -24,8 +24,8 @@ export interface TransferOptions {
 }
 
 /**
- * Copies a whole deployment to another place, while all servers are stopped; see `transferTables`. The master key's file
- * stays where it is. @returns how many rows each table has
+ * Copies a whole deployment to another place, while all servers are stopped; see `transferTables`. The file of the
+ * master key stays where it is. @returns how many rows each table has
  */
 export async function transferDeployment(
   options: TransferOptions,
@@ -66,12 +66,12 @@ async function openSide(
 }
 
 /**
- * Makes the tables of one database equal to those of another; ciphertext is copied unchanged. Skips pages that are
+ * Makes the tables of the target equal to those of the source; ciphertext is copied unchanged. Skips pages that are
  * equal already, so an interrupted transfer continues where it stopped. At the end it compares everything again. No
  * other process may write to either side meanwhile.
  *
- * Throws, before it writes, if the target holds another deployment, or a complete copy of this one that differs: such a
- * copy was used since, and has customers and erasures that the source lacks.
+ * Throws, before it changes a row, if the target holds another deployment, or holds a complete copy of this deployment
+ * that differs from the source: the copy may have been used, and then has customers and erasures that the source lacks.
  *
  * @returns how many rows each table has
  */
@@ -90,7 +90,10 @@ export async function transferTables(
   await eachPage(from, async (table, page) => {
     if (!(await isSame(to, table, page))) {
       if (isWhole)
-        throw new Error('the target holds all of this deployment, and differs: empty it if it is the older one');
+        throw new Error(
+          'the target holds a complete copy of this deployment, which differs from the source: ' +
+            'if the target is the older one, empty it',
+        );
       await to.write(() => replacePage(to, table, page));
     }
     done += page.rows.length;
@@ -98,7 +101,8 @@ export async function transferTables(
   });
   const counts: Record<string, number> = {};
   await eachPage(from, async (table, page) => {
-    if (!(await isSame(to, table, page))) throw new Error(`${table} differ: another process wrote to one of the sides`);
+    if (!(await isSame(to, table, page)))
+      throw new Error(`${table} differ: another process wrote to the source or to the target`);
     counts[table] = (counts[table] ?? 0) + page.rows.length;
   });
   await onSqlite([from, to], `drop index if exists ${index}`);
@@ -106,12 +110,15 @@ export async function transferTables(
   return counts;
 }
 
-/** On SQLite, change events have no primary key (see the migration): a transfer adds an index until its end. */
+/**
+ * Runs SQL on each side that is SQLite. There, change events have no primary key (see the migration), so a transfer
+ * adds an index and drops it at the end.
+ */
 async function onSqlite(sides: readonly SqlDatabase[], sql: string): Promise<void> {
   for (const { dialect, write } of sides) if (!dialect.isPostgres) await write(() => runOnce({ sql }));
 }
 
-/** Marks the target as unfinished, unless it holds a whole copy. @returns whether it does */
+/** Marks the target as unfinished, unless it holds a complete copy. @returns whether it holds a complete copy */
 async function claimTarget(deployment: string, to: SqlDatabase): Promise<boolean> {
   const present = await readDeployment(to);
   if (present === deployment) return true;
@@ -141,7 +148,7 @@ async function count({ dialect, read }: SqlDatabase, table: Table): Promise<numb
 interface Page {
   /** The last row before the range; undefined at the start of the table. */
   readonly after: SqlRow | undefined;
-  /** The last row of the range; undefined if it has no end, and includes all further rows of the target. */
+  /** The last row of the range; undefined for the last page, which also covers all further rows of the target. */
   readonly until: SqlRow | undefined;
   readonly rows: readonly SqlRow[];
 }

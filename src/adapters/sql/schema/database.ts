@@ -1,4 +1,4 @@
-/** The SQL driver, typed with the tables of this program. */
+/** The SQL driver with its types bound to the tables of this program. */
 import type { Telemetry } from '../../../application/ports/telemetry.ts';
 import type { SqlDatabase as Database } from '../driver/database.ts';
 import { createPostgresDialect, createSqliteDialect, type Dialect as DriverDialect } from '../driver/dialects.ts';

@@ -17,9 +17,9 @@ export interface MigrateOptions {
 type Versions = Record<Part, SchemaVersion>;
 
 /**
- * Applies the pending migrations; of several processes that start together, one does the work. Throws, before it
- * changes anything, if there are no tables and none may be created, if the schema is too new for this program, or if
- * keys and records belong to different deployments.
+ * Applies the pending migrations. If several processes start together, only one of them does this. Throws, and changes
+ * nothing, if there are no tables and `mayCreate` is false, if the schema is too new for this program, if a transfer to
+ * this database is unfinished, or if keys and records belong to different deployments.
  */
 export async function migrate(
   database: SqlDatabase,
@@ -27,7 +27,7 @@ export async function migrate(
 ): Promise<void> {
   const { dialect } = database;
   const present = await database.read(() => readVersions(dialect));
-  // `?.`: a newer schema may store the id elsewhere; it is rejected below.
+  // `?.` because a newer schema may store the id elsewhere. `checkVersion` rejects that schema below.
   if (!mayBeUnfinished && parts.some((part) => present[part].deployment?.endsWith(unfinishedTransfer))) {
     throw new Error('a `c2a move` to this database was not finished: run it again');
   }
@@ -38,24 +38,24 @@ export async function migrate(
     for (const part of parts) checkVersion(part, versions[part], all[part].length);
     yield* checkDeployment(dialect, versions, mayBeUnfinished);
     if (versions.data.version === 0 && !mayCreate) {
-      throw new Error('there is no data here: `serve` and `tenant add` create it');
+      throw new Error('the database contains no deployment: `serve` and `tenant add` create one');
     }
     const deployment = versions.keys.deployment || randomUUID();
     for (const part of parts) yield* applyDue(dialect, part, versions[part], all, deployment);
   });
 }
 
-/** The id of the deployment, which both parts have. */
+/** The id of the deployment, which is the same in both parts. */
 export async function readDeployment(database: SqlDatabase): Promise<string> {
   const { deployment } = await database.read(() => readVersion(database.dialect, 'keys'));
   return deployment;
 }
 
-/** Throws if the schema is too new. @param known how many migrations this program knows */
+/** Throws if the schema is too new for this program. @param known how many migrations the program knows */
 export function checkVersion(part: Part, { version, oldest }: SchemaVersion, known: number): void {
   if (version > known && oldest > known) {
     throw new Error(
-      `the ${part} have schema version ${version}; this program knows ${known}, and ${oldest} is needed: use a newer one`,
+      `the ${part} have schema version ${version}; this program knows ${known}, and ${oldest} is needed: use a newer program`,
     );
   }
 }
@@ -66,7 +66,7 @@ const isCurrent = ({ keys, data }: Versions, all: Migrations): boolean =>
 function* checkDeployment({ builder }: Dialect, { keys, data }: Versions, mayBeUnfinished: boolean): Routine<void> {
   if (keys.version === 0 && data.version > 0) throw new Error('there are records, but their keys are missing');
   if (data.version === 0 && keys.version > 0) {
-    // A first start that was interrupted between the two files has created keys, but taken no URN.
+    // No URN was taken if the first start was interrupted after it created the keys and before it created the records.
     const used = yield* runOnce(builder.selectFrom('sequences').select('last').where('last', '>', 0).compile());
     if (used.length > 0) throw new Error('there are keys, but their records are missing');
   } else if (keys.deployment !== data.deployment && !mayBeUnfinished) {

@@ -1,4 +1,4 @@
-/** The migrations of both parts. The first one creates the whole schema, as nothing was released before it. */
+/** The migrations of both parts. The first of each part creates all its tables: nothing was released before. */
 import type { CreateTableBuilder } from 'kysely';
 import type { Compiled } from '../driver/query.ts';
 import type { Dialect } from './database.ts';
@@ -8,15 +8,15 @@ interface Migration {
   /** The statements, in order. */
   statements(dialect: Dialect): readonly Compiled[];
   /**
-   * Whether programs that do not know this migration can no longer use the tables. A change takes two releases: one that
-   * expands (the old program still works beside the new one) and a later one that contracts.
+   * True if a program that does not know this migration cannot use the tables after it. A schema change takes two
+   * releases: the first expands (the old program still works beside the new one), and a later release contracts.
    */
   readonly contracts?: true;
 }
 
 export type Migrations = Readonly<Record<Part, readonly Migration[]>>;
 
-/** Every migration, oldest first. One that was released is never edited: append the next. */
+/** Every migration, oldest first. Never edit a released migration: append a new one. */
 export const migrations: Migrations = {
   data: [
     {
@@ -175,7 +175,7 @@ const erasures = ({ builder, bytes, text, createIndex }: Dialect): readonly Comp
   createIndex('keys', 'erasures_expiry', 'erasures', ['expires_at'], { where: 'expires_at is not null' }),
 ];
 
-/** A position in each tenant's erasure log. */
+/** A table that stores, for each tenant, one position in the tenant's erasure log. */
 const positionTable = ({ builder, bytes, text }: Dialect, name: string): Compiled =>
   (builder.schema.createTable(name) as CreateTableBuilder<string>)
     .addColumn('tenant', text, (column) => column.primaryKey().notNull())

@@ -1,17 +1,17 @@
 import { type Part, parts } from '../driver/query.ts';
 
 /**
- * The tables. Every primary and unique key begins with the tenant, so the schema can be distributed by tenant. Times
- * are milliseconds since 1970. Personal values exist only encrypted (`sealed`) or as a blind index (`crypto/vault.ts`).
- * Only fields of a customer that are searched have a column.
+ * The tables. In tables with a tenant, every primary and unique key begins with the tenant, so that they can be
+ * distributed by tenant. Times are milliseconds since 1970. Personal values exist only encrypted (`sealed`) or as blind
+ * indexes (`crypto/vault.ts`). Of a customer's content, only the fields that are searched have columns.
  */
 export interface Tables extends RecordTables, KeyTables {}
 
 export { type Part, parts };
 
 /**
- * Every table, its part and its primary key. A transfer copies the tables in this order: keys before records, as a record
- * without its key would be an unfinished erasure.
+ * Every table, its part and its primary key. A transfer copies the tables in this order: keys before records, because a
+ * record without its data key is unreadable.
  */
 export const tables = {
   root_keys: { part: 'keys', key: ['name'] },
@@ -64,18 +64,18 @@ interface RecordTables {
     /** The URN as one number: partition × 10^13 + sequence. */
     number: number;
     version: number;
-    /** Blind indexes of the unique keys; null for an anonymized customer. */
+    /** Blind indexes of the unique keys: null for an absent value, and all null after an erasure. */
     external_id: Buffer | null;
     email: Buffer | null;
     phone_number: Buffer | null;
-    /** `[CustomerContent, Origin]` as JSON, encrypted with the data key. If erased: the log entry's `sealed` bytes. */
+    /** `[CustomerContent, Origin]` as JSON, encrypted with the data key. After an erasure: its log entry's `sealed`. */
     sealed: Buffer;
     created_at: number;
     updated_at: number;
-    /** The sequence of the entry in the erasure log; null for a customer that is not anonymized. */
+    /** The sequence of the customer's entry in the erasure log; null if the row is not anonymized. */
     erasure: number | null;
   };
-  /** Change events: one for each version of a customer. Names of fields, no values. */
+  /** Change events: one for each version of a customer. An event names the changed fields and contains no values. */
   changes: {
     tenant: string;
     number: number;
@@ -87,7 +87,7 @@ interface RecordTables {
     /** JSON: type, changedFields, actor. */
     body: string;
   };
-  /** Successful writes under an Idempotency-Key. */
+  /** Idempotency records: one for each successful write with an Idempotency-Key. */
   idempotency_records: {
     tenant: string;
     key_digest: Uint8Array;
@@ -96,7 +96,7 @@ interface RecordTables {
     number: number;
     expires_at: number;
   };
-  /** How far the records have applied the tenant's erasure log; no row before the first entry. */
+  /** The position up to which the records have applied the tenant's erasure log; no row before the first entry. */
   erasure_positions: { tenant: string; sequence: number; chain: Buffer };
   data_version: SchemaVersion;
 }
@@ -113,16 +113,19 @@ interface KeyTables {
     hash: Buffer;
     /** `LogContent` as JSON, encrypted with a root key. */
     sealed: Buffer;
-    /** MAC over the previous link, sequence, hash and sealed. */
+    /** MAC over the previous chain value and this entry's `sequence`, `hash` and `sealed`. */
     chain: Buffer;
-    /** Digests of the Idempotency-Key; null if the request had none, or after it has expired. */
+    /** Digests of Idempotency-Key and request; null if the request had no key, or after an expired key was removed. */
     key_digest: Uint8Array | null;
     request_digest: Uint8Array | null;
     expires_at: number | null;
   };
   /** The last entry of each tenant's log; no row before the first entry. Locked while an entry is appended. */
   erasure_heads: { tenant: string; sequence: number; chain: Buffer };
-  /** Backups of the keys: `taken_at` is null in the backup, and set by the first start with it. Never deleted. */
+  /**
+   * Backups of the keys. A backup contains a row for itself, with `taken_at` null: the first start with the backup sets
+   * it. Rows are never deleted.
+   */
   key_copies_used: { made_at: number; taken_at: number | null };
   /** The row `customer` has the last URN sequence that was taken. */
   sequences: { name: string; last: number };
