@@ -17,7 +17,8 @@ export const closedObject = <Members extends Properties>(members: Members, optio
 /**
  * The members of an object with these fields.
  *
- * @param isOptionalGroup for `patch`: the fields are those of an optional group; it may be removed, so each may be null
+ * @param isOptionalGroup whether the fields belong to an optional group. A `patch` may remove such a group, so even its
+ *   required fields accept null.
  */
 export function membersOf(table: FieldTable, use: Use, isOptionalGroup = false): Properties {
   const properties = Object.entries(table).map(([name, field]): [string, TSchema] => {

@@ -20,7 +20,7 @@ export function addServeCommand(program: Command, { print }: Pick<Context, 'prin
     .description('Serve the API until SIGTERM or SIGINT.')
     .option('--check-config', 'only check the configuration')
     .action(async (options) => {
-      // Registered first, so that a signal does not interrupt the start.
+      // Installs the signal handlers first, so that a signal does not interrupt the start.
       const stopped = stopSignal();
       const config = readConfig(options);
       const problems = await preflight(config);

@@ -195,8 +195,8 @@ export class Recovery {
   }
 
   /**
-   * Creates an entry for a damaged anonymized row. Undefined if the data key decrypts the row: then only its `erasure`
-   * column is wrong.
+   * Creates an entry for a damaged row that is marked as anonymized by its `erasure` column. Undefined if the data key
+   * still decrypts the row: then only that column is wrong.
    */
   *#unknownEntry(tenant: string, number: number): Routine<Buffer | undefined> {
     const { queries, encryption } = this.#dependencies;
