@@ -121,10 +121,7 @@ export const transfer = (
 ): Promise<Readonly<Record<string, number>>> =>
   transferDeployment({ ...poolOf(config), masterKeyFile: masterKeyFileOf(config) }, from, to, onProgress);
 
-/**
- * Creates the HTTP server and starts the background jobs. The server does not listen yet. Closing it stops the jobs and
- * closes the services.
- */
+/** Creates the HTTP server, which does not listen yet, and starts the jobs. Closing it closes everything. */
 export async function openServer(
   services: Services,
   config: Config,

@@ -4,10 +4,7 @@ import { FormatRegistry, type Static, type StringOptions, Type } from '@sinclair
 import { Value } from '@sinclair/typebox/value';
 import { environments } from './application/ports/tenant-directory.ts';
 
-/**
- * These functions make the schema of one setting from its description, its default and its allowed values. Error
- * messages quote the allowed values.
- */
+/** Schemas of single settings. Error messages quote the allowed values. */
 const text = (description: string, fallback: string, allowed: string, rule: StringOptions = { minLength: 1 }) =>
   Type.String({ ...rule, description, default: fallback, allowed });
 

@@ -24,10 +24,7 @@ export type Service = FastifyInstance & {
   readonly credentials: Credentials;
 };
 
-/**
- * Starts the whole service with memory storage and one tenant, for another project's tests. Use `inject`, or `listen`
- * on a port. `close` stops the service.
- */
+/** Starts the whole service with memory storage and one tenant, for another project's tests. */
 export async function createService({
   tenant = 'acme',
   partition = '00',

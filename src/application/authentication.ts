@@ -29,9 +29,7 @@ interface Dependencies {
   readonly environment: Environment;
 }
 
-/**
- * How long a cache entry is used. It is shorter than a second, because a revocation must take effect within a second.
- */
+/** How long a cache entry is used: less than the second within which a revocation must take effect. */
 const cacheMs = 500;
 const maxCachedKeys = 10_000;
 
@@ -124,10 +122,7 @@ export class Authentication {
     return (await this.#allowsToken(known.caller.tenant, authorization)) ? known : 'bearer_token';
   }
 
-  /**
-   * A tenant with an issuer requires a valid token. Any other tenant must send none, so that no credential is silently
-   * ignored.
-   */
+  /** A tenant with an issuer requires a valid token. Any other tenant must send none: no credential is ignored. */
   async #allowsToken({ id, jwt }: Tenant, authorization: string | undefined): Promise<boolean> {
     if (jwt === undefined) return authorization === undefined;
     const token = bearerToken(authorization);
@@ -166,7 +161,5 @@ function count(use: Use, now: number): void {
   if (now > use.lastUsedAt) use.lastUsedAt = now;
 }
 
-/**
- * The token of an `Authorization: Bearer` header (RFC 6750). Undefined if the header is absent or has another scheme.
- */
+/** The token of an `Authorization: Bearer` header (RFC 6750). Undefined if it is absent or has another scheme. */
 const bearerToken = (authorization = ''): string | undefined => /^Bearer ([\w.~+/=-]+)$/i.exec(authorization)?.[1];

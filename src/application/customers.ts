@@ -106,8 +106,8 @@ export class Customers {
 
   /**
    * Applies a merge patch (RFC 7396) to a customer. A patch that changes nothing succeeds and keeps `updatedAt`.
-   * Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND (also for an anonymized customer), VERSION_MISMATCH, the
-   * three codes of `Conflict`.
+   * Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND (also if anonymized), VERSION_MISMATCH, the three
+   * conflicts.
    */
   async update(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
     if (!hasCustomer(body)) return refusal('BAD_REQUEST');
@@ -119,8 +119,7 @@ export class Customers {
     const by = referenceOf(change.customer?.customerUrn, change.customer?.externalIdentifier);
     if (by === undefined) return invalid(onePerField([...violations, ...missingReference(violations)]));
     if (violations.length > 0) {
-      // One response reports all violations. Those of the merged record can be found only by reading the current
-      // record.
+      // One response reports all violations. Those of the merged record need the current record.
       const decision = this.#decide(change, undefined, 0)(await repository.find(id, by));
       return invalid(onePerField([...violations, ...('refuse' in decision ? decision.refuse : [])]));
     }

@@ -16,8 +16,7 @@ export function keyViolations(idempotencyKey: string | undefined): Violation[] {
 /**
  * Idempotency-Keys (draft-ietf-httpapi-idempotency-key-header): the repository records a SUCCESS under the key for 24
  * hours and replays it. The same key with another request returns IDEMPOTENCY_KEY_REUSED. While a request is in flight,
- * a second request with the key gets REQUEST_IN_PROGRESS in the same process. In another process, the second request
- * waits in the database and then replays.
+ * a second request with the key gets REQUEST_IN_PROGRESS; in another process it waits, then replays.
  *
  * The repository gets two digests: of the key, and of the request. The request digest also covers the key, so if the
  * key is random, the digest cannot be used to test a guess of the request.

@@ -150,9 +150,7 @@ export class PrivacyReports {
   }
 }
 
-/**
- * A scan without a `data_key` finding did not search for the data key, so it does not prove that the key is destroyed.
- */
+/** A scan without a `data_key` finding did not search for the key, so it does not prove that the key is destroyed. */
 const isDataKeyDestroyed = (findings: readonly ResidueFinding[]): boolean =>
   findings.some(({ kind }) => kind === 'data_key') &&
   findings.every(({ kind, found }) => found === 0 || !keyKinds.includes(kind));

@@ -32,9 +32,8 @@ type Addons = Readonly<Record<Name, unknown>>;
 let loaded: Addons | undefined;
 
 /**
- * Loads a native addon that is embedded in the binary; replaces the libraries' own loaders. The operating system loads
- * shared objects only from files. So the addons are written to a private folder, compared with the embedded bytes,
- * loaded, and removed.
+ * Loads a native addon that is embedded in the binary; replaces the libraries' own loaders. The system loads shared
+ * objects only from files: so the addons are written to a private folder, compared, loaded, and removed.
  *
  * @public
  */

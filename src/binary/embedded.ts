@@ -17,10 +17,7 @@ export const isBinary = isSea();
 /** Larger than every asset, so that each is decompressed into one chunk. Unused pages take no memory. */
 const chunkSize = 4 * 1024 * 1024;
 
-/**
- * Calls `use` with the bytes of an embedded asset, then frees them at once: in an idle process the garbage collector
- * would keep them for a long time.
- */
+/** Calls `use` with the bytes of an embedded asset, then frees them without waiting for the garbage collector. */
 export function embedded<Result>(name: EmbeddedName, use: (bytes: Buffer<ArrayBuffer>) => Result): Result {
   const bytes = zstdDecompressSync(new Uint8Array(getRawAsset(name)), { chunkSize }) as Buffer<ArrayBuffer>;
   try {

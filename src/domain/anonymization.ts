@@ -3,8 +3,7 @@ import { merge } from './field-schema.ts';
 
 /**
  * Returns the anonymized record of a customer (GDPR Art. 17). Removes or rewrites every field that is not retained,
- * including any field that is added to the schema later. A record that is already anonymized is returned unchanged,
- * including its `updatedAt`.
+ * including any field that is added to the schema later. An anonymized record is returned unchanged.
  *
  * @param now ISO 8601, UTC, milliseconds
  */

@@ -16,8 +16,7 @@ import { accepted, type Parsed, refused, requiredViolation, type Violation, viol
 
 /**
  * Every field of a customer that a caller may send. To add a field, add a line here: parsing, merging, storage, the
- * published schema and anonymization derive from it. Anonymization removes each field that `anonymization.ts` does not
- * name.
+ * published schema and anonymization derive from it. Anonymization removes it, unless `anonymization.ts` names it.
  */
 export const customerFields = {
   externalIdentifier: required(
@@ -144,10 +143,7 @@ export function applyChange(
   return accepted({ ...customer, ...(phoneNumber !== undefined && { phoneNumber }), claimedRegion });
 }
 
-/**
- * The number in E.164; undefined if it is invalid. Also undefined, without a violation, for a national number whose
- * country is missing: `missingFields` reports the country.
- */
+/** The number in E.164. Undefined if it is invalid, or if its country is missing, which `missingFields` reports. */
 function internationalNumber(
   dialled: string,
   countryCode: string | undefined,

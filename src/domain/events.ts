@@ -6,8 +6,7 @@ export type ChangeEventType = 'customer.stored' | 'customer.updated' | 'customer
 
 /**
  * The names of the top-level fields that a store or an update changed, in the order of the field table; for an erasure
- * see `rewrittenFields`. A change event contains only field names, never values, so it may be kept after an erasure
- * (GDPR Art. 17).
+ * see `rewrittenFields`. A change event has no values, so it may be kept after an erasure (GDPR Art. 17).
  *
  * @param before undefined for a new customer: then the result is all fields with a value
  */

@@ -193,9 +193,7 @@ function readExternalId(text: string, fail: Fail): string | undefined {
     : externalId;
 }
 
-/**
- * Counts code points, like JSON Schema's `maxLength`. Skips the count if the number of UTF-16 units already decides.
- */
+/** Counts code points, like JSON Schema's `maxLength`, unless the number of UTF-16 units decides already. */
 function withinLength(text: string, max: number, fail: Fail): string | undefined {
   const isTooLong = text.length > max && (text.length > 2 * max || [...text].length > max);
   return isTooLong ? fail('too_long', `Must be at most ${max} characters.`) : text;
@@ -213,9 +211,9 @@ function unknownField(path: string, name: string): Violation {
 type Loose = Readonly<Record<string, unknown>>;
 
 /**
- * Applies a merge patch (RFC 7396) to a record: an absent field stays, null removes, groups merge. A field without a value
- * takes its fallback; a group that becomes empty is removed. The result has the order of the field table, so equal records
- * have equal JSON.
+ * Applies a merge patch (RFC 7396) to a record: an absent field stays, null removes, groups merge. A field without a
+ * value takes its fallback; a group that becomes empty is removed. The result has the order of the field table, so
+ * equal records have equal JSON.
  */
 export function merge<Table extends FieldTable>(
   table: Table,

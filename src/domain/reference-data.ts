@@ -1,7 +1,4 @@
-/**
- * Reference data for the rules: ISO codes, numbering plans, IDNA. `adapters/reference-data.ts` implements it with
- * libraries. All methods are pure and never throw.
- */
+/** Reference data for the rules: ISO codes, numbering plans, IDNA. All methods are pure and never throw. */
 export interface ReferenceData {
   /** The ISO 3166-1 alpha-2 code in upper case; undefined if it is unassigned. Accepts any letter case. */
   countryCode(text: string): string | undefined;

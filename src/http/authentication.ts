@@ -7,15 +7,12 @@ import { answer, wrapped } from './envelope.ts';
 /** Sent with every 401. It does not depend on the reason, because callers must not learn the reason. */
 const challenge = 'ApiKey realm="c2a-customers", Bearer realm="c2a-customers"';
 
-/**
- * Every 401 is sent this many milliseconds after its request arrived, so that the response time does not reveal which
- * check failed. The delay also slows down guessing.
- */
+/** Every 401 is sent this many milliseconds after its request, so that the time does not reveal which check failed. */
 const refusalMs = 20;
 
 /**
- * The `onRequest` hook of the API: sets `request.caller`, or answers 401 before the body is read. A 401 has no body and
- * the same headers for every reason.
+ * The `onRequest` hook of the API: sets `request.caller`, or answers 401 before the body is read. Every 401 is the
+ * same.
  */
 export function authenticate(authentication: Pick<Authentication, 'recall' | 'authenticate'>): onRequestHookHandler {
   return (request, reply, done) => {
@@ -26,9 +23,8 @@ export function authenticate(authentication: Pick<Authentication, 'recall' | 'au
       done();
       return;
     }
-    // Started before the look-up, so that its end does not depend on the look-up. A timer for the rest of the time,
-    // started after a slow look-up, would more often end a millisecond late, because timers have a resolution of a
-    // millisecond.
+    // Started before the look-up. A timer for the rest of the time, started after a slow look-up, would end late more
+    // often, because timers have a resolution of a millisecond.
     const released = delay(refusalMs);
     authentication.authenticate(credentials).then(async (caller) => {
       if (caller === undefined) {

@@ -12,9 +12,7 @@ import type { Limits } from './overload.ts';
 const maxInFlight = 100;
 /** Maximum bytes buffered for a client that does not read its responses. */
 const maxUnreadBytes = 1024 * 1024;
-/**
- * Added to the request timeout for idle connections, so that a slow request gets its 400 before the connection closes.
- */
+/** Added to the request timeout for idle connections: a slow request gets its 400 before the connection closes. */
 const idleGraceMs = 5_000;
 /** How long idle connections stay open at shutdown, so that a request already sent gets a response. */
 const closingGraceMs = 250;
@@ -65,8 +63,7 @@ export class Connections {
   attach(app: FastifyInstance, limits: Limits): void {
     const { server } = app;
     server.maxConnections = limits.maxConnections;
-    // An undocumented option of Node. Without it, Node closes a half-closed connection before its requests are
-    // answered.
+    // An undocumented option of Node. Without it, Node does not answer the requests of a half-closed connection.
     Object.assign(server, { httpAllowHalfOpen: true });
     server.on('connection', (socket: Socket) => {
       this.#open.set(socket, { responses: [], isClosing: false });
@@ -130,8 +127,7 @@ export class Connections {
 
   async #shutDown(timeoutMs: number): Promise<void> {
     this.#isShuttingDown = true;
-    // The last response of a connection gets `connection: close`. A request that the client sends before reading that
-    // response gets 503.
+    // The last response of a connection gets `connection: close`. A request that is sent before it is read gets 503.
     for (const socket of this.#open.keys()) {
       const last = this.#inFlightOf(socket).at(-1);
       if (last) last.shouldKeepAlive = false;
@@ -162,8 +158,8 @@ export class Connections {
       if (socket.writable) socket.end(rawAnswer(code, requestId));
       this.#onRefused({ requestId, status: httpStatus[code], code, cause: error.code, ip: socket.remoteAddress });
     };
-    // Complete requests are answered first. The listener must run before Node's own, which closes a half-closed connection
-    // after its last response.
+    // Complete requests are answered first. Node's own listener, which may close the connection, must run after this
+    // one.
     const lastWhole = inFlight.findLast(({ req }) => req.complete);
     if (lastWhole === undefined) send();
     else lastWhole.prependOnceListener('finish', send);

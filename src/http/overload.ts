@@ -36,8 +36,7 @@ export function watchPressure(app: FastifyInstance, { maxEventLoopDelayMs }: Lim
   delays.enable();
   let isHigh = false;
   const timer = setInterval(() => {
-    // `mean` is NaN if the loop was blocked for the whole interval. The comparison is then false, so the
-    // pressure counts as high.
+    // `mean` is NaN if the loop was blocked for the whole interval. The comparison is then false: the pressure is high.
     const isOnTime = maxEventLoopDelayMs === 0 || delays.mean / 1e6 - resolutionMs <= maxEventLoopDelayMs;
     delays.reset();
     isHigh = !isOnTime || getHeapStatistics().used_heap_size > maxHeapBytes;

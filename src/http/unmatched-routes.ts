@@ -21,10 +21,7 @@ export function unmatchedRoutes(app: FastifyInstance) {
   };
 }
 
-/**
- * The path of a URL in the form that the router compares: without origin, query and trailing slash, decoded, in lower case.
- * A path that cannot be decoded stays encoded.
- */
+/** The path of a URL as the router compares it: without origin, query and trailing slash, decoded, in lower case. */
 export function canonicalPath(url: string): string {
   const path = url
     .replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '')

@@ -54,8 +54,7 @@ interface RunnerDependencies {
 }
 
 /**
- * Runs each job at its interval, one run at a time. Counts runs and failures. A failure is logged, and the job runs
- * again at the next interval.
+ * Runs each job at its interval, one run at a time. Counts runs and failures, and logs failures.
  *
  * @returns a function that stops each job according to its `atShutdown`
  */

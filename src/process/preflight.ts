@@ -35,8 +35,7 @@ function folderProblem(path: string, { mustExist = false } = {}): string | undef
 const maxKeyFileBytes = 66;
 
 /**
- * The reason why a file cannot contain the master key; undefined if it can. Does not read the file. An empty file is
- * valid: the first start fills it.
+ * Why a file cannot contain the master key; undefined if it can. Does not read it. The first start fills an empty file.
  */
 function keyFileProblem(path: string): string | undefined {
   const stat = statSync(path);

@@ -132,7 +132,7 @@ t.test('a place that has gone on by itself is not written over, nor is another d
   await withRawPostgres(url, 'delete from c2a.customers where number = 3');
   await t.rejects(
     transferTables(from, to, () => {}),
-    { message: /holds a complete copy of this deployment, which differs/ },
+    { message: /is a complete copy that differs from the source/ },
   );
   t.same(await withRawPostgres(url, 'select count(*)::int as all from c2a.customers'), [{ all: 29 }]);
   const theirs = await sides(t, 1);

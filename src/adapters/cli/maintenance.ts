@@ -25,10 +25,7 @@ function addBackups(program: Command, { open, print }: Context): void {
     .action(async (file: string, options) => {
       const { maintenance } = await open(options);
       await maintenance.backupKeys(file);
-      print(
-        { file },
-        `the keys are in ${file}; delete older backups of the keys: they can decrypt customers erased since then`,
-      );
+      print({ file }, `the keys are in ${file}; delete older backups of them: they can decrypt customers erased since`);
     });
 
   withStorage(program.command('compact'))
@@ -45,9 +42,7 @@ function addBackups(program: Command, { open, print }: Context): void {
 function addRestores(program: Command, context: Context): void {
   const data = program
     .command('restore <file>')
-    .description(
-      'Replace the records with a backup, while the server is stopped. Customers erased after the backup stay erased.',
-    );
+    .description('Replace the records with a backup, while the server is stopped. Later erasures stay in effect.');
   addRestore(data, 'data', context);
 
   const keys = program
@@ -85,10 +80,7 @@ function addRestore(command: Command, part: 'data' | 'keys', { restore, print }:
 function addMove(program: Command, { transfer, print }: Context): void {
   const command = program
     .command('move')
-    .description(
-      'Copy a deployment to another database, while all servers are stopped. To continue an interrupted move, run ' +
-        'the same command again.',
-    )
+    .description('Copy a deployment to another database, while all servers are stopped. If interrupted, run it again.')
     .option('--from <place>', 'sqlite:<data folder> or postgres://…; required')
     .option('--to <place>', 'the target, in the same form; empty, or with an interrupted move; required')
     .option('--from-keys <url>', 'postgres://… of the keys, if they are in a separate database')

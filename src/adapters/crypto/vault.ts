@@ -1,7 +1,6 @@
 /**
  * Envelope encryption of personal data. The master key (a file) wraps the root keys; a root key wraps one data key per
- * customer; the data key seals the customer's record. Destroying a data key erases every copy of the record, backups
- * included.
+ * customer; the data key seals the customer's record. Destroying a data key erases every copy of the record.
  *
  * Keys are in libsodium's secure memory. The master key is wiped once the root keys are unwrapped, and a data key after
  * each use. The root keys stay until the process ends.
@@ -69,10 +68,7 @@ export class Vault {
     }
   }
 
-  /**
-   * Seals a text with a new data key. Returns both: the sealed text, bound to `context`, and the data key, wrapped for
-   * storage and bound to `owner`.
-   */
+  /** Seals a text, bound to `context`, with a new data key, which is returned wrapped and bound to `owner`. */
   sealNew(owner: string, text: string, context: string): { readonly dataKey: Buffer; readonly sealed: Buffer } {
     sodium.randombytes_buf(this.#dataKey);
     try {
@@ -83,10 +79,7 @@ export class Vault {
     }
   }
 
-  /**
-   * Seals a text with a wrapped data key. `context` is authenticated: opening needs the same context. Throws if the
-   * data key is damaged or of another owner.
-   */
+  /** Seals a text, bound to `context`, with a wrapped data key. Throws if the key is damaged or of another owner. */
   seal(dataKey: Buffer, owner: string, text: string, context: string): Buffer {
     decrypt(dataKey, this.#dataRoot, owner, this.#dataKey);
     try {

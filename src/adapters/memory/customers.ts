@@ -28,10 +28,7 @@ interface KeptRecord extends IdempotencyRecord {
   readonly name: string;
 }
 
-/**
- * Customers in memory, for tests and embedding. Every method is atomic within the process, because no method awaits
- * between a read and the write that depends on it.
- */
+/** Customers in memory, for tests and embedding. No method awaits between a read and the write that depends on it. */
 export class MemoryCustomers implements CustomerRepository {
   /** By tenant and URN; see `nameOf`. */
   readonly #records = new Map<string, StoredCustomer>();

@@ -5,8 +5,7 @@ import type { SqlDatabase } from './schema/database.ts';
 
 /**
  * Creates a check whether the database accepts durable writes to both parts. The check changes a row of each part and
- * changes it back, in one transaction: SQLite writes nothing if a value is set to itself, so a full
- * disk would go unnoticed.
+ * changes it back, because SQLite writes nothing if a value is set to itself.
  *
  * @returns the check, which resolves to false if the database refuses the write or was found damaged
  */

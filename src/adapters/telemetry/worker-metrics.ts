@@ -1,7 +1,4 @@
-/**
- * Metrics of all workers (`serve --workers`). Any worker may be scraped: the scraped worker asks the primary process,
- * which asks every worker and answers with the sums.
- */
+/** Metrics of all workers (`serve --workers`): a scraped worker asks the primary process, which adds up all workers. */
 import cluster, { type Worker } from 'node:cluster';
 import { AggregatorRegistry, type Registry } from 'prom-client';
 

@@ -1,10 +1,7 @@
 import type { TenantId } from '../../domain/identity.ts';
 import type { AuditFinding, LogPosition } from './customer-repository.ts';
 
-/**
- * Operations on a running deployment. With memory storage every method throws. With PostgreSQL `backup`, `backupKeys`
- * and `compact` throw.
- */
+/** Operations on a running deployment. In memory all throw; on PostgreSQL `backup`, `backupKeys` and `compact`. */
 export interface Maintenance {
   /** Writes a consistent backup of the records, which contains no key, to a new file. Throws if the file exists. */
   backup(file: string): Promise<void>;

@@ -1,7 +1,4 @@
-/**
- * `/healthz`, `/readyz` and `/metrics`. They need no authentication, because their responses name no tenant and no
- * person.
- */
+/** `/healthz`, `/readyz` and `/metrics`. They need no authentication: they name no tenant and no person. */
 import type { FastifyInstance, FastifyReply } from 'fastify';
 
 export interface OperationsDependencies {

@@ -38,10 +38,7 @@ export class CustomerReader {
     return number === undefined ? undefined : (yield* queries.findByNumber({ tenant, number }))[0];
   }
 
-  /**
-   * The customer in a row. If its erasure was begun but not finished, its data key is gone, and the anonymized record
-   * is built from the log entry.
-   */
+  /** The customer in a row. If its erasure is not finished, the anonymized record is built from the log entry. */
   *view(tenant: string, row: Row): Routine<StoredCustomer> {
     const { encryption, log } = this.#dependencies;
     if (isAnonymizedRow(row)) return encryption.openAnonymized(tenant, row);

@@ -52,8 +52,7 @@ export class IdBlocks {
   }
 
   /**
-   * Runs a write with a new id. `write` returns whether it used the id; an unused id returns to the block. If `write`
-   * throws `NumberTaken`, it is called again with another id.
+   * Runs a write with a new id, again with another one if it throws `NumberTaken`. An unused id returns to the block.
    */
   async use<Result>(
     tenant: string,

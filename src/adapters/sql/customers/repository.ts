@@ -239,8 +239,7 @@ export class SqlCustomers implements CustomerRepository {
   }
 
   /**
-   * The first conflict with another customer. If the erasure of a conflicting customer has begun, finishes the erasure,
-   * which frees the unique keys.
+   * The first conflict with another customer. Finishes the erasure of one that is being erased: this frees its keys.
    */
   *#conflict(tenant: string, wanted: BlindIndexes, number: number): Routine<Conflict | undefined> {
     const { queries, log, eraser } = this.#dependencies;

@@ -16,9 +16,9 @@ export interface SqlDatabase<Tables> {
    */
   readShort<Result>(routine: () => Routine<Result>): MaybePromise<Result>;
   /**
-   * Runs a routine in one transaction, which is durable when the promise resolves. If the routine throws, nothing is
-   * stored. The routine runs again after a conflict with another writer (PostgreSQL) or an error in its batch (SQLite);
-   * only its last run takes effect.
+   * Runs a routine in one transaction, durable when the promise resolves. If the routine throws, nothing is stored. It
+   * runs again after a conflict with another writer (PostgreSQL) or an error in its batch (SQLite); only the last run
+   * takes effect.
    */
   write<Result>(routine: () => Routine<Result>): Promise<Result>;
   /**
@@ -29,21 +29,16 @@ export interface SqlDatabase<Tables> {
   /** Like `write`, but only one such routine runs at a time, among all processes that use the database. */
   exclusive<Result>(routine: () => Routine<Result>): Promise<Result>;
   /**
-   * Runs a WAL checkpoint: moves a part's write-ahead log into the database file and truncates the log, so that the log
-   * keeps no old data.
+   * Runs a WAL checkpoint: moves a part's write-ahead log into the database file and truncates it.
    *
    * @returns true: the log is empty. False: the log is not empty, because another process is reading it or the disk is
    *   full; try again later. Undefined: the server manages its log (PostgreSQL).
    */
   checkpoint(part: Part): Promise<boolean | undefined>;
-  /**
-   * A number that changes when another process commits: while it stays the same, only this process has written.
-   * Undefined if the database cannot tell.
-   */
+  /** A number that changes whenever another process commits. Undefined if the database cannot tell. */
   epoch(): number | undefined;
   /**
-   * Runs a query that counts rows in each old file of a part: a file that a restore replaced, or that an interrupted
-   * restore left behind.
+   * Runs a query that counts rows in each old file of a part, which a restore has replaced or left behind.
    *
    * @param sql in SQLite's dialect, with unqualified table names, and `?` for each of `values`
    * @returns the count by file name; undefined for a file that cannot be read

@@ -3,8 +3,7 @@ import type { Session } from './postgres-session.ts';
 
 /**
  * A pool with one connection that many reads use at the same time: their queries are sent without waiting for earlier
- * answers (pipelining), and one system call carries many of them. This raises `info` from 1,990/s to 3,770/s
- * (docs/performance.md).
+ * answers (pipelining), many in one system call. This raises `info` from 1,990/s to 3,770/s.
  */
 export class PipelinedPool extends SessionPool {
   /** Absent if only one connection is allowed. */
@@ -19,8 +18,7 @@ export class PipelinedPool extends SessionPool {
 
   /**
    * Lends the shared session, for short reads only, as a long read delays all other reads of that session. If the
-   * connection is lost, `use` is called again with a separate session, so `use` must be repeatable. Behind a pooler, no
-   * session is shared.
+   * connection is lost, `use` is called again (so it must be repeatable). Behind a pooler, none is shared.
    */
   async share<Result>(use: (session: Session) => Promise<Result>): Promise<Result> {
     if (this.#pipeline === undefined || this.#pipeline.sawPooler) return this.borrow(use);

@@ -4,10 +4,7 @@ import { Session } from './postgres-session.ts';
 import { isTarget, parseUrl, type Target } from './postgres-url.ts';
 
 export interface SessionPoolOptions {
-  /**
-   * `postgres://user:password@host:5432/database`. As in a URL of libpq, there may be several hosts, and parameters for
-   * TLS and other settings.
-   */
+  /** `postgres://user:password@host:5432/database`, with several hosts and parameters as in libpq. */
   readonly url: string;
   /** The maximum number of connections. */
   readonly poolSize: number;

@@ -65,8 +65,7 @@ const read = (pool: PipelinedPool, sql: string): Promise<string> =>
 
 /**
  * Whether every commit waits for this standby: `synchronous_standby_names` must name it, and all the named standbys
- * must confirm. The setting has the form `FIRST n (a, b)`, `ANY n (a, b)`, `n (a, b)`, or `a, b`, which means
- * `FIRST 1 (a, b)`.
+ * must confirm. Its forms: `FIRST n (a, b)`, `ANY n (a, b)`, `n (a, b)`, and `a, b`, short for `FIRST 1 (a, b)`.
  */
 export function mustAllConfirm(names: string, standby: string): boolean {
   const [, count = '1', list = names] = /^\s*(?:(?:FIRST|ANY)\s+)?(\d+)\s*\((.*)\)\s*$/is.exec(names) ?? [];

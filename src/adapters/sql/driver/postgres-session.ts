@@ -4,10 +4,7 @@ import type { BoundQuery, CompiledQuery, SqlRow } from './query.ts';
 
 /** A connection to a server. */
 export class Session {
-  /**
-   * Whether a pooler such as PgBouncer may give each transaction another connection to the server: settings and
-   * prepared statements are then lost after each transaction.
-   */
+  /** Whether a pooler may give each transaction another connection: settings and prepared statements are then lost. */
   readonly isPooled: boolean;
   /** The error that made the session unusable; undefined while it works. The pool closes an unusable session. */
   error: Error | undefined;
@@ -65,10 +62,7 @@ export class Session {
   }
 }
 
-/**
- * Whether the connection was lost, the server is shutting down, or the server is read-only because it became a standby
- * (25006). Another connection may work.
- */
+/** Whether the connection was lost, or the server is shutting down or became a standby (25006). */
 const isFatal = (error: unknown): boolean =>
   !(error instanceof DatabaseError) || /^(08|57P|25006$)/.test(error.code ?? '');
 

@@ -11,10 +11,7 @@ export interface TransactionOptions {
   readonly rollbackTimeoutMs: number;
 }
 
-/**
- * Runs a routine in a transaction. With two databases this is one transaction on each, begun when the database is first
- * used; the keys commit first.
- */
+/** Runs a routine in one transaction for each database, begun at its first use. The keys commit first. */
 export async function inTransaction<Result>(
   { pools, timeoutMs, rollbackTimeoutMs }: TransactionOptions,
   routine: Routine<Result>,

@@ -37,9 +37,8 @@ const graceMs = 1_000;
  * Opens a PostgreSQL database; connections are made on demand. Any number of processes may use it. The server's
  * `synchronous_commit` determines how durable commits are.
  *
- * With the keys in a separate database, a write is one transaction in each database, and the keys commit first. If the
- * second commit fails, or after a crash, there may be a key without a record, or an erasure that was begun but not
- * finished. Recovery handles both.
+ * With the keys in a separate database, a write is one transaction in each database, and the keys commit first. After a
+ * failed second commit or a crash, there may be a key without a record, or an unfinished erasure.
  */
 export const openPostgres = <Tables>(
   dialect: Dialect<Tables>,
@@ -120,8 +119,7 @@ class Postgres<Tables> implements SqlDatabase<Tables> {
     if (keys === data) {
       return data.borrow((session) => runRoutine(routine(), (query) => session.execute(query, this.#timeoutMs)));
     }
-    // Each query borrows its own session: routines that hold a session of one database while they wait for a session
-    // of the other could block each other.
+    // Each query borrows its own session: routines that hold one while they wait for another could block each other.
     return runRoutine(routine(), (query) =>
       this.#pools[query.statement.part].borrow((session) => session.execute(query, this.#timeoutMs)),
     );

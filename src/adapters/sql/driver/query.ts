@@ -25,10 +25,7 @@ export interface CompiledQuery {
   readonly part: Part;
   /** True for a query that runs once: its prepared statement is not kept. */
   readonly once?: true;
-  /**
-   * `one`: at most one row is read. `count`: the driver returns the number of written rows as one row `{ count }`.
-   * Absent: all rows are returned.
-   */
+  /** `one`: at most one row. `count`: the number of written rows, as one row `{ count }`. Absent: all rows. */
   readonly gives?: 'one' | 'count';
 }
 

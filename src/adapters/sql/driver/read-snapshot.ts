@@ -4,8 +4,8 @@ import type { Database, Statement } from 'better-sqlite3';
  * Lets the reads of one event-loop turn share a read transaction. Beginning and ending a transaction costs more than a
  * short read itself: it takes system calls on both files.
  *
- * The snapshot ends before the next callback of the event loop. So if a caller knows of a write, by any process, its
- * next read shows that write.
+ * The snapshot ends before the next callback of the event loop. So the next read shows every write that its caller
+ * knows of.
  */
 export class ReadSnapshot {
   /** Counts the snapshots that were the first to show a commit of another connection. */

@@ -136,8 +136,7 @@ export class SqliteConnection {
  * Opens the files of both parts on one connection.
  *
  * @param files must both exist; an empty file becomes a database
- * @param isExclusive whether to lock out other processes until the connection is closed; if another process has the
- *   files open, this function then throws
+ * @param isExclusive locks out other processes until the connection is closed; throws if another one has the files open
  */
 export async function connect(files: Readonly<Record<Part, string>>, isExclusive: boolean): Promise<SqliteConnection> {
   const waitMs = isExclusive ? 0 : lockWaitMs;

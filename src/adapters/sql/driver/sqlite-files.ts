@@ -43,10 +43,7 @@ export function watchFiles(files: Readonly<Record<Part, string>>): () => boolean
   return () => inodes.every(([file, inode]) => statOf(file)?.ino === inode);
 }
 
-/**
- * Counts rows in the files that a restore replaced, or that an interrupted restore left behind; see
- * `SqlDatabase.searchCopies`.
- */
+/** Counts rows in the files that a restore has replaced or left behind; see `SqlDatabase.searchCopies`. */
 export function countInCopies(
   file: string,
   sql: string,

@@ -124,8 +124,7 @@ export class ErasureLog {
   }
 
   /**
-   * The entry of the request that used this Idempotency-Key. If the key has expired, removes its digests, so that the
-   * key can be used again, and returns undefined.
+   * The entry of the request with this Idempotency-Key. Undefined if the key has expired: its digests are then removed.
    */
   *findByKey(tenant: string, { keyDigest }: IdempotencyKey, now: number): Routine<LogEntry | undefined> {
     const [row] = yield* this.#run.findByKey({ tenant, key_digest: keyDigest });
@@ -153,8 +152,7 @@ export class ErasureLog {
 
   /**
    * Moves the head to the last entry if the head is behind that entry or has another chain value. With a head that is
-   * behind, the next entry would reuse a sequence. A head beyond the last entry stays: it shows that the log was
-   * truncated.
+   * behind, the next entry would reuse a sequence. A head beyond the last entry stays, as a sign of truncation.
    */
   *repairHead(tenant: string, last: Position): Routine<void> {
     const head = yield* this.lockHead(tenant);

@@ -43,10 +43,7 @@ interface KeptRow {
 interface Pass {
   readonly erasedAgain: number;
   readonly findings: readonly RecoveryFinding[];
-  /**
-   * `overtaken`: another process moved the position first. `blocked`: the database refused a page of entries, or a
-   * write-ahead log could not be emptied.
-   */
+  /** `overtaken`: another process came first. `blocked`: the database refused a page, or a log could not be emptied. */
   readonly ended: 'done' | 'overtaken' | 'blocked';
 }
 

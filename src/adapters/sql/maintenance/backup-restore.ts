@@ -121,8 +121,7 @@ const soundVersion = (part: Part, file: string): SchemaVersion | undefined =>
   });
 
 /**
- * Copies the present tenants and API keys into a staged backup, so that an API key that was revoked after the backup
- * stays revoked.
+ * Copies the present tenants and API keys into a staged backup, so that revoked API keys stay revoked.
  *
  * @returns true if they were copied. Undefined or false if the present ones cannot be read, or have another schema
  *   version: the backup then keeps its own tenants and API keys.

@@ -90,10 +90,7 @@ export async function transferTables(
   await eachPage(from, async (table, page) => {
     if (!(await isSame(to, table, page))) {
       if (isWhole)
-        throw new Error(
-          'the target holds a complete copy of this deployment, which differs from the source: ' +
-            'if the target is the older one, empty it',
-        );
+        throw new Error('the target is a complete copy that differs from the source: if it is the older one, empty it');
       await to.write(() => replacePage(to, table, page));
     }
     done += page.rows.length;
@@ -110,10 +107,7 @@ export async function transferTables(
   return counts;
 }
 
-/**
- * Runs SQL on each side that is SQLite. There, change events have no primary key (see the migration), so a transfer
- * adds an index and drops it at the end.
- */
+/** Runs SQL on each side that is SQLite, where a transfer needs an index of change events, dropped at the end. */
 async function onSqlite(sides: readonly SqlDatabase[], sql: string): Promise<void> {
   for (const { dialect, write } of sides) if (!dialect.isPostgres) await write(() => runOnce({ sql }));
 }

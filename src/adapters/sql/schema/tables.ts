@@ -9,10 +9,7 @@ export interface Tables extends RecordTables, KeyTables {}
 
 export { type Part, parts };
 
-/**
- * Every table, its part and its primary key. A transfer copies the tables in this order: keys before records, because a
- * record without its data key is unreadable.
- */
+/** Every table, its part and its primary key, in the order of a transfer: records after the keys that they need. */
 export const tables = {
   root_keys: { part: 'keys', key: ['name'] },
   data_keys: { part: 'keys', key: ['tenant', 'number'] },
@@ -122,10 +119,7 @@ interface KeyTables {
   };
   /** The last entry of each tenant's log; no row before the first entry. Locked while an entry is appended. */
   erasure_heads: { tenant: string; sequence: number; chain: Buffer };
-  /**
-   * Backups of the keys. A backup contains a row for itself, with `taken_at` null: the first start with the backup sets
-   * it. Rows are never deleted.
-   */
+  /** Backups of the keys, each with a row for itself. Its first start sets `taken_at`. Rows are never deleted. */
   key_copies_used: { made_at: number; taken_at: number | null };
   /** The row `customer` has the last URN sequence that was taken. */
   sequences: { name: string; last: number };
