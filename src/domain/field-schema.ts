@@ -142,8 +142,7 @@ function canonicalText(given: string, fail: Fail): string | undefined {
   // Checked first, because the time of normalizing grows with the square of the length.
   if (trimmed.length > maxTrimmedLength) return fail('too_long', 'Is longer than any field allows.');
   if (!trimmed.isWellFormed()) return fail('invalid_format', 'Must be well-formed Unicode.');
-  // Trimmed again, in case the normalization leaves white space at an end.
-  return trimmed.normalize('NFC').trim();
+  return trimmed.normalize('NFC');
 }
 
 function readText(
