@@ -122,8 +122,8 @@ function selectWithKey<Column extends 'wrapped' | 'number'>({ builder, keysApart
         .whereRef('data_keys.number', '=', 'customers.number')
         .as('wrapped'),
     );
-  const withoutKey = () => customers.select(sql<null>`null::bytea`.as('wrapped'));
-  return keysApart ? (withoutKey() as unknown as ReturnType<typeof withKey>) : withKey();
+  const withoutKey = () => customers.select(sql<Tables['data_keys'][Column] | null>`null::bytea`.as('wrapped'));
+  return keysApart ? (withoutKey() as ReturnType<typeof withKey>) : withKey();
 }
 
 /** Adds the keys to the rows of a query, if the keys are in a separate database. */
