@@ -11,8 +11,8 @@ const challenge = 'ApiKey realm="c2a-customers", Bearer realm="c2a-customers"';
 const refusalMs = 20;
 
 /**
- * The `onRequest` hook of the API: sets `request.caller`, or answers 401 before the body is read. Every 401 is the
- * same.
+ * The `onRequest` hook of the API: sets `request.caller`, or answers 401 before the body is read. A 401 has no body and
+ * the same headers for every reason.
  */
 export function authenticate(authentication: Pick<Authentication, 'recall' | 'authenticate'>): onRequestHookHandler {
   return (request, reply, done) => {

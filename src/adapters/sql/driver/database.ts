@@ -29,7 +29,7 @@ export interface SqlDatabase<Tables> {
   /** Like `write`, but only one such routine runs at a time, among all processes that use the database. */
   exclusive<Result>(routine: () => Routine<Result>): Promise<Result>;
   /**
-   * Runs a WAL checkpoint: moves a part's write-ahead log into the database file and truncates it.
+   * Runs a WAL checkpoint: moves a part's write-ahead log into the database file, then truncates the log.
    *
    * @returns true: the log is empty. False: the log is not empty, because another process is reading it or the disk is
    *   full; try again later. Undefined: the server manages its log (PostgreSQL).

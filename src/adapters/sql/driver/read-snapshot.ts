@@ -13,7 +13,7 @@ export class ReadSnapshot {
   readonly #database: Database;
   readonly #beginStatement: Statement;
   readonly #rollbackStatement: Statement;
-  /** One for each file: its value changes when another connection commits. */
+  /** Each reads the data version of a file, which changes when another connection commits. */
   readonly #dataVersions: readonly Statement[];
   #lastVersions: readonly unknown[] = [];
   #isOpen = false;

@@ -76,7 +76,7 @@ export class ErasureAudit {
     return keys.length === 0 ? [] : [{ kind: 'key_of_erased', tenant, sequence, number: entry.number }];
   }
 
-  /** Checks that each anonymized record matches its entry, and any other one decrypts unless it is being erased. */
+  /** Anonymized records must match their entries; all others must decrypt, unless their erasure is unfinished. */
   async #checkRecords(tenant: string, position: Position, findings: AuditFinding[]): Promise<void> {
     for await (const row of this.#records(tenant)) {
       const kind = await this.#dependencies.database.read(() => this.#checkRecord(tenant, position, row));
