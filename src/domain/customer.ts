@@ -26,7 +26,7 @@ export const customerFields = {
     ),
   ),
   email: format('email', 'RFC 5321 mailbox; unique within the tenant in its canonical form.'),
-  phoneNumber: format('phoneNumber', 'Phone number, stored in E.164; unique within the tenant.'),
+  phoneNumber: format('phoneNumber', 'Phone number, returned in E.164; unique within the tenant.'),
   salutation: text(32, 'Form of address.'),
   firstName: text(128, 'Given name.'),
   lastName: text(128, 'Family name.'),

@@ -1,5 +1,5 @@
 /** Fields of records. A record's TypeScript type, JSON schema, parser, merge and stored content derive from its field table. */
-import { canonicalEmail, isReservedExternalId, parseCustomerUrn } from './identity.ts';
+import { canonicalEmail, dialledNumber, isReservedExternalId, parseCustomerUrn } from './identity.ts';
 import type { ReferenceData } from './reference-data.ts';
 import {
   accepted,
@@ -68,8 +68,8 @@ const maxUnknownReported = 100;
 
 /**
  * Parses an object into a canonical patch. Reports violations in the order of the field table, then unknown properties
- * in the order of the input. Strings are trimmed and normalized to NFC; an empty string counts as absent. Checks only
- * the characters of a phone number, because its other rules depend on the country (see `customer.ts`).
+ * in the order of the input. Strings are trimmed and normalized to NFC; an empty string counts as absent. A
+ * phone number becomes the dialled digits, because its other rules depend on the country (see `customer.ts`).
  *
  * @param violations the list to which new violations are appended
  */
@@ -157,9 +157,6 @@ function readText(
 }
 
 export const maxExternalIdLength = 128;
-/** The characters of written phone numbers. E.164 has at most 15 digits; 40 leaves room for punctuation. */
-const phoneCharacters = /^(?=.{1,40}$)[([]?\+?[\d .()[\]-]+$/;
-
 const formats = {
   externalId: (text, fail) => {
     const externalId = readExternalId(text, fail);
@@ -171,14 +168,16 @@ const formats = {
   externalReference: readExternalId,
   customerUrn: (text, fail) =>
     parseCustomerUrn(text) ?? fail('invalid_format', 'Must be a CustomerUrn such as cu.00.482.'),
-  email: (text, fail, referenceData) =>
-    canonicalEmail(text, referenceData) === undefined
+  email(text, fail, referenceData) {
+    // Input methods for Chinese, Japanese and Korean write a full-width sign.
+    const address = text.replace(/[＠﹫]/g, '@');
+    return canonicalEmail(address, referenceData) === undefined
       ? fail('invalid_format', 'Must be an e-mail address (RFC 5321) of at most 254 bytes.')
-      : text,
+      : address;
+  },
   phoneNumber: (text, fail) =>
-    phoneCharacters.test(text)
-      ? text
-      : fail('invalid_format', 'Must be a phone number: digits, with "+", spaces, dots, dashes and brackets.'),
+    dialledNumber(text) ??
+    fail('invalid_format', 'Must be a phone number: digits, with "+", spaces, dots, dashes, slashes and brackets.'),
   countryCode: (text, fail, referenceData) =>
     referenceData.countryCode(text) ?? fail('invalid_value', 'Must be an ISO 3166-1 alpha-2 country code.'),
   languageCode: (text, fail, referenceData) =>

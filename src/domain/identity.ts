@@ -34,7 +34,8 @@ export const isReservedExternalId = (text: string): boolean => /^(?:cu\.|anonymi
 const atom = "[a-z0-9!#$%&'*+/=?^_`{|}~\\u0080-\\u{10ffff}-]+";
 const dotString = new RegExp(`^${atom}(?:\\.${atom})*$`, 'iu');
 const quotedString = /^"(?:[ !#-[\]-~\u0080-\u{10ffff}]|\\[ -~])*"$/u;
-const domainLabel = /^[a-z0-9\u0080-\u{10ffff}](?:[a-z0-9\u0080-\u{10ffff}-]*[a-z0-9\u0080-\u{10ffff}])?$/iu;
+const asciiLabel = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+const addressLiteral = /^\[(ipv6:)?([0-9a-f.:]+)\]$/i;
 /** Invisible characters: controls, U+2800 (braille blank), U+FFFC, and all white space except the ASCII space. */
 const invisible = /[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\u2800\ufffc]|(?! )\p{White_Space}/u;
 /** The limit of RFC 5321 section 4.5.3.1.1, in octets. */
@@ -46,51 +47,84 @@ const maxEmailBytes = 254;
 const isPlain = /^[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:(?!xn--)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.|$))+(?<!\.)$/;
 
 /**
- * The canonical form of an e-mail address, used to check uniqueness: NFKC, lower case, the domain in ASCII (IDNA), no
- * unnecessary quotes around the local part. Undefined if the text is not an RFC 5321 mailbox (extended by RFC 6531), is
- * longer than 254 bytes, or contains an invisible or bidirectional control character. Idempotent.
+ * The canonical form of an e-mail address, used to check uniqueness: the local part in NFKC, case-folded and without
+ * unnecessary quotes; the domain in ASCII (UTS #46); an IPv6 address as in RFC 5952. Undefined if the text is not an
+ * RFC 5321 mailbox (extended by RFC 6531) or contains an invisible or bidirectional control character. The limits of
+ * 64 and 254 bytes apply to the text as sent.
  */
 export function canonicalEmail(text: string, referenceData: ReferenceData): string | undefined {
   // An address this short cannot exceed any length limit.
   if (text.length <= maxLocalPartBytes && isPlain.test(text)) return text;
   if (utf8Bytes(text) > maxEmailBytes || invisible.test(text)) return undefined;
-  // NFKC may produce an `@` or a dot, so the grammar is checked on the folded text.
-  const folded = fold(text);
-  if (invisible.test(folded)) return undefined;
-  const at = folded.lastIndexOf('@');
-  const localPart = unquoted(folded.slice(0, at));
-  if (at < 1 || utf8Bytes(localPart) > maxLocalPartBytes) return undefined;
-  if (!dotString.test(localPart) && !quotedString.test(localPart)) return undefined;
-  const domain = canonicalMailDomain(folded.slice(at + 1), referenceData);
-  if (domain === undefined) return undefined;
-  const canonical = `${localPart}@${domain}`;
-  return utf8Bytes(canonical) > maxEmailBytes ? undefined : canonical;
+  const at = text.lastIndexOf('@');
+  const localPart = canonicalLocalPart(text.slice(0, at));
+  const domain = canonicalMailDomain(text.slice(at + 1), referenceData);
+  return at < 1 || localPart === undefined || domain === undefined ? undefined : `${localPart}@${domain}`;
 }
 
-function canonicalMailDomain(domain: string, referenceData: ReferenceData): string | undefined {
-  const literal = /^\[(ipv6:)?([0-9a-f.:]+)\]$/.exec(domain);
-  if (literal?.[2] !== undefined) return referenceData.isIpAddress(literal[2], literal[1] ? 6 : 4) ? domain : undefined;
-  if (!domain.split('.').every((label) => domainLabel.test(label))) return undefined;
-  const plainAscii = /^[a-z0-9.-]*$/.test(domain) && !/(?:^|\.)xn--/.test(domain);
-  const ascii = plainAscii ? domain : referenceData.asciiDomain(domain);
-  // Labels are checked again, because IDNA maps other full stops to the ASCII full stop, which can create new labels.
-  return ascii?.split('.').every((label) => label.length <= 63 && domainLabel.test(label)) ? ascii : undefined;
+function canonicalLocalPart(text: string): string | undefined {
+  if (utf8Bytes(text) > maxLocalPartBytes) return undefined;
+  // NFKC may produce a dot, an `@` or a quote, so the grammar is checked on the folded text.
+  const folded = fold(text);
+  if (invisible.test(folded)) return undefined;
+  if (dotString.test(folded)) return folded;
+  return quotedString.test(folded) ? unquoted(folded) : undefined;
+}
+
+function canonicalMailDomain(text: string, referenceData: ReferenceData): string | undefined {
+  const [, tag, address] = addressLiteral.exec(text) ?? [];
+  if (address !== undefined) {
+    const canonical = referenceData.ipAddress(address, tag === undefined ? 4 : 6);
+    return canonical && `[${tag?.toLowerCase() ?? ''}${canonical}]`;
+  }
+  const isAscii = /^[a-z0-9.-]*$/i.test(text) && !/(?:^|\.)xn--/i.test(text);
+  const domain = isAscii ? text.toLowerCase() : referenceData.asciiDomain(text);
+  return domain?.split('.').every((label) => asciiLabel.test(label)) ? domain : undefined;
 }
 
 /** Removes quotes and escapes that change nothing: `"jane.doe"@…` is `jane.doe@…` (RFC 5321 section 4.1.2). */
-function unquoted(localPart: string): string {
-  if (!quotedString.test(localPart)) return localPart;
-  const content = localPart.slice(1, -1).replace(/\\(.)/gu, '$1');
+function unquoted(quoted: string): string {
+  const content = quoted.slice(1, -1).replace(/\\(.)/gu, '$1');
   return dotString.test(content) ? content : `"${content.replace(/["\\]/g, '\\$&')}"`;
 }
 
-/** Lower-casing can undo NFKC and vice versa, so both are repeated until the text no longer changes. */
+/**
+ * NFKC and full case folding (Unicode section 3.13). JavaScript has no case folding. Changing each character's case to
+ * lower, upper and lower again has the same result (compared for all of Unicode 14), except for the dotless i. A single
+ * character, because `toLowerCase` treats a sigma at the end of a word differently. Repeated until the text no longer
+ * changes, because folding can undo NFKC and vice versa.
+ */
 function fold(text: string): string {
-  const folded = text.normalize('NFKC').toLowerCase();
+  const folded = text.normalize('NFKC').replace(/[^ı]/gu, (character) => recased(character));
   return folded === text ? text : fold(folded);
 }
+const recased = (character: string): string => character.toLowerCase().toUpperCase().toLowerCase();
 
 const utf8Bytes = (text: string): number => new TextEncoder().encode(text).length;
+
+/** Formatting of written phone numbers. Not `~`, `x` or `#`, which can also mark an extension. */
+const phoneFormatting = /[\p{Zs}\p{Pd}\p{Cf}\t.．()[\]（）［］/／ー−⁓∼]/gu;
+/** E.164 has at most 15 digits; 40 characters leave room for formatting. */
+const maxWrittenNumber = 40;
+
+/** The digits of a written phone number, in ASCII, optionally after `+`. Undefined if it has any other characters. */
+export function dialledNumber(text: string): string | undefined {
+  if (text.length > maxWrittenNumber) return undefined;
+  const dialled = text
+    .replace(/^tel:/i, '')
+    .replace(phoneFormatting, '')
+    .replace(/^＋/, '+')
+    .replace(/\p{Nd}/gu, asciiDigit);
+  return /^\+?\d+$/.test(dialled) ? dialled : undefined;
+}
+
+/** The ASCII form of a decimal digit: each script's are ten code points in a row (Unicode section 4.6). */
+function asciiDigit(digit: string): string {
+  const codePoint = digit.codePointAt(0) as number;
+  let first = codePoint;
+  while (/\p{Nd}/u.test(String.fromCodePoint(first - 1))) first -= 1;
+  return String((codePoint - first) % 10);
+}
 
 /** The values that no two customers of one tenant may share, in their canonical forms. */
 export interface UniqueKeys {

@@ -5,12 +5,15 @@ export interface ReferenceData {
   /** The ISO 639-1 code in lower case; undefined if it is unassigned. Accepts any letter case. */
   languageCode(text: string): string | undefined;
   /**
-   * The number in E.164 (`+491701234567`); undefined if its length is impossible in its country. A number without `+`
-   * is read as dialled in `countryCode`; if `countryCode` is undefined, the result is undefined too.
+   * The number in E.164 (`+491701234567`). Undefined if its length is impossible in its country, if it has only zeros,
+   * or if it has more than one prefix to drop: its E.164 form would then be another number.
+   *
+   * @param dialled ASCII digits, optionally after `+`. Without `+` they are read as dialled in `countryCode`; if
+   *   `countryCode` is undefined, the result is undefined too.
    */
-  phoneNumber(text: string, countryCode: string | undefined): string | undefined;
-  /** The domain in ASCII (IDNA, UTS #46), lower case; undefined if the text is not a domain. */
+  phoneNumber(dialled: string, countryCode: string | undefined): string | undefined;
+  /** The domain in ASCII, mapped and validated by UTS #46; undefined if it is invalid. Accepts any letter case. */
   asciiDomain(domain: string): string | undefined;
-  /** Whether the text is an IP address of this version, without brackets. */
-  isIpAddress(text: string, version: 4 | 6): boolean;
+  /** The IP address in its canonical form (RFC 5952 for version 6); undefined if it is not one of this version. */
+  ipAddress(text: string, version: 4 | 6): string | undefined;
 }

@@ -19,6 +19,16 @@ t.test('text is trimmed and normalized to NFC, and an empty one is absent', asyn
   t.equal(shortOf(null), null, 'null removes the field');
 });
 
+t.test('a full-width @ of an e-mail address is returned as @, and the rest as sent', async (t) => {
+  const emailOf = (email: string) => {
+    const { patch, violations } = read(customerFields, { email });
+    return violations[0] ?? patch.email;
+  };
+  t.equal(emailOf('Jané.Doe＠Exämple．com'), 'Jané.Doe@Exämple．com');
+  t.equal(emailOf('jane﹫example.com'), 'jane@example.com');
+  t.equal(emailOf('jane＠doe＠example.com'), 'email: invalid_format');
+});
+
 t.test('limits count code points after trimming and normalizing, not UTF-16 units or bytes', async (t) => {
   for (const fits of ['abcd', '  abcd  ', '😀😀😀😀', 'üüüü', 'u\u0308u\u0308u\u0308u\u0308']) {
     t.not(shortOf(fits), 'short: too_long', fits);
