@@ -99,7 +99,7 @@ export class Customers {
     if (!applied.ok) return invalid(onePerField([...violations, ...applied.violations]));
     if (violations.length > 0) return invalid(onePerField(violations));
     const { id } = caller.tenant;
-    return this.#runOnce(id, conditions.idempotencyKey, ['store', change], async (key) =>
+    return this.#runOnce(id, conditions.idempotencyKey, ['store', applied.value], async (key) =>
       toOutcome(await repository.store(id, applied.value, this.#contextOf(caller, conditions), key), showCustomer),
     );
   }

@@ -68,8 +68,9 @@ const maxUnknownReported = 100;
 
 /**
  * Parses an object into a canonical patch. Reports violations in the order of the field table, then unknown properties
- * in the order of the input. Strings are trimmed and normalized to NFC; an empty string counts as absent. A
- * phone number becomes the dialled digits, because its other rules depend on the country (see `customer.ts`).
+ * in the order of the input. Strings are trimmed and normalized to NFC; an empty string is the same as null. A member
+ * that breaks a rule is undefined in the patch. A phone number becomes the dialled digits, because its other rules
+ * depend on the country (see `customer.ts`).
  *
  * @param violations the list to which new violations are appended
  */
@@ -88,9 +89,7 @@ export function readPatch<Table extends FieldTable>(
   for (const name in table) {
     const given = input[name];
     if (given === undefined || !Object.hasOwn(input, name)) continue;
-    const at = join(path, name);
-    const value = given === null ? null : readValue(table[name] as Field, given, at, referenceData, violations);
-    if (value !== undefined) patch[name] = value;
+    patch[name] = readValue(table[name] as Field, given, join(path, name), referenceData, violations);
   }
   const unknown = Object.keys(input).filter((name) => !Object.hasOwn(table, name));
   for (const name of unknown.slice(0, maxUnknownReported)) violations.push(unknownField(path, name));
@@ -122,6 +121,7 @@ function readValue(
   const fail: Fail = (code, message) => {
     violations.push(violation(at, code, message));
   };
+  if (given === null || (typeof given === 'string' && trimmed(given) === '')) return null;
   if (field.kind === 'group') {
     return isObject(given)
       ? readPatch(field.fields, given, at, referenceData, violations)
@@ -133,16 +133,24 @@ function readValue(
   return text === undefined ? undefined : readText(field, text, fail, referenceData);
 }
 
+/** Without leading and trailing white space. `String.trim` keeps U+0085, which Unicode counts as white space. */
+function trimmed(text: string): string {
+  let [start, end] = [0, text.length];
+  while (start < end && isWhiteSpace(text[start] as string)) start += 1;
+  while (start < end && isWhiteSpace(text[end - 1] as string)) end -= 1;
+  return text.slice(start, end);
+}
+const isWhiteSpace = (unit: string): boolean => /[\s\u0085]/.test(unit);
+
 /** No valid value is longer than this, in any Unicode normalization form. */
 const maxTrimmedLength = 1024;
 
 function canonicalText(given: string, fail: Fail): string | undefined {
-  const trimmed = given.trim();
-  if (trimmed === '') return undefined;
+  const text = trimmed(given);
   // Checked first, because the time of normalizing grows with the square of the length.
-  if (trimmed.length > maxTrimmedLength) return fail('too_long', 'Is longer than any field allows.');
-  if (!trimmed.isWellFormed()) return fail('invalid_format', 'Must be well-formed Unicode.');
-  return trimmed.normalize('NFC');
+  if (text.length > maxTrimmedLength) return fail('too_long', 'Is longer than any field allows.');
+  if (!text.isWellFormed()) return fail('invalid_format', 'Must be well-formed Unicode.');
+  return text.normalize('NFC');
 }
 
 function readText(
@@ -151,12 +159,16 @@ function readText(
   fail: Fail,
   referenceData: ReferenceData,
 ): string | undefined {
+  if (field.required && !isVisible.test(text)) return fail('invalid_format', 'Must contain a visible character.');
   if (field.kind === 'text') return withinLength(text, field.max, fail);
   if (field.kind !== 'choice') return formats[field.kind](text, fail, referenceData);
   return field.values.includes(text) ? text : fail('invalid_value', `Must be one of ${field.values.join(', ')}.`);
 }
 
 export const maxExternalIdLength = 128;
+/** Contains a character other than white space and characters that nothing is drawn for. */
+const isVisible = /[^\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\u2800]/u;
+
 const formats = {
   externalId: (text, fail) => {
     const externalId = readExternalId(text, fail);
@@ -228,14 +240,14 @@ export function merge<Table extends FieldTable>(
   return merged as Partial<Values<Table>>;
 }
 
-function mergeGroup({ fields, always }: FieldOf<'group'>, current: unknown, change: unknown): unknown {
+function mergeGroup(field: FieldOf<'group'>, current: unknown, change: unknown): unknown {
   const kept = change === null ? undefined : (current as Loose | undefined);
-  if (kept === undefined && !change && !always) return undefined;
-  const group = merge(fields, (kept ?? {}) as Partial<Values<FieldTable>>, (change ?? {}) as Patch<FieldTable>);
-  // A new group sent as {} stays, so that its missing members are reported. A new group of only nulls is removed, so
-  // that applying a patch twice has the same result as applying it once.
-  const isSentEmpty = kept === undefined && isObject(change) && Object.keys(change).length === 0;
-  return Object.keys(group).length > 0 || isSentEmpty ? group : undefined;
+  if (kept === undefined && !change && !field.always) return undefined;
+  const group = merge(field.fields, (kept ?? {}) as Partial<Values<FieldTable>>, (change ?? {}) as Patch<FieldTable>);
+  // A group without values is itself no value. It stays if it is required or one of its members broke a rule: its
+  // missing members are then reported too.
+  const isReported = field.required || Object.values(change ?? {}).includes(undefined);
+  return Object.keys(group).length > 0 || isReported ? group : undefined;
 }
 
 function mergeScalar(field: Field, current: unknown, change: unknown): unknown {

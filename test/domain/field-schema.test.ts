@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { applyChange, customerFields, storeFields } from '../../src/domain/customer.ts';
 import { changedFields } from '../../src/domain/events.ts';
-import { group, isObject, merge, required, text } from '../../src/domain/field-schema.ts';
+import { choice, flag, group, isObject, merge, required, text } from '../../src/domain/field-schema.ts';
 import { changes, read, records, referenceData, storeBodies } from './arbitraries.ts';
 
 const table = { short: text(4, 'Four characters.') };
@@ -11,12 +11,31 @@ const shortOf = (value: unknown) => {
   return violations[0] ?? patch.short;
 };
 
-t.test('text is trimmed and normalized to NFC, and an empty one is absent', async (t) => {
+t.test('text is trimmed and normalized to NFC, and an empty one is the same as null', async (t) => {
   t.equal(shortOf(' a b '), 'a b');
   t.equal(shortOf('\u00a0\ufeffa\u3000\n'), 'a', 'all Unicode white space');
+  t.equal(shortOf('\u0085 a\u0085\u0085'), 'a', 'U+0085 too');
   t.equal(shortOf('u\u0308'), '\u00fc');
-  for (const blank of ['', ' ', '\t\n']) t.equal(shortOf(blank), undefined, JSON.stringify(blank));
-  t.equal(shortOf(null), null, 'null removes the field');
+  for (const blank of [null, '', ' ', '\t\n', '\u0085', ' '.repeat(60_000)]) t.equal(shortOf(blank), null);
+});
+
+t.test('an empty string is the same as null in the place of any value', async (t) => {
+  const fields = { on: flag('A flag.'), one: choice(['a'], 'A choice.'), many: group(table, 'A group.') };
+  t.same(read(fields, { on: '', one: ' ', many: '' }), {
+    patch: { on: null, one: null, many: null },
+    found: [],
+    violations: [],
+  });
+});
+
+t.test('a required text has a visible character', async (t) => {
+  const fields = { name: required(text(9, 'A name.')), note: text(9, 'A note.') };
+  for (const invisible of ['\u200b', '\u3164', '\u2800', '\u2800 \u200b', '\u115f\u1160', '\u0000', '\u{e0001}']) {
+    const { violations } = read(fields, { name: invisible, note: invisible });
+    t.same(violations, ['name: invalid_format'], encodeURI(invisible));
+  }
+  for (const visible of ['.', 'a\u200b', '\u3164ㄱ', '\u0301', '👩‍💻', '∅'])
+    t.same(read(fields, { name: visible }).violations, []);
 });
 
 t.test('a full-width @ of an e-mail address is returned as @, and the rest as sent', async (t) => {
@@ -141,11 +160,25 @@ t.test('a merge patch (RFC 7396)', async (t) => {
     t.same(merge(groups, record, { outer: { one: null, two: null } }), {});
     t.same(merge(groups, record, { outer: {} }), record);
     t.same(merge(groups, {}, { outer: { one: null } }), {}, 'a new group of nulls is none');
-    t.same(
-      merge(groups, {}, { outer: {} }),
-      { outer: {} },
-      'a new group sent empty stays, so that its missing members are reported',
-    );
+    t.same(merge(groups, {}, { outer: {} }), {}, 'a group without values is no value');
+  });
+
+  t.test('the missing members of a group are reported if it is required or has an invalid member', async (t) => {
+    const violationsOf = (claimedRegion: unknown) => {
+      const customer = { externalIdentifier: 'a' };
+      const { patch, violations } = read(storeFields, { customer, claimedRegion });
+      const applied = applyChange(undefined, patch, referenceData);
+      return [...violations, ...(applied.ok ? [] : applied.violations.map(({ field, code }) => `${field}: ${code}`))];
+    };
+    t.same(violationsOf({ countryCode: 'XX', languageCode: '' }), [
+      'claimedRegion.countryCode: invalid_value',
+      'claimedRegion.countryCode: required',
+      'claimedRegion.languageCode: required',
+    ]);
+    for (const nothing of [undefined, null, '']) t.same(violationsOf(nothing), ['claimedRegion: required']);
+    for (const empty of [{}, { countryCode: '', languageCode: null }]) {
+      t.same(violationsOf(empty), ['claimedRegion.countryCode: required', 'claimedRegion.languageCode: required']);
+    }
   });
 
   t.test('restores defaults for null', async (t) => {

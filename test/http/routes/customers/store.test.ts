@@ -73,6 +73,9 @@ eachStorage((start, t) => {
       ['externalIdentifier', 'required', undefined],
       ['externalIdentifier', 'required', null],
       ['externalIdentifier', 'required', ' '],
+      ['externalIdentifier', 'required', '\u0085'],
+      ['externalIdentifier', 'invalid_format', '\u200b'],
+      ['externalIdentifier', 'invalid_format', '\u3164 \u2800'],
       ['externalIdentifier', 'too_long', long(128)],
       ['externalIdentifier', 'reserved', 'cu.1'],
       ['externalIdentifier', 'reserved', ' anonymized-x'],
@@ -84,6 +87,8 @@ eachStorage((start, t) => {
       ['phoneNumber', 'invalid_format', 'call me'],
       ['phoneNumber', 'invalid_format', '+49 1'],
       ['phoneNumber', 'invalid_format', '0'.repeat(50)],
+      ['phoneNumber', 'invalid_format', '0000000000'],
+      ['phoneNumber', 'invalid_format', '030 65723775 ext. 5'],
       ['phoneNumber', 'invalid_type', 491701234567],
       ['salutation', 'too_long', long(32)],
       ['firstName', 'too_long', long(128)],
@@ -94,7 +99,7 @@ eachStorage((start, t) => {
       ['primaryBillingAddress', 'invalid_type', 'Berlin'],
       ['primaryBillingAddress', 'invalid_type', []],
       ['primaryBillingAddress.countryCode', 'required', { city: 'Berlin' }],
-      ['primaryBillingAddress.countryCode', 'required', {}],
+      ['primaryBillingAddress.countryCode', 'required', { city: 'Berlin', countryCode: '' }],
       ['primaryBillingAddress.countryCode', 'invalid_value', { countryCode: 'XX' }],
       ['primaryBillingAddress.countryCode', 'invalid_value', { countryCode: 'DEU' }],
       // Its upper case is SS, a valid code.
@@ -105,6 +110,7 @@ eachStorage((start, t) => {
         { countryCode: 'DE', [name]: long(128) },
       ]),
       ['corporationInfo.companyName', 'required', { taxNumber: '1' }],
+      ['corporationInfo.companyName', 'invalid_format', { companyName: '\u2800' }],
       ...['taxNumber', 'taxOffice', 'registrationNumber'].map((name): [string, string, unknown] => [
         `corporationInfo.${name}`,
         'too_long',
@@ -128,14 +134,31 @@ eachStorage((start, t) => {
     t.match((await post('validate', { externalId: 'crm-1' })).body, { isAvailable: true }, 'nothing was stored');
   });
 
+  t.test('an empty string, and an object of only empty values, are no value', async (t) => {
+    const { post } = await start(t);
+    const [first, second] = [{ externalIdentifier: 'crm-1' }, { externalIdentifier: 'crm-2' }];
+    const address = { street: '', street2: ' ', city: '\u0085', postalCode: '', state: '', countryCode: '' };
+    const names = ['email', 'phoneNumber', 'salutation', 'firstName', 'lastName', 'gender', 'legalType', 'status'];
+    const empty = {
+      ...Object.fromEntries(names.map((name) => [name, ''])),
+      primaryBillingAddress: address,
+      corporationInfo: {},
+      privacy: { emailConsent: '' },
+    };
+    const { result: plain } = await post('store', storing(first));
+    const { result } = await post('store', storing({ ...second, ...empty }));
+    t.strictSame(result, { ...plain, ...second, customerUrn: 'cu.00.2' });
+  });
+
   t.test('a corporation requires corporationInfo', async (t) => {
     const { post } = await start(t);
     const corporation = (more: object) => storing({ externalIdentifier: 'crm-1', legalType: 'Corporate', ...more });
     refusedFor(t, await post('store', corporation({})), ['customer.corporationInfo: required']);
     refusedFor(t, await post('store', corporation({ corporationInfo: null })), ['customer.corporationInfo: required']);
-    refusedFor(t, await post('store', corporation({ corporationInfo: {} })), [
-      'customer.corporationInfo.companyName: required',
-    ]);
+    for (const none of [{}, { companyName: '', taxNumber: ' ' }]) {
+      const answer = await post('store', corporation({ corporationInfo: none }));
+      refusedFor(t, answer, ['customer.corporationInfo: required']);
+    }
     refusedFor(t, await post('store', corporation({ corporationInfo: 5 })), ['customer.corporationInfo: invalid_type']);
   });
 
@@ -248,11 +271,17 @@ eachStorage((start, t) => {
       'store',
       storing({ externalIdentifier: 'x', email: 'jane@bücher.example', phoneNumber: '+49 170 1234567' }),
     );
+    await post(
+      'store',
+      storing({ externalIdentifier: 'y', email: 'ΣΙΣΥΦΟΣ@example.com', phoneNumber: '030/65723775' }),
+    );
     const cases: [customer: object, outcome: string][] = [
       [{ externalIdentifier: ' x ' }, '409 CUSTOMER_ALREADY_STORED'],
       [{ externalIdentifier: 'X', email: 'JANE@xn--bcher-kva.example' }, '409 USER_WITH_SAME_EMAIL_EXISTS'],
       [{ externalIdentifier: 'X', email: 'ｊane＠bücher．example' }, '409 USER_WITH_SAME_EMAIL_EXISTS'],
+      [{ externalIdentifier: 'X', email: 'σισυφος@example.com' }, '409 USER_WITH_SAME_EMAIL_EXISTS'],
       [{ externalIdentifier: 'X', phoneNumber: '0170-1234567' }, '409 USER_WITH_SAME_PHONE_NUMBER_EXISTS'],
+      [{ externalIdentifier: 'X', phoneNumber: 'tel:+49‑30–65723775' }, '409 USER_WITH_SAME_PHONE_NUMBER_EXISTS'],
       [
         { externalIdentifier: 'x', email: 'jane@bücher.example', phoneNumber: '0170 1234567' },
         '409 CUSTOMER_ALREADY_STORED',

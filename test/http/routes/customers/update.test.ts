@@ -86,9 +86,15 @@ eachStorage((start, t) => {
     t.same(Object.keys((await change({ externalIdentifier: 'crm-1' })).result).includes('email'), false);
   });
 
-  t.test('an empty string counts as absent', async (t) => {
+  t.test('an empty string removes a field, and empty members remove a group, as null does', async (t) => {
     const { change, stored } = await withJane(t);
-    t.same((await change({ firstName: '  ', email: '' })).result, stored);
+    const { result } = await change({ firstName: '  ', email: '', status: '', primaryBillingAddress: { street: '' } });
+    const { firstName: _, email: __, ...rest } = stored;
+    const primaryBillingAddress = { city: 'Berlin', countryCode: 'DE' };
+    t.strictSame(result, { ...rest, primaryBillingAddress, status: 'Active', updatedAt: result.updatedAt });
+    const address = { street: '', street2: '', city: '', postalCode: '', state: '', countryCode: '' };
+    t.notOk('primaryBillingAddress' in (await change({ primaryBillingAddress: address })).result);
+    t.equal((await change({ primaryBillingAddress: address, corporationInfo: {} })).headers.etag, '"3"', 'no change');
   });
 
   t.test('nested objects are merged', async (t) => {
@@ -102,10 +108,12 @@ eachStorage((start, t) => {
     const { change, post } = await withJane(t);
     const cases: [change: object, ...violations: string[]][] = [
       [{ externalIdentifier: null }, 'customer.externalIdentifier: required'],
+      [{ externalIdentifier: '' }, 'customer.externalIdentifier: required'],
+      [{ primaryBillingAddress: { countryCode: '' } }, 'customer.primaryBillingAddress.countryCode: required'],
       [{ primaryBillingAddress: { countryCode: null } }, 'customer.primaryBillingAddress.countryCode: required'],
       [{ legalType: 'Corporate' }, 'customer.corporationInfo: required'],
       [{ corporationInfo: { taxNumber: '1' } }, 'customer.corporationInfo.companyName: required'],
-      [{ corporationInfo: {} }, 'customer.corporationInfo.companyName: required'],
+      [{ corporationInfo: { companyName: '\u200b' } }, 'customer.corporationInfo.companyName: invalid_format'],
       [{ phoneNumber: '+49 1' }, 'customer.phoneNumber: invalid_format'],
       [
         { email: 'x', nickname: 1, legalType: 'Corporate' },
