@@ -9,17 +9,17 @@ import {
 } from '../domain/customer.ts';
 import { changedFields } from '../domain/events.ts';
 import { format, isObject, readObject, readPatch, required } from '../domain/field-schema.ts';
-import type { CustomerUrn, ExternalId } from '../domain/identity.ts';
+import type { ExternalId } from '../domain/identity.ts';
 import { type PaymentOptions, paymentOptions } from '../domain/payment-options.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
 import { onePerField, type Violation, violation } from '../domain/violations.ts';
 import type { Caller } from './authentication.ts';
+import { customerReferenceFields, exactlyOneReference, referenceOf } from './customer-reference.ts';
 import { keyViolations, runOnce } from './idempotency.ts';
 import { andThen, type MaybePromise } from './maybe-promise.ts';
 import { type Completed, completed, invalid, type Outcome, refusal } from './outcome.ts';
 import type { Clock } from './ports/clock.ts';
 import type {
-  CustomerReference,
   CustomerRepository,
   Decision,
   StoredCustomer,
@@ -48,11 +48,7 @@ export const validateFields = {
   externalId: required(format('externalId', "The tenant's own identifier of the customer.")),
 } as const;
 /** The body of `delete`: exactly one field identifies the customer. */
-export const deleteFields = {
-  customerUuid: format('customerUrn', 'The CustomerUrn; the name of the field is historical.'),
-  customerUrn: format('customerUrn', 'The CustomerUrn.'),
-  externalIdentifier: format('externalReference', "The tenant's own identifier of the customer."),
-} as const;
+export const deleteFields = { ...customerReferenceFields } as const;
 /** The query of `info`. */
 export const infoFields = {
   urn: format('customerUrn', 'The CustomerUrn; wins where both are given.'),
@@ -139,13 +135,7 @@ export class Customers {
     const violations = keyViolations(conditions.idempotencyKey);
     const { repository, referenceData } = this.#dependencies;
     const given = readPatch(deleteFields, body, '', referenceData, violations);
-    const by = referenceOf(given.customerUuid ?? given.customerUrn, given.externalIdentifier);
-    const names = Object.keys(deleteFields) as (keyof typeof deleteFields)[];
-    // A field with a violation counts as given, although it has no value in `given`.
-    const used = names.filter((name) => given[name] != null || violations.some(({ field }) => field === name));
-    if (used.length !== 1 || (by === undefined && violations.length === 0)) {
-      violations.push(violation('customerUuid', 'exactly_one', `Exactly one of ${names.join(', ')} must be given.`));
-    }
+    const by = exactlyOneReference(given, violations);
     if (by === undefined || violations.length > 0) return invalid(onePerField(violations));
     const { id } = caller.tenant;
     return this.#runOnce(id, conditions.idempotencyKey, ['delete', by], async (key) =>
@@ -191,15 +181,6 @@ export class Customers {
 }
 
 const hasCustomer = (body: unknown): boolean => isObject(body) && body.customer != null;
-
-/** A reference by URN if there is one, else by ExternalId. Undefined if both are missing. */
-function referenceOf(
-  urn: string | null | undefined,
-  externalId: string | null | undefined,
-): CustomerReference | undefined {
-  if (urn) return { urn: urn as CustomerUrn };
-  return externalId ? { externalId: externalId as ExternalId } : undefined;
-}
 
 /** The violation of an update without a customer reference, unless another violation already reports the reference. */
 function missingReference(violations: readonly Violation[]): Violation[] {

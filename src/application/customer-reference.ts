@@ -1,0 +1,40 @@
+import { format, type Patch } from '../domain/field-schema.ts';
+import type { CustomerUrn, ExternalId } from '../domain/identity.ts';
+import { type Violation, violation } from '../domain/violations.ts';
+import type { CustomerReference } from './ports/customer-repository.ts';
+
+/** The fields of a body that refers to one customer; see {@link exactlyOneReference}. */
+export const customerReferenceFields = {
+  customerUuid: format('customerUrn', 'The CustomerUrn; the name of the field is historical.'),
+  customerUrn: format('customerUrn', 'The CustomerUrn.'),
+  externalIdentifier: format('externalReference', "The tenant's own identifier of the customer."),
+} as const;
+
+/**
+ * The customer that a body refers to. Undefined if the body has a violation of one of the fields, or if not exactly one
+ * of them is given, which adds a violation.
+ *
+ * @param given the body as parsed; it may have other fields too
+ * @param violations those of the whole body
+ */
+export function exactlyOneReference(
+  given: Patch<typeof customerReferenceFields>,
+  violations: Violation[],
+): CustomerReference | undefined {
+  const names = Object.keys(customerReferenceFields) as (keyof typeof customerReferenceFields)[];
+  const isRefused = (name: string) => violations.some(({ field }) => field === name);
+  // A field with a violation counts as given, although it has no value in `given`.
+  const used = names.filter((name) => given[name] != null || isRefused(name));
+  if (used.length === 1) return referenceOf(given.customerUuid ?? given.customerUrn, given.externalIdentifier);
+  violations.push(violation('customerUuid', 'exactly_one', `Exactly one of ${names.join(', ')} must be given.`));
+  return undefined;
+}
+
+/** A reference by URN if there is one, else by ExternalId. Undefined if both are missing. */
+export function referenceOf(
+  urn: string | null | undefined,
+  externalId: string | null | undefined,
+): CustomerReference | undefined {
+  if (urn) return { urn: urn as CustomerUrn };
+  return externalId ? { externalId: externalId as ExternalId } : undefined;
+}
