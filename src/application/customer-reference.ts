@@ -22,9 +22,8 @@ export function exactlyOneReference(
   violations: Violation[],
 ): CustomerReference | undefined {
   const names = Object.keys(customerReferenceFields) as (keyof typeof customerReferenceFields)[];
-  const isRefused = (name: string) => violations.some(({ field }) => field === name);
-  // A field with a violation counts as given, although it has no value in `given`.
-  const used = names.filter((name) => given[name] != null || isRefused(name));
+  // A field that broke a rule is undefined in the patch, and counts as given.
+  const used = names.filter((name) => name in given && given[name] !== null);
   if (used.length === 1) return referenceOf(given.customerUuid ?? given.customerUrn, given.externalIdentifier);
   violations.push(violation('customerUuid', 'exactly_one', `Exactly one of ${names.join(', ')} must be given.`));
   return undefined;

@@ -47,8 +47,11 @@ export interface WriteConditions {
 export const validateFields = {
   externalId: required(format('externalId', "The tenant's own identifier of the customer.")),
 } as const;
-/** The body of `delete`: exactly one field identifies the customer. */
-export const deleteFields = { ...customerReferenceFields } as const;
+/** The body of `delete`. */
+export const deleteFields = {
+  ...customerReferenceFields,
+  reference: format('caseNumber', "The tenant's own case number; signed into the erasure receipt."),
+} as const;
 /** The query of `info`. */
 export const infoFields = {
   urn: format('customerUrn', 'The CustomerUrn; wins where both are given.'),
@@ -128,7 +131,8 @@ export class Customers {
 
   /**
    * Erases a customer (GDPR Art. 17); see {@link CustomerRepository.erase}. Succeeds and changes nothing if the customer is
-   * already erased. Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND.
+   * already erased, whatever If-Match says. Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND,
+   * VERSION_MISMATCH.
    */
   async erase(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<undefined>> {
     if (!isObject(body)) return refusal('BAD_REQUEST');
@@ -138,9 +142,12 @@ export class Customers {
     const by = exactlyOneReference(given, violations);
     if (by === undefined || violations.length > 0) return invalid(onePerField(violations));
     const { id } = caller.tenant;
-    return this.#runOnce(id, conditions.idempotencyKey, ['delete', by], async (key) =>
-      toOutcome(await repository.erase(id, by, this.#contextOf(caller, conditions), key), () => completed(undefined)),
-    );
+    const { idempotencyKey, ifMatch } = conditions;
+    const reference = given.reference ?? undefined;
+    return this.#runOnce(id, idempotencyKey, ['delete', by, ifMatch?.text, reference], async (key) => {
+      const context = { ...this.#contextOf(caller, conditions), accepts: ifMatch?.accepts, reference };
+      return toOutcome(await repository.erase(id, by, context, key), () => completed(undefined));
+    });
   }
 
   /** The current record of a customer, with its payment options. Refusals: INVALID_REQUEST, CUSTOMER_NOT_FOUND. */

@@ -60,6 +60,7 @@ export class PrivacyReports {
       // The actor: both ids also appear in the access log. Both are `unknown` if the entry was lost.
       keyId: erasure.keyId,
       requestId: erasure.requestId,
+      ...(erasure.reference !== undefined && { reference: erasure.reference }),
       rewritten: erasure.rewritten ?? null,
       kept: await this.#kept(tenant, urn),
       dataKeyDestroyed: isDataKeyDestroyed(findings),
@@ -106,6 +107,7 @@ export class PrivacyReports {
           erasedAt: timestamp(erasure.erasedAt),
           keyId: erasure.keyId,
           requestId: erasure.requestId,
+          ...(erasure.reference !== undefined && { reference: erasure.reference }),
           ...(erasure.rewritten && { rewritten: erasure.rewritten }),
         },
       }),

@@ -166,6 +166,7 @@ function readText(
 }
 
 export const maxExternalIdLength = 128;
+export const maxCaseNumberLength = 64;
 /** Contains a character other than white space and characters that nothing is drawn for. */
 const isVisible = /[^\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\u2800]/u;
 
@@ -190,6 +191,9 @@ const formats = {
   phoneNumber: (text, fail) =>
     dialledNumber(text) ??
     fail('invalid_format', 'Must be a phone number: digits, with "+", spaces, dots, dashes, slashes and brackets.'),
+  caseNumber: (text, fail) =>
+    withinLength(text, maxCaseNumberLength, fail) &&
+    (/^[\x21-\x7e]+$/.test(text) ? text : fail('invalid_format', 'Must be visible ASCII characters.')),
   countryCode: (text, fail, referenceData) =>
     referenceData.countryCode(text) ?? fail('invalid_value', 'Must be an ISO 3166-1 alpha-2 country code.'),
   languageCode: (text, fail, referenceData) =>

@@ -1,6 +1,6 @@
 /** Translates the domain's fields (`domain/field-schema.ts`) into JSON Schema. */
 import { type TSchema, Type } from '@sinclair/typebox';
-import { type Field, type FieldTable, maxExternalIdLength } from '../domain/field-schema.ts';
+import { type Field, type FieldTable, maxCaseNumberLength, maxExternalIdLength } from '../domain/field-schema.ts';
 
 export type Properties = Record<string, TSchema>;
 
@@ -48,6 +48,8 @@ export function fieldSchema(field: Field, use: Use): TSchema {
       return Type.String({ minLength: 1, maxLength: maxExternalIdLength, description });
     case 'customerUrn':
       return Type.String({ pattern: urnPattern, description });
+    case 'caseNumber':
+      return Type.String({ pattern: '^[\\x21-\\x7e]+$', maxLength: maxCaseNumberLength, description });
     case 'email':
       return Type.String({ maxLength: 254, description });
     case 'phoneNumber':

@@ -12,12 +12,12 @@ const referenceData = createReferenceData();
 const finding = (kind: ResidueFinding['kind'], found: number): ResidueFinding => ({ kind, place: `a ${kind}`, found });
 
 /** Reports on a customer that was erased. @param methods replace those of the repository */
-async function erased(methods: Partial<CustomerRepository> = {}) {
+async function erased(methods: Partial<CustomerRepository> = {}, reference?: string) {
   const memory = new MemoryCustomers(referenceData);
   const tenant = tenantOf(memory);
   const key = idempotencyKey('k', 'store', noon + 1_000);
   const { customer, by } = await tenant.mustStore('crm-1', { email: 'jane@example.com' }, { key });
-  await tenant.erase(by);
+  await tenant.erase(by, { reference });
   const clock = { now: noon + 500 };
   const reports = new PrivacyReports({
     repository: Object.assign(memory, methods),
@@ -46,6 +46,13 @@ t.test('a receipt over memory', async (t) => {
     erasureLog: null,
     residualScan: { clean: true, findings: [{ kind: 'data_key', found: 0 }] },
   });
+});
+
+t.test('a receipt and an export have the case number of the erasure, if its request had one', async (t) => {
+  const reports = await erased({}, 'DSAR-2026-0042');
+  t.equal((await receiptOf(reports))?.reference, 'DSAR-2026-0042');
+  t.equal((await reports.reports.subjectExport(acme, reports.urn))?.erasure?.reference, 'DSAR-2026-0042');
+  t.notOk('reference' in ((await receiptOf(await erased())) ?? {}));
 });
 
 t.test(

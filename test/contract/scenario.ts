@@ -4,6 +4,7 @@ import type {
   CustomerReference,
   CustomerRepository,
   Decision,
+  ErasureContext,
   IdempotencyKey,
   StoredCustomer,
   WriteResult,
@@ -82,6 +83,8 @@ interface When {
   readonly key?: IdempotencyKey;
 }
 
+type EraseRequest = Pick<ErasureContext, 'accepts' | 'reference'>;
+
 /** A repository as one tenant uses it. */
 export function tenantOf(repository: CustomerRepository, tenant: TenantId = tenantId('acme')) {
   const scenario = {
@@ -94,8 +97,8 @@ export function tenantOf(repository: CustomerRepository, tenant: TenantId = tena
     hasExternalId: async (externalId: string) => repository.hasExternalId(tenant, externalId as ExternalId),
     update: (by: CustomerReference, decide: Decide, { now = noon, key }: When = {}) =>
       repository.update(tenant, by, decide, { ...actor, now }, key),
-    erase: (by: CustomerReference, { now = noon + 1, key }: When = {}) =>
-      repository.erase(tenant, by, { ...actor, now }, key),
+    erase: (by: CustomerReference, { now = noon + 1, key, ...request }: When & EraseRequest = {}) =>
+      repository.erase(tenant, by, { ...actor, now, ...request }, key),
   };
   return scenario;
 }

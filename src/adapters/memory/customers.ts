@@ -4,6 +4,7 @@ import {
   changedBy,
   type Decision,
   type Erasure,
+  type ErasureContext,
   type IdempotencyKey,
   type IdempotencyRecord,
   type StoredCustomer,
@@ -78,16 +79,25 @@ export class MemoryCustomers implements CustomerRepository {
     });
   }
 
-  async erase(tenant: TenantId, by: CustomerReference, context: WriteContext, key?: IdempotencyKey) {
-    const { keyId, requestId, now } = context;
+  async erase(tenant: TenantId, by: CustomerReference, context: ErasureContext, key?: IdempotencyKey) {
+    const { keyId, requestId, now, accepts, reference } = context;
     return this.#once(tenant, key, now, () => {
       const current = this.#find(tenant, by);
       if (current === undefined) return { code: 'CUSTOMER_NOT_FOUND' };
       const { customer, version } = current;
       if (isAnonymized(customer)) return { code: 'SUCCESS', stored: current };
+      if (accepts?.(version) === false) return { code: 'VERSION_MISMATCH' };
       const { customerUrn: urn } = customer;
       const rewritten = rewrittenFields(customer);
-      this.#erasures.set(nameOf(tenant, urn), { urn, erasedAt: now, keyId, requestId, rewritten });
+      const erasure = {
+        urn,
+        keyId,
+        requestId,
+        erasedAt: now,
+        ...(reference !== undefined && { reference }),
+        rewritten,
+      };
+      this.#erasures.set(nameOf(tenant, urn), erasure);
       return this.#put(tenant, { customer: anonymize(customer, timestamp(now)), version: version + 1 }, current);
     });
   }

@@ -15,6 +15,14 @@ export interface WriteContext extends Actor {
   readonly now: number;
 }
 
+/** The actor and time of an erasure, and what its request asked for. */
+export interface ErasureContext extends WriteContext {
+  /** Whether to erase the customer at this version. Absent: at every version. */
+  readonly accepts?: ((version: number) => boolean) | undefined;
+  /** See {@link Erasure.reference}. */
+  readonly reference?: string | undefined;
+}
+
 /** A customer as stored. `version` begins at 1 and grows by one with every change. */
 export interface StoredCustomer {
   readonly customer: Customer;
@@ -111,9 +119,10 @@ export interface CustomerRepository {
    * that encrypts destroys the data key) and appends an entry to the erasure log. The second step stores the anonymized
    * record. If the second step fails, reads still return the anonymized record, and `recoverErasures` finishes the
    * erasure. Also erases a record that cannot be decrypted. Returns SUCCESS; SUCCESS without a change if the customer
-   * is already erased; CUSTOMER_NOT_FOUND; with a key also IDEMPOTENCY_KEY_REUSED.
+   * is already erased; CUSTOMER_NOT_FOUND; VERSION_MISMATCH if `accepts` rejects the version, which no other write
+   * changes until the first step is done; with a key also IDEMPOTENCY_KEY_REUSED.
    */
-  erase(tenant: TenantId, by: CustomerReference, context: WriteContext, key?: IdempotencyKey): Promise<WriteResult>;
+  erase(tenant: TenantId, by: CustomerReference, context: ErasureContext, key?: IdempotencyKey): Promise<WriteResult>;
 
   /** Finishes interrupted erasures of all tenants and all processes. A job calls it. */
   recoverErasures(): Promise<RecoveryReport>;
@@ -136,6 +145,8 @@ export interface Erasure extends Actor {
   readonly urn: CustomerUrn;
   /** When the record became unreadable, in milliseconds since 1970. */
   readonly erasedAt: number;
+  /** The tenant's own case number, e.g. `DSAR-2026-0042`. Absent if the request had none. */
+  readonly reference?: string;
   /** The names of the fields that had a value and were anonymized. Absent if the record could not be decrypted. */
   readonly rewritten?: readonly string[];
   /** The entry's position in the log. Absent if the adapter keeps no hash chain. */

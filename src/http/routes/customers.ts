@@ -1,6 +1,7 @@
 /** The five operations of C2A-01. */
 import { type TSchema, Type } from '@sinclair/typebox';
 import type { FastifyRequest } from 'fastify';
+import { customerReferenceFields } from '../../application/customer-reference.ts';
 import {
   type Customers,
   deleteFields,
@@ -102,12 +103,13 @@ const erase = {
   ...apiOperation,
   operationId: 'delete',
   summary: 'C2A-01-03 Anonymise a customer (GDPR)',
-  description: 'Exactly one of the three fields. Idempotent. Does not cancel subscriptions.',
-  headers: writeHeaders,
-  body: bodySchema(membersOf(deleteFields, 'request'), examples.delete.request, exactlyOne(deleteFields)),
+  description:
+    'Exactly one of customerUuid, customerUrn and externalIdentifier. Idempotent. Does not cancel subscriptions.',
+  headers: versionedWriteHeaders,
+  body: bodySchema(membersOf(deleteFields, 'request'), examples.delete.request, exactlyOne(customerReferenceFields)),
   response: {
     200: successResponse({}, { description: 'No personal data remains.', headers: replayedHeader, example: {} }),
-    ...refusals('bare', [...writeRefusals, 'CUSTOMER_NOT_FOUND'], examples.delete.invalid.errors),
+    ...refusals('bare', [...writeRefusals, 'CUSTOMER_NOT_FOUND', 'VERSION_MISMATCH'], examples.delete.invalid.errors),
   },
 } as const;
 
@@ -178,13 +180,13 @@ function conditionsOf({ id, headers }: FastifyRequest): WriteConditions {
   return {
     requestId: id,
     idempotencyKey: headers['idempotency-key'] as string | undefined,
-    ifMatch: text === undefined ? undefined : { text, accepts: accepting(text) },
+    // `*` matches every version (RFC 9110 section 13.1.1).
+    ifMatch: text === undefined || text.trim() === '*' ? undefined : { text, accepts: accepting(text) },
   };
 }
 
-/** RFC 9110 section 13.1.1: `*` or a list of strong entity tags. A malformed header matches no version. */
+/** RFC 9110 section 13.1.1: a list of entity tags. A malformed header matches no version. */
 function accepting(ifMatch: string): (version: number) => boolean {
-  if (ifMatch.trim() === '*') return () => true;
   if (!/^\s*(?:(?:W\/)?"[^"]*"\s*(?:,\s*|$))+$/.test(ifMatch)) return () => false;
   // A tag may contain commas, so `split` cannot be used. A weak tag never equals a strong one.
   const tags: readonly string[] = ifMatch.match(/(?:W\/)?"[^"]*"/g) ?? [];

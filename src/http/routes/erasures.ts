@@ -30,6 +30,7 @@ export const erasureExamples = {
       erasedAt: '2026-02-01T08:00:00.000Z',
       keyId: 'f3kQ9xLw2bTn',
       requestId: '0b8e2f0c-6f1e-4c0e-9f77-1f0a6f0f6d11',
+      reference: 'DSAR-2026-0042',
       rewritten: ['externalIdentifier', 'email', 'phoneNumber', 'firstName', 'lastName', 'status'],
       kept: retentionGrounds(customerExample),
       dataKeyDestroyed: true,
@@ -60,6 +61,7 @@ const receiptSchema = closedObject({
   erasedAt: timestampSchema,
   keyId: Type.String({ description: 'The API key that requested the erasure.' }),
   requestId: Type.String({ description: 'The id of that request.' }),
+  reference: Type.Optional(Type.String({ description: "The tenant's own case number, if the request had one." })),
   rewritten: Type.Union([Type.Array(Type.String()), Type.Null()], {
     description: 'Fields that had a value and were rewritten or removed; null where the list was lost.',
   }),

@@ -75,6 +75,20 @@ export function concurrencyContract<Test extends ContractTest>(test: TestReposit
     });
   }
 
+  test('a conditional erasure in one turn with updates erases, or changes nothing', async (t, acme) => {
+    for (let round = 0; round < 20; round += 1) {
+      const { by } = await acme.mustStore(`crm-${round}`);
+      const update = (index: number) => acme.update(by, overwrite({ firstName: `J${index}` }));
+      const erase = () => acme.erase(by, { accepts: (version) => version === 1 });
+      const results = await atOnce(5, (index) => (index === round % 5 ? erase() : update(index)));
+      const erased = results[round % 5] as WriteResult;
+      const found = await acme.find(by);
+      t.match(erased.code, /^(SUCCESS|VERSION_MISMATCH)$/);
+      t.equal(found?.customer.status === 'Anonymized', erased.code === 'SUCCESS');
+      if (erased.code === 'VERSION_MISMATCH') t.match(found?.customer.firstName, /^J/);
+    }
+  });
+
   test('an update by ExternalId in the same turn as the erasure finds the active customer or none', async (t, acme) => {
     await acme.mustStore('crm-1');
     const seen: Parameters<Decide>[0][] = [];

@@ -1,7 +1,7 @@
 import { anonymize, rewrittenFields } from '../../../src/domain/anonymization.ts';
 import { actor, byExternalId, noon, overwrite, storedIn, tenantId, tenantOf } from '../scenario.ts';
 import type { ContractTest } from '../test.ts';
-import { email, key, phoneNumber, second, type TestRepository } from './examples.ts';
+import { email, key, phoneNumber, second, type TestRepository, unknown } from './examples.ts';
 
 export function eraseContract<Test extends ContractTest>(test: TestRepository<Test>): void {
   test('erase frees the unique keys, and leaves the anonymized record to be found by URN only', async (t, acme) => {
@@ -26,6 +26,30 @@ export function eraseContract<Test extends ContractTest>(test: TestRepository<Te
     const { stored } = storedIn(await acme.erase(by));
     t.strictSame(await acme.erase(by, { now: noon + second }), { code: 'SUCCESS', stored });
     t.strictSame(await acme.erase(byExternalId('crm-1')), { code: 'CUSTOMER_NOT_FOUND' });
+  });
+
+  test('an erasure that does not accept the version changes nothing', async (t, acme, repository) => {
+    const { by, customer } = await acme.mustStore('crm-1', { email });
+    const changed = storedIn(await acme.update(by, overwrite({ firstName: 'Jane' }), { now: noon + 1 }));
+    const accepts = (version: number) => version === 1;
+    t.strictSame(await acme.erase(by, { accepts, key: key('k') }), { code: 'VERSION_MISMATCH' });
+    t.strictSame(await acme.find(by), changed.stored);
+    t.equal(await repository.findErasure(tenantId('acme'), customer.customerUrn), undefined);
+    t.strictSame(await acme.erase(unknown, { accepts }), { code: 'CUSTOMER_NOT_FOUND' });
+    const erased = await acme.erase(by, { accepts: (version) => version === 2, key: key('k') });
+    t.match(erased, { code: 'SUCCESS', stored: { version: 3 }, replayed: undefined }, 'the refusal was not recorded');
+    t.strictSame(await acme.erase(by, { accepts }), { code: 'SUCCESS', stored: storedIn(erased).stored });
+  });
+
+  test('findErasure returns the case number of the request that erased the customer', async (t, acme, repository) => {
+    for (const reference of ['DSAR-2026-0042', undefined]) {
+      const { by, customer } = await acme.mustStore('crm-1');
+      await acme.erase(by, { reference });
+      await acme.erase(by, { reference: 'another' });
+      const erasure = await repository.findErasure(tenantId('acme'), customer.customerUrn);
+      t.equal(erasure?.reference, reference);
+      t.equal('reference' in (erasure ?? {}), reference !== undefined);
+    }
   });
 
   test('an anonymized customer causes no conflict', async (t, acme) => {

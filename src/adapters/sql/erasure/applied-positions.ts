@@ -7,7 +7,7 @@ import { pageSize } from './erasure-log.ts';
 type Of = { readonly tenant: string };
 type PositionRow = Tables['erasure_positions'];
 
-/** Queries for the applied positions of the erasure log, and for the copies of log entries in anonymized rows. */
+/** Queries for the applied positions of the erasure log, and for the rows of erased customers. */
 export const appliedQueries = (dialect: Dialect) => ({ ...positionQueries(dialect), ...keptEntryQueries(dialect) });
 
 function positionQueries({ builder }: Dialect) {
@@ -35,7 +35,9 @@ function positionQueries({ builder }: Dialect) {
   };
 }
 
-function keptEntryQueries({ builder }: Dialect) {
+function keptEntryQueries({ builder, isPostgres }: Dialect) {
+  const rowAt = (at: Place) =>
+    builder.selectFrom('customers').where('tenant', '=', at.tenant).where('number', '=', at.number);
   return {
     /** The highest erasure sequence in the rows of each tenant; reads one index entry per tenant. */
     listHighest: compileQuery((_: object) =>
@@ -68,12 +70,11 @@ function keptEntryQueries({ builder }: Dialect) {
         .orderBy('number')
         .limit(pageSize),
     ),
-    findErasure: compileQuery((at: Place) =>
-      builder
-        .selectFrom('customers')
-        .select(['erasure', 'sealed'])
-        .where('tenant', '=', at.tenant)
-        .where('number', '=', at.number),
-    ),
+    findErasure: compileQuery((at: Place) => rowAt(at).select(['erasure', 'sealed'])),
+    /** The version of a customer, locked until the transaction ends. SQLite's transaction is the lock; see `lockHead`. */
+    lockVersion: compileQuery((at: Place) => {
+      const version = rowAt(at).select('version');
+      return isPostgres ? version.forUpdate() : version;
+    }),
   };
 }

@@ -1,8 +1,8 @@
 import type {
   CustomerReference,
+  ErasureContext,
   IdempotencyKey,
   StoredCustomer,
-  WriteContext,
   WriteResult,
 } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
@@ -58,7 +58,7 @@ export class Eraser {
   async erase(
     tenant: string,
     by: CustomerReference,
-    context: WriteContext,
+    context: ErasureContext,
     key: IdempotencyKey | undefined,
   ): Promise<WriteResult> {
     const { database } = this.#dependencies;
@@ -81,7 +81,7 @@ export class Eraser {
   async #beginDurably(
     tenant: string,
     by: CustomerReference,
-    context: WriteContext,
+    context: ErasureContext,
     key: IdempotencyKey | undefined,
   ): Promise<Begun | WriteResult> {
     const { database } = this.#dependencies;
@@ -97,10 +97,10 @@ export class Eraser {
   *#begin(
     tenant: string,
     by: CustomerReference,
-    context: WriteContext,
+    context: ErasureContext,
     key: IdempotencyKey | undefined,
   ): Routine<Begun | WriteResult> {
-    const { database, log, reader, encryption, idempotency } = this.#dependencies;
+    const { reader } = this.#dependencies;
     const before = key && (yield* reader.findEarlierRequest(tenant, key, context.now));
     if (before !== undefined) return yield* this.#replay(tenant, before);
     const row = yield* reader.findRow(tenant, by);
@@ -109,18 +109,30 @@ export class Eraser {
       const meanwhile = key && (yield* reader.findEarlierRequest(tenant, key, context.now));
       return meanwhile === undefined ? { code: 'CUSTOMER_NOT_FOUND' } : yield* this.#replay(tenant, meanwhile);
     }
-    if (isAnonymizedRow(row)) return yield* this.#alreadyErased(tenant, row, key);
+    return isAnonymizedRow(row)
+      ? yield* this.#alreadyErased(tenant, row, key)
+      : yield* this.#append(tenant, row, context, key);
+  }
 
+  /** Appends to the log, under the lock of its head, unless the erasure has begun already. */
+  *#append(
+    tenant: string,
+    row: Row,
+    context: ErasureContext,
+    key: IdempotencyKey | undefined,
+  ): Routine<Begun | WriteResult> {
+    const { database, log, encryption, idempotency } = this.#dependencies;
     const { number } = row;
     const content = this.#contentOf(tenant, row, context);
     const sealed = encryption.sealEntry(encryption.hashOf(tenant, number), content);
     const head = yield* log.lockHead(tenant);
-    // Checked again under the lock: another process may have begun the erasure meanwhile.
+    // Another process may have begun the erasure since the row was read.
     const raced = key && (yield* log.findByKey(tenant, key, context.now));
     if (raced !== undefined) {
       return isSameRequest(raced, key) ? { entry: raced, row, replayed: true } : { code: 'IDEMPOTENCY_KEY_REUSED' };
     }
     const known = yield* log.find(tenant, number);
+    if (known === undefined && !(yield* this.#isAccepted(tenant, row, context))) return { code: 'VERSION_MISMATCH' };
     const record = recordOf(tenant, number, key);
     // PostgreSQL stores the idempotency record here already, so that a concurrent request with the same key waits for
     // this transaction and then fails. SQLite has one writer, and its two files commit one after the other, so `finish`
@@ -129,6 +141,13 @@ export class Eraser {
     if (known !== undefined) return { entry: known, row, replayed: false };
     const appended = yield* log.append(tenant, number, head, sealed, key);
     return { entry: { ...appended, number, content }, row, replayed: false };
+  }
+
+  /** Whether the request accepts the customer's version. Locks the row, so that no update follows before the erasure. */
+  *#isAccepted(tenant: string, { number, version }: Row, { accepts }: ErasureContext): Routine<boolean> {
+    if (accepts === undefined) return true;
+    const [locked] = yield* this.#dependencies.applied.lockVersion({ tenant, number });
+    return locked?.version === version && accepts(version);
   }
 
   /** Replays a request. Returns its answer or, for an erasure, its entry: the caller then finishes the erasure. */
@@ -157,11 +176,12 @@ export class Eraser {
   }
 
   /** The content of the log entry. A damaged record can be erased too; its retained fields are then unknown. */
-  #contentOf(tenant: string, row: Row, { keyId, requestId, now }: WriteContext): LogContent {
+  #contentOf(tenant: string, row: Row, { keyId, requestId, now, reference }: ErasureContext): LogContent {
     const stored = isReadableRow(row)
       ? ifSound(() => this.#dependencies.encryption.openRecord(tenant, row))
       : undefined;
-    const erasure = { urn: toUrn(row.number), keyId, requestId, erasedAt: now };
+    const urn = toUrn(row.number);
+    const erasure = { urn, keyId, requestId, erasedAt: now, ...(reference !== undefined && { reference }) };
     return stored === undefined
       ? { erasure, retained: unknownRetainedFields }
       : {

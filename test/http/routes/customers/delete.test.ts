@@ -116,6 +116,34 @@ eachStorage((start, t) => {
     }
   });
 
+  t.test('honours If-Match, but not for a customer that is already erased', async (t) => {
+    const { post, info } = await withJane(t);
+    const remove = (ifMatch: string, urn = 'cu.00.1') => post('delete', { customerUuid: urn }, { 'if-match': ifMatch });
+    await post('update', { customer: { customerUrn: 'cu.00.1', lastName: 'Dow' } });
+    for (const other of ['"1"', '"3"', 'W/"2"', '2', '"2" more', '']) {
+      t.equal((await remove(other)).outcome, '412 VERSION_MISMATCH', other);
+    }
+    t.match((await info({ urn: 'cu.00.1' })).result, { lastName: 'Dow', email: jane.email }, 'nothing was erased');
+    t.equal((await remove('"2"', 'cu.00.9')).outcome, '404 CUSTOMER_NOT_FOUND');
+    t.equal((await remove('"7", "2"')).text, done);
+    t.equal((await remove('"2"')).text, done, 'a retry without an Idempotency-Key');
+    t.match((await info({ urn: 'cu.00.1' })).result, { status: 'Anonymized' });
+    await post('store', storing(jane));
+    t.equal((await remove('*', 'cu.00.2')).text, done);
+  });
+
+  t.test('accepts a case number of at most 64 visible characters', async (t) => {
+    const { post } = await withJane(t);
+    const remove = (reference: unknown) => post('delete', { customerUuid: 'cu.00.1', reference });
+    for (const wrong of ['a b', 'ä', '\u200b', 'a\n1'])
+      refusedFor(t, await remove(wrong), ['reference: invalid_format']);
+    refusedFor(t, await remove('x'.repeat(65)), ['reference: too_long']);
+    refusedFor(t, await remove(42), ['reference: invalid_type']);
+    refusedFor(t, await post('delete', { reference: 'DSAR-1' }), ['customerUuid: exactly_one']);
+    t.equal((await remove('!'.repeat(64))).text, done);
+    for (const none of [null, '', ' DSAR-2 ']) t.equal((await remove(none)).text, done);
+  });
+
   t.test('requires exactly one identifier, and a valid one', async (t) => {
     const { post } = await withJane(t);
     const cases: [body: object, ...violations: string[]][] = [
