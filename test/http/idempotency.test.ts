@@ -157,6 +157,25 @@ eachStorage((start, t) => {
       t.equal((await post('store', storing({ externalIdentifier: 'crm-2' }), under(key))).outcome, reused);
       t.equal((await post('delete', { externalIdentifier: 'crm-2' }, under(key))).outcome, reused);
     }
+    const { result } = await post('store', storing({ ...jane, externalIdentifier: 'crm-2' }), under('another'));
+    t.match(result, { customerUrn: 'cu.00.2', externalIdentifier: 'crm-2', status: 'Active' }, 'with a key of its own');
+  });
+
+  t.test('a repeated delete is replayed after its ExternalId was stored anew, and erases nobody', async (t) => {
+    const { post, info } = await start(t);
+    const remove = { externalIdentifier: 'crm-1' };
+    await post('store', storing(jane), under('s'));
+    await post('delete', remove, under('d'));
+    const anew = await post('store', storing(jane), under('s2'));
+    t.match(anew.result, { customerUrn: 'cu.00.2', firstName: 'Jane' });
+    t.match(await post('delete', remove, under('d')), {
+      outcome: '200 SUCCESS',
+      headers: { 'idempotency-replayed': 'true' },
+    });
+    t.strictSame((await info({ exId: 'crm-1' })).result.customerUrn, 'cu.00.2');
+    const conditional = await post('delete', remove, { ...under('d'), 'if-match': '"1"' });
+    t.equal(conditional.outcome, reused, 'If-Match is part of the request');
+    t.equal((await post('delete', { ...remove, reference: 'DSAR-1' }, under('d'))).outcome, reused);
   });
 
   t.test('of fifty concurrent retries one does the work, and none conflicts with it', async (t) => {
