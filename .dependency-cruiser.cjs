@@ -30,11 +30,16 @@ module.exports = {
     },
     {
       name: 'http-knows-only-application',
-      comment: 'HTTP asks the use cases; it has Fastify, TypeBox and node:, and never a database or an adapter.',
+      comment:
+        'HTTP asks the use cases; it has Fastify, TypeBox, content-type and node:, and never a database or an adapter.',
       severity: 'error',
       from: { path: '^src/http/' },
       to: {
-        pathNot: ['^src/(http|application|domain)/', '^openapi[.]json$', npm(...fastify, '@sinclair/typebox')],
+        pathNot: [
+          '^src/(http|application|domain)/',
+          '^openapi[.]json$',
+          npm(...fastify, '@sinclair/typebox', 'content-type'),
+        ],
         dependencyTypesNot: ['core'],
       },
     },

@@ -5,6 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { parse as parseMediaType } from 'content-type';
 import type { FastifyInstance } from 'fastify';
 import { RequestRefused } from './envelope.ts';
 
@@ -76,12 +77,19 @@ function isPlainJson({
   'content-encoding': coding,
   'transfer-encoding': transfer,
 }: IncomingHttpHeaders) {
-  const charset = /;\s*charset="?([^";\s]*)/i.exec(type)?.[1];
   return (
-    (charset === undefined || /^(utf-?8|us-ascii)$/i.test(charset)) &&
+    hasUtf8Charset(type) &&
     (coding === undefined || coding.toLowerCase() === 'identity') &&
     (transfer === undefined || transfer.toLowerCase() === 'chunked')
   );
+}
+
+/** Whether the first `charset` parameter (RFC 9110 section 8.3.2) is absent, empty, or of an encoding within UTF-8. */
+function hasUtf8Charset(mediaType: string): boolean {
+  // Parsing costs 0.3 µs, and most requests have no parameters.
+  if (!mediaType.includes(';')) return true;
+  const { charset = '' } = parseMediaType(mediaType).parameters;
+  return /^(utf-?8|us-ascii)?$/i.test(charset);
 }
 
 const tooLarge = () => new RequestRefused('PAYLOAD_TOO_LARGE', 'the body is over the limit');

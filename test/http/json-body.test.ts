@@ -90,6 +90,18 @@ t.test('the media type may have parameters', async (t) => {
     'application/json;charset=UTF-8',
     'application/json; charset="utf-8"',
     'application/json; profile=x; charset=utf-8',
+    'application/json;CharSet=Utf8',
+    'application/json; charset=us-ascii',
+    'application/json; charset="u\\tf-8"',
+    'application/json; charset=',
+    'application/json;; charset=utf-8;',
+    'application/json ; charset = utf-8',
+    'application/json; charset=utf-8; charset=latin1',
+    'application/json; profile="a; charset=latin1"',
+    'application/json; profile="a\\"; charset=latin1"',
+    'application/json; profile="a; charset=latin1"; charset=utf-8',
+    'application/json; x-charset=latin1',
+    'application/json; charset*=latin1',
     'Application/JSON',
   ]) {
     t.equal((await post('validate', { externalId: 'x' }, { 'content-type': type })).outcome, '200 SUCCESS', type);
@@ -118,6 +130,15 @@ t.test('a body of another media type is refused', async (t) => {
   for (const [name, value] of [
     ['content-type', 'application/json; charset=utf-16'],
     ['content-type', 'application/json; charset="iso-8859-1"'],
+    ['content-type', 'application/json;CHARSET=latin1'],
+    ['content-type', 'application/json; charset = latin1'],
+    ['content-type', 'application/json; charset="latin\\1"'],
+    ['content-type', 'application/json; profile="a"; charset=latin1'],
+    ['content-type', 'application/json; profile="a\\\\"; charset=latin1'],
+    ['content-type', 'application/json; profile="; charset=utf-8"; charset=latin1'],
+    ['content-type', 'application/json; charset=latin1; charset=utf-8'],
+    ['content-type', 'application/json; charset=utf-8-sig'],
+    ['content-type', "application/json; charset='utf-8'"],
     ['content-encoding', 'gzip'],
   ] as const) {
     const answer = await post('validate', '{"externalId":"x"}', { [name]: value });
