@@ -16,7 +16,7 @@ const messages = {
   REQUEST_IN_PROGRESS: 'A request with the same Idempotency-Key is still running.',
   VERSION_MISMATCH: 'The record is not at the version that If-Match names.',
   PAYLOAD_TOO_LARGE: 'The request is over the size limit.',
-  UNSUPPORTED_MEDIA_TYPE: 'The body must be sent as application/json.',
+  UNSUPPORTED_MEDIA_TYPE: 'The body must be sent as application/json, in UTF-8 and without a content coding.',
   IDEMPOTENCY_KEY_REUSED: 'The Idempotency-Key was used with another request.',
   TOO_MANY_REQUESTS: 'The rate limit is exceeded; see Retry-After.',
   SQL_DATABASE_FAILURE:

@@ -79,10 +79,13 @@ export function answer<Given extends Outcome<unknown>, Body>(
 /** Thrown, or passed to a hook's `done`, to refuse a request before it reaches its use case. */
 export class RequestRefused extends Error {
   readonly code: RefusalCode;
+  /** Headers of the response, besides those of every refusal. */
+  readonly headers: Readonly<Record<string, string>>;
 
-  constructor(code: RefusalCode, message: string) {
+  constructor(code: RefusalCode, message: string, headers: Readonly<Record<string, string>> = {}) {
     super(message);
     this.code = code;
+    this.headers = headers;
   }
 }
 

@@ -18,9 +18,8 @@ export function readJsonBodies(app: FastifyInstance, limit: number): void {
     readBody(payload, limit, (body) => {
       if (body instanceof Error) return done(body);
       // Checked after the read: a refusal in mid-body closes the connection, maybe before the client reads the refusal.
-      if (!isPlainJson(request.headers)) {
-        return done(new RequestRefused('UNSUPPORTED_MEDIA_TYPE', 'the body has an unsupported charset or coding'));
-      }
+      const refused = unsupported(request.headers);
+      if (refused !== undefined) return done(refused);
       // `toString` would silently replace malformed bytes.
       if (!isUtf8(body)) return done(new RequestRefused('BAD_REQUEST', 'the body is not UTF-8'));
       return parseJson(request, body.toString('utf8'), done);
@@ -71,18 +70,23 @@ function readBody(payload: IncomingMessage, limit: number, done: (body: Buffer |
   }
 }
 
-/** True for UTF-8 (RFC 8259 section 8.1) without a content coding, and no transfer coding other than chunked. */
-function isPlainJson({
+/**
+ * The reason to refuse a JSON body because of its headers: another encoding than UTF-8 (RFC 8259 section 8.1), a content
+ * coding, or a transfer coding other than chunked. Undefined if the body can be read.
+ */
+function unsupported({
   'content-type': type = '',
-  'content-encoding': coding,
-  'transfer-encoding': transfer,
-}: IncomingHttpHeaders) {
-  return (
-    hasUtf8Charset(type) &&
-    (coding === undefined || coding.toLowerCase() === 'identity') &&
-    (transfer === undefined || transfer.toLowerCase() === 'chunked')
-  );
+  'content-encoding': coding = '',
+  'transfer-encoding': transfer = 'chunked',
+}: IncomingHttpHeaders): RequestRefused | undefined {
+  // RFC 9110 section 15.5.16: the header tells this reason from an unsupported media type.
+  if (!/^(identity)?$/i.test(coding)) return unsupportedType('a content coding', { 'accept-encoding': 'identity' });
+  if (!hasUtf8Charset(type)) return unsupportedType('a charset other than UTF-8');
+  return transfer.toLowerCase() === 'chunked' ? undefined : unsupportedType('a transfer coding');
 }
+
+const unsupportedType = (found: string, headers?: RequestRefused['headers']): RequestRefused =>
+  new RequestRefused('UNSUPPORTED_MEDIA_TYPE', `the body has ${found}`, headers);
 
 /** Whether the first `charset` parameter (RFC 9110 section 8.3.2) is absent, empty, or of an encoding within UTF-8. */
 function hasUtf8Charset(mediaType: string): boolean {

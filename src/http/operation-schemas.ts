@@ -78,6 +78,9 @@ const envelopeHeaders = {
   'ratelimit-reset': Type.String({ description: 'Seconds until the count starts again.' }),
 };
 const retryHeader = { 'retry-after': Type.String({ description: 'Seconds to wait.', examples: ['1'] }) };
+const codingHeader = {
+  'accept-encoding': Type.String({ enum: ['identity'], description: 'Set where the body has a content coding.' }),
+};
 /** Response headers that some operations add. */
 export const etagHeader = {
   etag: Type.String({ description: 'The version of the record, for If-Match.', examples: ['"1"'] }),
@@ -142,7 +145,7 @@ const refusalMeaning: Partial<Record<number, string>> = {
   409: 'A unique value is already in use, or a request with the same Idempotency-Key is still running.',
   412: 'If-Match names another version.',
   413: 'The body is over 64 KiB.',
-  415: 'The body is not application/json.',
+  415: 'The body is not application/json, not UTF-8, or has a content coding.',
   422: 'The Idempotency-Key was used with another request.',
   429: 'Over the rate limit.',
   500:
@@ -184,7 +187,11 @@ export function refusals<Shape extends 'wrapped' | 'bare'>(
       status,
       closedObject(members, {
         description: refusalMeaning[status] as string,
-        headers: { ...envelopeHeaders, ...((status === 429 || status === 503) && retryHeader) },
+        headers: {
+          ...envelopeHeaders,
+          ...((status === 429 || status === 503) && retryHeader),
+          ...(status === 415 && codingHeader),
+        },
         ...examples(Object.fromEntries(group.map((code) => [code, example(code)]))),
       }),
     ];

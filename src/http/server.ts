@@ -135,6 +135,7 @@ function answerErrors(app: FastifyInstance, connections: Connections): void {
     if (code !== 'SERVICE_UNAVAILABLE' && reply.getHeader('connection') === 'close') {
       connections.bodyRefused(request, reply);
     }
+    if (error instanceof RequestRefused) reply.headers(error.headers);
     if (code === 'SQL_DATABASE_FAILURE' || code === 'INTERNAL_SERVER_ERROR') {
       // `err` logs only the message of a cause, and several SQLite codes have the message "disk I/O error".
       const cause = (error.cause as Partial<FastifyError> | undefined)?.code;
