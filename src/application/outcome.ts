@@ -15,9 +15,10 @@ const messages = {
   USER_WITH_SAME_PHONE_NUMBER_EXISTS: 'The phone number belongs to another customer.',
   REQUEST_IN_PROGRESS: 'A request with the same Idempotency-Key is still running.',
   VERSION_MISMATCH: 'The record is not at the version that If-Match names.',
-  PAYLOAD_TOO_LARGE: 'The request is over the size limit.',
+  PAYLOAD_TOO_LARGE: 'The body is over the size limit.',
   UNSUPPORTED_MEDIA_TYPE: 'The body must be sent as application/json, in UTF-8 and without a content coding.',
   IDEMPOTENCY_KEY_REUSED: 'The Idempotency-Key was used with another request.',
+  HEADERS_TOO_LARGE: 'The request line and headers are over the size limit.',
   TOO_MANY_REQUESTS: 'The rate limit is exceeded; see Retry-After.',
   SQL_DATABASE_FAILURE:
     'The database did not complete the operation; retry it, using the same Idempotency-Key for a write.',

@@ -152,7 +152,7 @@ export class Connections {
       return;
     }
     const inFlight = this.#inFlightOf(socket);
-    const code: RefusalCode = error.code === 'HPE_HEADER_OVERFLOW' ? 'PAYLOAD_TOO_LARGE' : 'BAD_REQUEST';
+    const code: RefusalCode = error.code === 'HPE_HEADER_OVERFLOW' ? 'HEADERS_TOO_LARGE' : 'BAD_REQUEST';
     const requestId = requestIdOf(inFlight.find(({ req }) => !req.complete)?.req);
     const send = () => {
       if (socket.writable) socket.end(rawAnswer(code, requestId));
@@ -184,6 +184,7 @@ function rawAnswer(code: RefusalCode, requestId: string): string {
     `content-type: ${mediaType}`,
     `content-length: ${Buffer.byteLength(body)}`,
     `x-request-id: ${requestId}`,
+    'cache-control: no-store',
     'connection: close',
   ];
   return `${head.join('\r\n')}\r\n\r\n${body}`;

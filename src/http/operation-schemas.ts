@@ -162,12 +162,24 @@ const unauthorized = Type.Null({
   },
 });
 
+/** Sent before the route is known, so it has the same shape for every operation. */
+const headersTooLarge = () =>
+  closedObject(
+    { result: Type.Null(), status: statusSchema(['HEADERS_TOO_LARGE']) },
+    {
+      description: 'The request line and headers are over 16 KiB. The connection is closed.',
+      headers: { ...requestIdHeader, 'cache-control': envelopeHeaders['cache-control'] },
+      ...examples({ HEADERS_TOO_LARGE: wrapped(refusal('HEADERS_TOO_LARGE')) }),
+    },
+  );
+
 type RefusalResponses<Body> = Record<(typeof httpStatus)[RefusalCode], TUnsafe<Body>> & {
   readonly 401: typeof unauthorized;
+  readonly 431: ReturnType<typeof headersTooLarge>;
 };
 
 /**
- * The schemas of all refusals of an operation, by HTTP status, including 401.
+ * The schemas of all refusals of an operation, by HTTP status, including 401 and 431.
  *
  * @param codes the refusal codes of the operation, besides those of every operation
  * @param violations the violations in the example of INVALID_REQUEST
@@ -196,7 +208,7 @@ export function refusals<Shape extends 'wrapped' | 'bare'>(
       }),
     ];
   });
-  return { ...Object.fromEntries(schemas), 401: unauthorized } as RefusalResponses<
+  return { ...Object.fromEntries(schemas), 401: unauthorized, 431: headersTooLarge() } as RefusalResponses<
     Shape extends 'wrapped' ? WrappedRefusal : Refusal
   >;
 }

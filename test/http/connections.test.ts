@@ -1,17 +1,20 @@
 /** Limits of connections: sizes of heads, their number, slow and greedy clients, repeated headers. */
+import type { OutgoingHttpHeaders } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { type Headers, storing } from '../support/client.ts';
+import { answerFaults } from '../support/conformance.ts';
+import { operations } from '../support/openapi.ts';
 import { startService } from '../support/service.ts';
 import { dial, envelopeFaults, exchangeAll, type Line, portOf, rawRequests } from '../support/sockets.ts';
 
 const validation = '{"externalId":"x"}';
 const declared = (body: string) => `Content-Length: ${body.length}\r\n`;
 
-t.test('a request line and headers over 16 KiB are answered 413, and the connection is closed', async (t) => {
+t.test('a request line and headers over 16 KiB are answered 431, and the connection is closed', async (t) => {
   const service = await startService(t);
   const port = await portOf(service);
-  const { get } = rawRequests(service);
+  const { get, post } = rawRequests(service);
   const long = 'x'.repeat(17_000);
   for (const [name, bytes] of Object.entries({
     'one header': get(`x: ${long}\r\n`),
@@ -20,14 +23,31 @@ t.test('a request line and headers over 16 KiB are answered 413, and the connect
     'the path': get().replace('/info', `/${long}`),
     'the query': get().replace('nobody', long),
     'a key': get().replace(/x-api-key: .*/, `x-api-key: ${long}`),
+    'the query and a header, together': get(`x: ${'x'.repeat(9_000)}\r\n`).replace('nobody', 'x'.repeat(9_000)),
+    'a trailer': post('Transfer-Encoding: chunked\r\n', `0\r\nx: ${long}\r\n\r\n`),
+    'a request without a known route': `GET / HTTP/1.1\r\nx: ${long}\r\n\r\n`,
   })) {
     const line = await dial(port);
     line.send(bytes);
     const answers = await line.toEnd();
-    t.match(answers, [{ outcome: '413 PAYLOAD_TOO_LARGE', headers: { connection: 'close' } }], name);
+    t.match(answers, [{ outcome: '431 HEADERS_TOO_LARGE', headers: { connection: 'close' } }], name);
     t.same(answers.flatMap(envelopeFaults), [], name);
   }
   t.match(await exchangeAll(port, get(`x: ${'x'.repeat(15_000)}\r\n`)), [{ outcome: '404 CUSTOMER_NOT_FOUND' }]);
+});
+
+t.test('the 431 conforms to the description of every operation', async (t) => {
+  const service = await startService(t);
+  const port = await portOf(service);
+  for (const { path, method } of operations) {
+    const asked = { method: method.toUpperCase(), url: path };
+    const answers = await exchangeAll(port, `${asked.method} ${path} HTTP/1.1\r\nx: ${'x'.repeat(17_000)}\r\n\r\n`);
+    t.match(answers, [{ outcome: '431 HEADERS_TOO_LARGE' }], path);
+    const faults = answers.map(({ status: statusCode, headers, text: body }) =>
+      answerFaults(asked, { statusCode, headers: headers as OutgoingHttpHeaders, body, json: () => JSON.parse(body) }),
+    );
+    t.same(faults, [[]], path);
+  }
 });
 
 t.test('connections over the limit are closed; a closed connection makes room for another', async (t) => {

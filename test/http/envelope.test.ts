@@ -137,7 +137,7 @@ t.test('malformed HTTP is refused in the envelope', async (t) => {
   const port = await portOf(await startService(t));
   for (const [bytes, outcome] of [
     ['NONSENSE\r\n\r\n', '400 BAD_REQUEST'],
-    [`GET / HTTP/1.1\r\nHost: x\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`, '413 PAYLOAD_TOO_LARGE'],
+    [`GET / HTTP/1.1\r\nHost: x\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`, '431 HEADERS_TOO_LARGE'],
   ] as const) {
     const [answer] = await exchangeAll(port, bytes);
     t.match(answer, {

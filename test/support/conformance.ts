@@ -35,6 +35,8 @@ export interface Asked {
   readonly url: string;
 }
 
+type Answered = Pick<LightMyRequestResponse, 'statusCode' | 'headers' | 'body' | 'json'>;
+
 const ajv = new Ajv2020({ strict: false, allErrors: true });
 formats.default(ajv);
 ajv.addSchema(openApi, 'openapi');
@@ -53,7 +55,7 @@ function bodyFaults(validate: ReturnType<typeof schemaAt>, body: unknown): strin
 }
 
 /** All differences between an answer and its description. */
-export function answerFaults({ method, url }: Asked, answer: LightMyRequestResponse): string[] {
+export function answerFaults({ method, url }: Asked, answer: Answered): string[] {
   const path = canonicalPath(url);
   const operation = openApi.paths[path]?.[method.toLowerCase()];
   const status = String(answer.statusCode);
