@@ -30,6 +30,8 @@ interface Connection {
 export class Connections {
   readonly #open = new Map<Socket, Connection>();
   readonly #onRefused: AccessLog['refused'];
+  /** The requests whose client waits for 100 Continue before it sends the body, with their responses. */
+  readonly #awaitingContinue = new WeakMap<IncomingMessage, ServerResponse>();
   #isShuttingDown = false;
 
   constructor(onRefused: AccessLog['refused']) {
@@ -71,6 +73,11 @@ export class Connections {
     });
     // This listener must run before Fastify's, which may answer synchronously.
     server.prependListener('request', ({ socket }, response) => this.#open.get(socket)?.responses.push(response));
+    // Node would send 100 Continue before the request is authenticated; see `sendContinue`.
+    server.on('checkContinue', (request, response) => {
+      this.#awaitingContinue.set(request, response);
+      server.emit('request', request, response);
+    });
     // Ignores an unknown `Expect` header; Node would answer 417 without the envelope.
     server.on('checkExpectation', (request, response) => server.emit('request', request, response));
     // Without this listener, Node would close the connection of a CONNECT request without a response.
@@ -105,6 +112,30 @@ export class Connections {
     const connection = this.#open.get(raw.socket);
     if (raw.complete && !this.#isShuttingDown) reply.removeHeader('connection');
     else if (connection !== undefined) connection.isClosing = true;
+  }
+
+  /** Whether the client waits for 100 Continue (RFC 9110 section 10.1.1), so that the body can be refused unsent. */
+  awaitsContinue({ raw }: FastifyRequest): boolean {
+    return !raw.complete && this.#awaitingContinue.has(raw);
+  }
+
+  /** Call it before the body is read: sends 100 Continue if the client waits for it. */
+  sendContinue(request: FastifyRequest): void {
+    if (!this.awaitsContinue(request)) return;
+    this.#awaitingContinue.get(request.raw)?.writeContinue();
+    this.#awaitingContinue.delete(request.raw);
+  }
+
+  /**
+   * Call it before a response is sent. If 100 Continue was not sent, Node closes the connection, because the client may
+   * or may not send the body. Refuses later requests then, or keeps the connection open if the whole body has arrived.
+   */
+  answering({ raw }: FastifyRequest, reply: FastifyReply): void {
+    if (raw.headers.expect === undefined || !this.#awaitingContinue.has(raw)) return;
+    const connection = this.#open.get(raw.socket);
+    if (connection === undefined) return;
+    if (!raw.complete) connection.isClosing = true;
+    else if (reply.raw.shouldKeepAlive && !reply.hasHeader('connection')) reply.header('connection', 'keep-alive');
   }
 
   /** Call it when a response has been sent. */

@@ -7,18 +7,25 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { parse as parseMediaType } from 'content-type';
 import type { FastifyInstance } from 'fastify';
+import type { Connections } from './connections.ts';
 import { RequestRefused } from './envelope.ts';
 
 /** Accepts JSON bodies of at most `limit` bytes, and no other media type. */
-export function readJsonBodies(app: FastifyInstance, limit: number): void {
+export function readJsonBodies(
+  app: FastifyInstance,
+  limit: number,
+  connections: Pick<Connections, 'awaitsContinue' | 'sendContinue'>,
+): void {
   app.removeAllContentTypeParsers();
   const parseJson = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser('application/json', (request, payload, done) => {
     if (Number(request.headers['content-length']) > limit) return done(tooLarge());
+    const refused = unsupported(request.headers);
+    if (refused !== undefined && connections.awaitsContinue(request)) return done(refused);
+    connections.sendContinue(request);
     readBody(payload, limit, (body) => {
       if (body instanceof Error) return done(body);
-      // Checked after the read: a refusal in mid-body closes the connection, maybe before the client reads the refusal.
-      const refused = unsupported(request.headers);
+      // After the read: a refusal in mid-body closes the connection, maybe before the client reads the refusal.
       if (refused !== undefined) return done(refused);
       // `toString` would silently replace malformed bytes.
       if (!isUtf8(body)) return done(new RequestRefused('BAD_REQUEST', 'the body is not UTF-8'));

@@ -75,6 +75,7 @@ export async function createServer(services: Services, options: ServerOptions): 
     routerOptions: { caseSensitive: false, ignoreTrailingSlash: true },
     // Called for paths that cannot be decoded, because Fastify runs no hooks for them.
     frameworkErrors: (_, request, reply: FastifyReply) => {
+      connections.answering(request, reply);
       reply.header('x-request-id', request.id).send(answer(reply, refusal('NOT_FOUND'), wrapped));
       log.answered(request, reply);
     },
@@ -83,9 +84,10 @@ export async function createServer(services: Services, options: ServerOptions): 
   app.decorateReply('messageCode');
 
   connections.attach(app, options);
-  addRequestHooks(app, log, connections, watchPressure(app, options));
+  // Before the other hooks: at the end of the turn, when `answering` is called, nearly every body has arrived.
   batchRequests(app);
-  readJsonBodies(app, options.bodyLimit);
+  addRequestHooks(app, log, connections, watchPressure(app, options));
+  readJsonBodies(app, options.bodyLimit, connections);
   answerErrors(app, connections);
 
   documentationRoutes(app, options.loadDocuments);
@@ -120,6 +122,10 @@ function addRequestHooks(
     done();
   });
   app.setNotFoundHandler(refuseUnmatched);
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    connections.answering(request, reply);
+    done();
+  });
   app.addHook('onResponse', (request, reply, done) => {
     connections.answered(request);
     log.answered(request, reply);

@@ -212,17 +212,6 @@ survived('HEAD is answered with the head of GET and no body', async (t) => {
   t.match(line.received(), /^HTTP\/1\.1 404 .*\r\ncontent-length: \d+\r\n.*\r\n\r\n$/s);
 });
 
-survived('Expect: 100-continue is answered 100 before the body is sent', async (t) => {
-  const line = await dial(port);
-  line.send(post(`Expect: 100-continue\r\n${length}`, ''));
-  await line.answers(0);
-  while (!line.received().includes('\r\n\r\n')) await new Promise(setImmediate);
-  t.equal(line.received(), 'HTTP/1.1 100 Continue\r\n\r\n');
-  line.send(body);
-  t.match(await line.answers(), [{ outcome: '200 SUCCESS' }]);
-  line.drop();
-});
-
 survived('pipelined requests are answered in their order', async (t) => {
   const requests = Array.from({ length: 100 }, (_, index): [bytes: string, outcome: string] => {
     const own = JSON.stringify(storing({ externalIdentifier: `pipelined-${index}` }));
