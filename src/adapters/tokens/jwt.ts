@@ -1,7 +1,17 @@
-import { createLocalJWKSet, importSPKI, type JSONWebKeySet, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import {
+  type CryptoKey,
+  createLocalJWKSet,
+  decodeProtectedHeader,
+  errors,
+  importSPKI,
+  type JWK,
+  type JWTPayload,
+  jwtVerify,
+} from 'jose';
 import type { Clock } from '../../application/ports/clock.ts';
-import type { JwtSettings } from '../../application/ports/tenant-directory.ts';
+import type { JwtAlgorithm, JwtSettings } from '../../application/ports/tenant-directory.ts';
 import type { TokenVerifier } from '../../application/ports/token-verifier.ts';
+import { isObject } from '../../domain/field-schema.ts';
 
 /** Tolerated clock skew between issuer and service. */
 const clockSkewSeconds = 30;
@@ -13,6 +23,8 @@ const refreshMs = 10 * 60_000;
 const staleMs = 24 * 60 * 60_000;
 const fetchTimeoutMs = 3_000;
 const maxKeySetBytes = 256 * 1024;
+/** Keys tried for one token, at 0.1 to 0.2 ms each: all of them take less time than a 401. */
+const maxKeysTried = 16;
 
 interface Dependencies {
   readonly clock: Clock;
@@ -22,7 +34,7 @@ interface Dependencies {
   readonly fetch?: typeof globalThis.fetch;
 }
 
-type KeySource = Pick<PublishedKeys, 'find' | 'prepare'>;
+type KeySource = Pick<PublishedKeys, 'find' | 'refresh' | 'prepare'>;
 
 /** Verifies bearer tokens with jose. */
 export function createJwtVerifier({ clock, onTrouble, fetch = globalThis.fetch }: Dependencies): TokenVerifier {
@@ -35,17 +47,20 @@ export function createJwtVerifier({ clock, onTrouble, fetch = globalThis.fetch }
     if (source === undefined) {
       source =
         'jwksUri' in keys
-          ? new PublishedKeys(keys.jwksUri, { clock, onTrouble, fetch })
+          ? new PublishedKeys(keys.jwksUri, algorithm, { clock, onTrouble, fetch })
           : pinnedKey(keys.publicKeyPem, algorithm);
       sources.set(name, source);
     }
     return source;
   }
 
-  return {
-    async verifies(token, tenant, settings) {
+  /** The claims of a token that one of its issuer's keys has signed. Rejects for any other token. */
+  async function claimsOf(token: string, settings: JwtSettings): Promise<JWTPayload> {
+    const source = sourceOf(settings);
+    const { kid } = decodeProtectedHeader(token);
+    for (const key of (await source.find(kid)).slice(0, maxKeysTried)) {
       try {
-        const { payload } = await jwtVerify(token, sourceOf(settings).find, {
+        const { payload } = await jwtVerify(token, key, {
           algorithms: [settings.algorithm],
           issuer: settings.issuer,
           audience: settings.audience,
@@ -53,7 +68,20 @@ export function createJwtVerifier({ clock, onTrouble, fetch = globalThis.fetch }
           requiredClaims: ['exp'],
           currentDate: new Date(clock()),
         });
-        return payload[settings.tenantClaim] === tenant;
+        return payload;
+      } catch (error) {
+        if (!isWrongKey(error)) throw error;
+      }
+    }
+    // The issuer may have a new key. The fetch is not awaited: its delay would reveal that the API key is right.
+    source.refresh();
+    throw new Error('no key of the issuer has signed the token');
+  }
+
+  return {
+    async verifies(token, tenant, settings) {
+      try {
+        return (await claimsOf(token, settings))[settings.tenantClaim] === tenant;
       } catch {
         // An invalid token and missing keys are the same to the caller: the token proves nothing.
         return false;
@@ -63,54 +91,59 @@ export function createJwtVerifier({ clock, onTrouble, fetch = globalThis.fetch }
   };
 }
 
+/** Whether another key could verify the token. A TypeError means an RSA key of less than 2048 bits. */
+const isWrongKey = (error: unknown): boolean =>
+  error instanceof errors.JWSSignatureVerificationFailed || error instanceof TypeError;
+
 function pinnedKey(pem: string, algorithm: string): KeySource {
-  const key = importSPKI(pem, algorithm);
+  const keys = importSPKI(pem, algorithm).then((key) => [key]);
   // If the import fails, each verification fails. The rejection is handled here, or it would end the process.
-  key.catch(() => {});
-  return { find: () => key, prepare: async () => {} };
+  keys.catch(() => {});
+  return { find: () => keys, refresh: async () => {}, prepare: async () => {} };
+}
+
+interface PublishedKey {
+  readonly kid: string | undefined;
+  readonly key: CryptoKey;
 }
 
 /** The key set of an issuer (RFC 7517), fetched in the background, and kept for a day while its host is unreachable. */
 class PublishedKeys {
   readonly #uri: string;
+  readonly #algorithm: JwtAlgorithm;
   readonly #dependencies: Required<Dependencies>;
-  #keys: JWTVerifyGetKey | undefined;
+  #keys: readonly PublishedKey[] | undefined;
   #fetchedAt = 0;
   #attemptedAt = Number.NEGATIVE_INFINITY;
   #fetching: Promise<void> | undefined;
 
-  constructor(uri: string, dependencies: Required<Dependencies>) {
+  constructor(uri: string, algorithm: JwtAlgorithm, dependencies: Required<Dependencies>) {
     this.#uri = uri;
+    this.#algorithm = algorithm;
     this.#dependencies = dependencies;
   }
 
-  /** The key that a token's header names. Rejects if there is none. */
-  readonly find: JWTVerifyGetKey = async (header, token) => {
+  /** The keys that may have signed a token with this key id, or without one. Rejects if no keys are known. */
+  async find(kid: unknown): Promise<CryptoKey[]> {
     const keys = this.#current();
     if (keys === undefined) throw new Error('no keys are known');
-    try {
-      return await keys(header, token);
-    } catch (error) {
-      // The issuer may have a new key. The fetch is not awaited: its delay would reveal that the API key is right.
-      this.#refresh();
-      throw error;
-    }
-  };
+    return keys.filter((one) => kid === undefined || one.kid === undefined || one.kid === kid).map(({ key }) => key);
+  }
 
   /** Resolves when keys are known or an attempt to fetch them failed. */
   prepare(): Promise<void> {
-    return this.#current() === undefined ? this.#refresh() : (this.#fetching ?? Promise.resolve());
+    return this.#current() === undefined ? this.refresh() : (this.#fetching ?? Promise.resolve());
   }
 
   /** The keys known now. Starts a refresh if it is due. */
-  #current(): JWTVerifyGetKey | undefined {
+  #current(): readonly PublishedKey[] | undefined {
     const age = this.#since(this.#fetchedAt);
-    if (age >= refreshMs) this.#refresh();
+    if (age >= refreshMs) this.refresh();
     return age > staleMs ? undefined : this.#keys;
   }
 
   /** Resolves when the fetch in flight is done; starts one unless the last attempt was within the cool-down. */
-  #refresh(): Promise<void> {
+  refresh(): Promise<void> {
     if (this.#fetching === undefined && this.#since(this.#attemptedAt) >= cooldownMs) {
       this.#attemptedAt = this.#dependencies.clock();
       this.#fetching = this.#fetchKeys();
@@ -121,7 +154,7 @@ class PublishedKeys {
   async #fetchKeys(): Promise<void> {
     const { clock, fetch, onTrouble } = this.#dependencies;
     try {
-      this.#keys = createLocalJWKSet(await fetchKeySet(this.#uri, fetch));
+      this.#keys = await usableKeys(await fetchKeySet(this.#uri, fetch), this.#algorithm);
       this.#fetchedAt = clock();
     } catch (error) {
       onTrouble(this.#uri, error);
@@ -136,8 +169,27 @@ class PublishedKeys {
   }
 }
 
-/** Fetches over https only, without redirects and with a bounded answer. `createLocalJWKSet` checks its content. */
-async function fetchKeySet(uri: string, fetch: typeof globalThis.fetch): Promise<JSONWebKeySet> {
+/**
+ * The keys of a key set that can verify this algorithm. Other entries, even malformed ones, are ignored (RFC 7517 section
+ * 5). Rejects if the value is no key set.
+ */
+async function usableKeys(keySet: unknown, algorithm: JwtAlgorithm): Promise<PublishedKey[]> {
+  const { keys: entries } = (isObject(keySet) ? keySet : {}) as { readonly keys?: unknown };
+  const isKeySet = Array.isArray(entries) && (entries.length === 0 || entries.some(isObject));
+  if (!isKeySet) throw new Error('the host of the keys answered with no key set');
+  const imported = entries.map(async (jwk: JWK): Promise<PublishedKey[]> => {
+    try {
+      // A set for each key, because jose accepts or rejects a set as a whole.
+      return [{ kid: jwk.kid, key: await createLocalJWKSet({ keys: [jwk] })({ alg: algorithm }) }];
+    } catch {
+      return [];
+    }
+  });
+  return (await Promise.all(imported)).flat();
+}
+
+/** Fetches over https only, without redirects and with a bounded answer. */
+async function fetchKeySet(uri: string, fetch: typeof globalThis.fetch): Promise<unknown> {
   if (new URL(uri).protocol !== 'https:') throw new Error(`the URI of the keys must use https, but is ${uri}`);
   const response = await fetch(uri, {
     headers: { accept: 'application/jwk-set+json, application/json' },

@@ -1,11 +1,11 @@
 /** Which bearer tokens are accepted, and how an issuer's keys are fetched, refreshed and withdrawn. */
-import { createHmac } from 'node:crypto';
+import { createHmac, generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
-import { CompactSign, exportPKCS8, importPKCS8, type JWK } from 'jose';
+import { CompactSign, exportJWK, exportPKCS8, importPKCS8, type JWK } from 'jose';
 import t, { type Test } from 'tap';
 import { createJwtVerifier } from '../../../src/adapters/tokens/jwt.ts';
 import type { JwtAlgorithm, JwtSettings } from '../../../src/application/ports/tenant-directory.ts';
@@ -216,15 +216,96 @@ t.test('published keys', async (t) => {
     t.equal(asked.length, 2);
   });
 
-  t.test('an unknown key id is refused; without one a token is accepted only if there is a single key', async (t) => {
-    const { proves, publish, clock } = host(one.jwk);
-    t.equal(await proves(await lasting(one, { kid: 'other' }), settings), false);
+  t.test('an unknown key id is refused', async (t) => {
+    const { proves } = host(one.jwk, two.jwk);
+    for (const kid of ['other', '', 'K1', 1, null, ['k1']]) {
+      t.equal(await proves(await lasting(one, { kid }), settings), false, JSON.stringify(kid));
+    }
+    t.equal(await proves(byOne, settings), true);
+  });
+
+  t.test('every key that may have signed a token is tried', async (t) => {
     const nameless = await lasting(one, { kid: undefined });
-    t.equal(await proves(nameless, settings), true);
-    publish(one.jwk, two.jwk);
+    const named = two.jwk.kid as string;
+    const { kid: _, ...anonymous } = one.jwk;
+    const { kid: __, ...otherAnonymous } = two.jwk;
+    const sets: Record<string, readonly JWK[]> = {
+      'of one key': [one.jwk],
+      'of two keys': [two.jwk, one.jwk],
+      'that lists a key twice': [one.jwk, one.jwk],
+      'with two keys under one id': [{ ...two.jwk, kid: 'k1' }, one.jwk],
+      'with two keys under one id, the other way round': [one.jwk, { ...two.jwk, kid: 'k1' }],
+      'whose keys have no id': [otherAnonymous, anonymous],
+      'with a key under another id, and the key without an id': [{ ...one.jwk, kid: named }, anonymous],
+    };
+    for (const [name, keys] of Object.entries(sets)) {
+      const { proves } = host(...keys);
+      t.equal(await proves(byOne, settings), true, `a set ${name}`);
+      t.equal(await proves(nameless, settings), true, `a set ${name}, a token without an id`);
+    }
+    const other = await lasting(await issuerOf('ES256', { now: noon, kid: 'k1' }));
+    for (const keys of Object.values(sets)) t.equal(await host(...keys).proves(other, settings), false, 'forged');
+  });
+
+  t.test('at most 16 keys are tried for one token', async (t) => {
+    const wrong = Array.from({ length: 16 }, () => ({ ...two.jwk, kid: 'k1' }));
+    t.equal(await host(...wrong.slice(1), one.jwk).proves(byOne, settings), true);
+    t.equal(await host(...wrong, one.jwk).proves(byOne, settings), false);
+    const unusable = wrong.map((jwk) => ({ ...jwk, use: 'enc' }));
+    t.equal(await host(...unusable, one.jwk).proves(byOne, settings), true, 'unusable keys do not count');
+  });
+
+  t.test('a key is found among entries that cannot be used, and without its optional members', async (t) => {
+    const { kty, crv, x, y } = one.jwk;
+    const entries: Record<string, unknown> = {
+      null: null,
+      'a string': 'k1',
+      'an array': [],
+      'an empty object': {},
+      'an unknown type': { kty: 'XYZ', kid: 'k1' },
+      'a type that is no string': { ...one.jwk, kty: 1 },
+      'a shared secret': { kty: 'oct', k: 'c2VjcmV0', kid: 'k1', alg: 'HS256' },
+      'an RSA key': { kty: 'RSA', n: 'sXch', e: 'AQAB', kid: 'k1' },
+      'a missing coordinate': { kty, crv, x, kid: 'k1' },
+      'a malformed coordinate': { ...one.jwk, x: '*' },
+      'a point that is not on the curve': { ...one.jwk, x: y },
+      'another curve': { ...one.jwk, crv: 'P-384' },
+      'a private key': { ...(await exportJWK(one.privateKey)), kid: 'k1' },
+      'a key for encryption': { ...one.jwk, use: 'enc' },
+      'malformed operations': { ...one.jwk, key_ops: 'verify' },
+    };
+    for (const [name, entry] of Object.entries(entries)) {
+      const { proves, troubles } = host(entry as JWK, { kty, crv, x, y } as JWK, entry as JWK);
+      t.equal(await proves(byOne, settings), true, name);
+      t.equal(await host(entry as JWK).proves(byOne, settings), false, `${name} alone`);
+      t.same(troubles, [], name);
+    }
+    const certificate = { x5c: ['*'], x5t: '*', 'x5t#S256': '*', x5u: 'https://evil.example/x5u' };
+    t.equal(
+      await host({ ...one.jwk, ...certificate } as JWK).proves(byOne, settings),
+      true,
+      'certificates are not read',
+    );
+  });
+
+  t.test('an RSA key that is too short does not hide another under the same id', async (t) => {
+    const issuer = await issuerOf('RS256', { now: noon });
+    const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 1024 });
+    const short = { ...publicKey.export({ format: 'jwk' }), kid: 'k1' } as JWK;
+    const { proves } = host(short, issuer.jwk);
+    t.equal(await proves(await issuer.token(), issuer.settings({ jwksUri })), true);
+  });
+
+  t.test('a key that was replaced under the same id makes the keys be fetched', async (t) => {
+    const { proves, publish, clock, asked } = host({ ...two.jwk, kid: 'k1' });
+    t.equal(await proves(byOne, settings), false);
+    publish(one.jwk);
     clock.now += cooldown;
-    t.equal(await proves(byTwo, settings), true);
-    t.equal(await proves(nameless, settings), false);
+    t.equal(await proves(byOne, settings), true);
+    t.equal(asked.length, 2);
+    clock.now += cooldown;
+    t.equal(await proves(await one.token({ claims: { exp: 1 } }), settings), false);
+    t.equal(asked.length, 2, 'a token that is refused for its claims fetches nothing');
   });
 
   t.test('a key published for encryption or for another algorithm is not used', async (t) => {
