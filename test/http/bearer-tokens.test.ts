@@ -42,6 +42,20 @@ for (const algorithm of ['RS256', 'PS256', 'ES256', 'EdDSA'] as const) {
   });
 }
 
+t.test('the tenant claim may be nested, or have a URL as its name', async (t) => {
+  const issuer = await issuerOf('ES256', { now });
+  const { set, asProved } = await start(t, issuer);
+  for (const [tenantClaim, claimed] of [
+    ['org.id', (tenant: string) => ({ org: { id: tenant } })],
+    ['https://acme.example/tenant', (tenant: string) => ({ 'https://acme.example/tenant': tenant })],
+  ] as const) {
+    await set('proved', { jwt: { ...issuer.settings(), tenantClaim } });
+    t.equal((await asProved(bearer(await issuer.token({ claims: claimed('proved') })))).status, 404, tenantClaim);
+    t.equal((await asProved(bearer(await issuer.token({ claims: claimed('acme') })))).status, 401, tenantClaim);
+    t.equal((await asProved(bearer(await issuer.token({ claims: { tenant: 'proved' } })))).status, 401, tenantClaim);
+  }
+});
+
 t.test('with an issuer', async (t) => {
   const issuer = await issuerOf('ES256', { now });
   const service = await start(t, issuer);

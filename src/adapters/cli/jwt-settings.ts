@@ -8,7 +8,10 @@ export const jwtOptions = [
   new Option('--jwt-issuer <iss>', 'require bearer tokens of this issuer (iss)'),
   new Option('--jwt-audience <aud>', 'the audience that tokens must name (aud)'),
   new Option('--jwt-algorithm <name>', `signature algorithm: ${jwtAlgorithms.join(', ')} (default RS256)`),
-  new Option('--jwt-tenant-claim <name>', "the claim that must equal the tenant's id (default tenant)"),
+  new Option(
+    '--jwt-tenant-claim <name>',
+    "the claim that must equal the tenant's id: a name, which may be a URL, or a path such as org.id (default tenant)",
+  ),
   new Option('--jwks-uri <url>', 'https URL where the issuer publishes its keys'),
   new Option('--jwt-public-key-file <file>', "the issuer's only public key (PEM), instead of --jwks-uri"),
 ];

@@ -12,6 +12,7 @@ import type { Clock } from '../../application/ports/clock.ts';
 import type { JwtAlgorithm, JwtSettings } from '../../application/ports/tenant-directory.ts';
 import type { TokenVerifier } from '../../application/ports/token-verifier.ts';
 import { isObject } from '../../domain/field-schema.ts';
+import { claimAt } from './tenant-claim.ts';
 
 /** Tolerated clock skew between issuer and service. */
 const clockSkewSeconds = 30;
@@ -81,7 +82,7 @@ export function createJwtVerifier({ clock, onTrouble, fetch = globalThis.fetch }
   return {
     async verifies(token, tenant, settings) {
       try {
-        return (await claimsOf(token, settings))[settings.tenantClaim] === tenant;
+        return claimAt(await claimsOf(token, settings), settings.tenantClaim) === tenant;
       } catch {
         // An invalid token and missing keys are the same to the caller: the token proves nothing.
         return false;

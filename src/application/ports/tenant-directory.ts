@@ -15,7 +15,7 @@ export interface JwtSettings {
   /** The required member of `aud`. */
   readonly audience: string;
   readonly algorithm: JwtAlgorithm;
-  /** The claim that must equal the tenant's id. */
+  /** The claim that must equal the tenant's id: the name of a claim, or a path such as `org.id`. */
   readonly tenantClaim: string;
   /** The https URL where the issuer publishes its keys, or its one public key in PEM. */
   readonly keys: { readonly jwksUri: string } | { readonly publicKeyPem: string };

@@ -148,6 +148,46 @@ async function unreadable({ algorithm, privateKey }: Issuer): Promise<string> {
   return new CompactSign(Buffer.from('{')).setProtectedHeader({ alg: algorithm, kid: 'k1' }).sign(privateKey);
 }
 
+t.test('the tenant claim', async (t) => {
+  const issuer = await issuerOf('ES256', { now: noon });
+  const url = 'https://acme.example/tenant';
+  const cases: [name: string, claims: Readonly<Record<string, unknown>>, expected: boolean][] = [
+    ['org.id', { org: { id: 'acme' } }, true],
+    ['org.id', { org: { id: 'globex' } }, false],
+    ['org.id', { 'org.id': 'acme' }, true],
+    ['org.id', { 'org.id': 'acme', org: { id: 'globex' } }, true],
+    ['org.id', { 'org.id': 'globex', org: { id: 'acme' } }, false],
+    ['org.id', { 'org.id': null, org: { id: 'acme' } }, false],
+    ['org.id', { org: 'acme' }, false],
+    ['org.id', { org: null }, false],
+    ['org.id', { org: [{ id: 'acme' }] }, false],
+    ['org.0', { org: ['acme'] }, false],
+    ['org.id', { org: { id: ['acme'] } }, false],
+    ['org.id', { org: { id: { id: 'acme' } } }, false],
+    ['a.b.c', { a: { b: { c: 'acme' } } }, true],
+    ['a.b.c', { a: { 'b.c': 'acme' } }, true],
+    ['a.b.c', { 'a.b': { c: 'acme' } }, true],
+    ['a.b.c', { 'a.b': { c: 'globex' }, a: { b: { c: 'acme' } } }, false],
+    ['a.b.c', { 'a.b': { d: 'globex' }, a: { b: { c: 'acme' } } }, true],
+    [url, { [url]: 'acme' }, true],
+    [url, { [url]: 'globex' }, false],
+    ['https://acme.example/claims.org.id', { 'https://acme.example/claims': { org: { id: 'acme' } } }, true],
+    ['org.', { org: { '': 'acme' } }, true],
+    ['.org', { org: 'acme' }, false],
+    ['.', { tenant: 'acme' }, false],
+    ['', { tenant: 'acme' }, false],
+    ['org.constructor.name', { org: {} }, false],
+    ['__proto__.tenant', {}, false],
+    ['toString', {}, false],
+  ];
+  const { proves } = verifier(unreachable);
+  for (const [tenantClaim, claims, expected] of cases) {
+    const token = await issuer.token({ claims });
+    const name = `${tenantClaim} of ${JSON.stringify(claims)}`;
+    t.equal(await proves(token, { ...issuer.settings(), tenantClaim }), expected, name);
+  }
+});
+
 t.test('a pinned key that does not fit its algorithm accepts no token and does not end the process', async (t) => {
   const issuer = await issuerOf('ES256', { now: noon });
   const { proves } = verifier(unreachable);
