@@ -18,9 +18,6 @@ interface Dependencies {
   readonly environment: Environment;
 }
 
-/** The environment's prefix and three or four characters: enough to recognise an API key, too few to guess the rest. */
-const shownPrefixLength = 11;
-
 /** Manages API keys. Times are milliseconds since 1970, durations are milliseconds. */
 export class ApiKeys {
   readonly #dependencies: Dependencies;
@@ -46,7 +43,7 @@ export class ApiKeys {
       id: apiKeyFormat.newId(),
       tenant,
       digest: apiKeyFormat.apiKeyDigest(secret, environment) as Uint8Array,
-      prefix: secret.slice(0, shownPrefixLength),
+      prefix: apiKeyFormat.shownPrefix(secret) as string,
       name,
       role,
       environment,

@@ -92,6 +92,18 @@ t.test('a wrong, missing, doubled or swapped character is detected in any API ke
   );
 });
 
+t.test('the shown prefix of an API key has three or four of its random characters', async (t) => {
+  for (const environment of environments) {
+    const key = apiKeyFormat.newApiKey(environment);
+    t.equal(apiKeyFormat.shownPrefix(key), key.slice(0, 11));
+    t.match(apiKeyFormat.shownPrefix(key), /^sk_(?:dev_\w{4}|live_\w{3})$/);
+    const mistyped = spliced(key, 20, 1, key[20] === 'x' ? 'y' : 'x');
+    for (const text of [mistyped, key.slice(0, -1), `${key}x`, key.slice(0, 11), `Bearer ${key}`, '']) {
+      t.equal(apiKeyFormat.shownPrefix(text), undefined, 'of a well-formed API key only');
+    }
+  }
+});
+
 t.test('other texts have no digest', async (t) => {
   const key = apiKeyFormat.newApiKey('sandbox');
   for (const text of [
@@ -103,6 +115,8 @@ t.test('other texts have no digest', async (t) => {
     `${key}${key}`,
     key.slice(7),
     'x'.repeat(45),
+    keyOf(`${'x'.repeat(31)} `),
+    keyOf(`${'x'.repeat(31)}é`),
   ]) {
     t.ok(refused(text), JSON.stringify(text));
   }
