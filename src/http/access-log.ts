@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify';
 import type { RefusalCode } from '../application/outcome.ts';
 import type { Telemetry } from '../application/ports/telemetry.ts';
+import type { Violation } from '../domain/violations.ts';
 
 /** A connection refused before its request was complete: its HTTP was malformed, or the request was too slow. */
 interface RefusedConnection {
@@ -52,6 +53,7 @@ export function createAccessLog(logger: RequestLogger, telemetry: Pick<Telemetry
       ip: request.ip,
       status: reply.statusCode,
       code: reply.messageCode,
+      fields: reply.violations && brokenRules(reply.violations),
       ms: Math.round(elapsedTime * 1000) / 1000,
     };
     logger[level](line, 'request');
@@ -59,3 +61,14 @@ export function createAccessLog(logger: RequestLogger, telemetry: Pick<Telemetry
 
   return { answered, refused };
 }
+
+/**
+ * The fields that broke a rule, with the code of the rule, e.g. `customer.email: invalid_format`. The name of an unknown
+ * field may be personal data, so an object around it is named instead. Only names of known fields remain, so the list is
+ * short.
+ */
+const brokenRules = (violations: readonly Violation[]): string[] => [
+  ...new Set(violations.map(({ field, code }) => `${code === 'unknown_field' ? parentOf(field) : field}: ${code}`)),
+];
+
+const parentOf = (field: string): string => (field.includes('.') ? field.slice(0, field.lastIndexOf('.')) : 'body');

@@ -71,6 +71,7 @@ export function answer<Given extends Outcome<unknown>, Body>(
   reply.messageCode = code;
   // `no-store`: a URL refers to a different customer for each tenant, and a shared cache ignores x-tn (RFC 9111, 3).
   reply.code(httpStatus[code]).header('content-type', mediaType).header('cache-control', 'no-store');
+  if (!isCompleted(outcome)) reply.violations = outcome.status.errors;
   if (httpStatus[code] === 503) reply.header('retry-after', retryAfterSeconds);
   if (isCompleted(outcome) && outcome.version !== undefined) reply.header('etag', `"${outcome.version}"`);
   if (isCompleted(outcome) && outcome.replayed) reply.header('idempotency-replayed', 'true');

@@ -10,6 +10,7 @@ import Fastify, {
 import type { Caller } from '../application/authentication.ts';
 import { type MessageCode, refusal } from '../application/outcome.ts';
 import type { Telemetry } from '../application/ports/telemetry.ts';
+import type { Violation } from '../domain/violations.ts';
 import { type AccessLog, createAccessLog, type RequestLogger, requestIdOf } from './access-log.ts';
 import { type ApiDependencies, api, baseRoutes } from './api.ts';
 import { Connections } from './connections.ts';
@@ -30,6 +31,8 @@ declare module 'fastify' {
   interface FastifyReply {
     /** For the access log; undefined if the response has no envelope. */
     messageCode: MessageCode | undefined;
+    /** For the access log; set with INVALID_REQUEST. */
+    violations: readonly Violation[] | undefined;
   }
   interface FastifyContextConfig {
     /** The shape of the route's refusals. Default: `wrapped`. */
@@ -82,6 +85,7 @@ export async function createServer(services: Services, options: ServerOptions): 
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.decorateRequest('caller');
   app.decorateReply('messageCode');
+  app.decorateReply('violations');
 
   connections.attach(app, options);
   // Before the other hooks: at the end of the turn, when `answering` is called, nearly every body has arrived.

@@ -5,6 +5,7 @@ import t, { type Test } from 'tap';
 import { MemoryCustomers } from '../../src/adapters/memory/customers.ts';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
+import { customerFields } from '../../src/domain/customer.ts';
 import { storing } from '../support/client.ts';
 import { startService } from '../support/service.ts';
 import { exchangeAll, portOf } from '../support/sockets.ts';
@@ -139,6 +140,68 @@ t.test('a request that is not authenticated is logged without tenant and key', a
   const [line] = lines(text());
   t.match(line, { status: 401, route: '/api/c2a/customer/info' });
   t.notOk('tenant' in (line as Line) || 'keyId' in (line as Line));
+});
+
+t.test('a request that broke field rules is logged with the names of the fields, and without values', async (t) => {
+  const { post, info, text, lines } = await startLogged(t);
+  const unknown = { [mark]: mark, [`${mark}_doe`]: 1, [`${mark} x`]: 1, [`x.${mark}`]: 1, nested: { [mark]: mark } };
+  const requests: [send: () => Promise<{ status: number }>, fields: readonly string[]][] = [
+    [
+      () => post('store', storing({ email: mark, status: mark, firstName: 1 }, { countryCode: mark })),
+      [
+        'customer.externalIdentifier: required',
+        'customer.email: invalid_format',
+        'customer.firstName: invalid_type',
+        'customer.status: invalid_value',
+        'claimedRegion.countryCode: invalid_value',
+        'claimedRegion.languageCode: required',
+      ],
+    ],
+    [() => post('validate', { externalId: 'x', ...unknown }), ['body: unknown_field']],
+    [
+      () => post('store', storing({ externalIdentifier: 'x', ...unknown })),
+      ['body: unknown_field', 'customer: unknown_field'],
+    ],
+    [
+      () => post('store', storing({ externalIdentifier: 'x', privacy: unknown, [mark]: unknown })),
+      ['customer.privacy: unknown_field', 'customer: unknown_field'],
+    ],
+    [() => post('delete', {}), ['customerUuid: exactly_one']],
+    [
+      () => post('delete', { customerUrn: 'cu.00.1' }, { 'idempotency-key': mark.repeat(99) }),
+      ['Idempotency-Key: invalid_format'],
+    ],
+    [() => info({ urn: mark }), ['urn: invalid_format']],
+  ];
+  for (const [send] of requests) t.equal((await send()).status, 400);
+  const logged = text();
+  t.notMatch(logged, mark);
+  const logs = lines(logged);
+  t.equal(logs.length, requests.length);
+  for (const [index, [, fields]] of requests.entries()) {
+    const { status, code, fields: logged = [] } = logs[index] as Line & { readonly fields?: readonly string[] };
+    t.same([status, code, logged.toSorted()], [400, 'INVALID_REQUEST', fields.toSorted()]);
+  }
+});
+
+t.test('a request with thousands of violations has a short line', async (t) => {
+  const { post, text } = await startLogged(t);
+  const unknown = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`x${index}`, 1]));
+  const wrong = Object.fromEntries(Object.keys(customerFields).map((name) => [name, 1]));
+  for (const customer of [unknown, { ...wrong, ...unknown }, { privacy: unknown, primaryBillingAddress: unknown }]) {
+    t.equal((await post('store', { ...unknown, ...storing(customer, unknown) })).status, 400);
+    t.ok(text().length < 2_000);
+  }
+});
+
+t.test('only a line of INVALID_REQUEST names fields', async (t) => {
+  const { post, text, lines } = await startLogged(t);
+  for (const body of ['{', storing({ externalIdentifier: 'x' }), storing({ externalIdentifier: 'x' })]) {
+    await post('store', body);
+  }
+  const logs = lines(text());
+  t.match(logs, [{ code: 'BAD_REQUEST' }, { code: 'SUCCESS' }, { code: 'CUSTOMER_ALREADY_STORED' }]);
+  for (const line of logs) t.notOk('fields' in line);
 });
 
 t.test('malformed HTTP is logged without its bytes', async (t) => {
