@@ -1,4 +1,4 @@
-import { parseTenantId } from '../domain/identity.ts';
+import { parseTenantId, type TenantId } from '../domain/identity.ts';
 import type { ApiKeyFormat } from './ports/api-key-format.ts';
 import type { Clock } from './ports/clock.ts';
 import type { AuthenticationFailure, Telemetry } from './ports/telemetry.ts';
@@ -18,6 +18,13 @@ export interface Credentials {
   readonly tenant: string | undefined;
   readonly apiKey: string | undefined;
   readonly authorization: string | undefined;
+}
+
+/** The parts of refused credentials that may be logged. Only well-formed values, so arbitrary text is never logged. */
+export interface Claims {
+  readonly tenant: TenantId | undefined;
+  /** The beginning of the API key, as in the list of API keys. */
+  readonly keyPrefix: string | undefined;
 }
 
 interface Dependencies {
@@ -78,6 +85,14 @@ export class Authentication {
     }
     count(known.use, this.#dependencies.clock());
     return known.caller;
+  }
+
+  /** What credentials claim, for the log of a refused request: neither value needs to exist. */
+  claimsOf({ tenant, apiKey }: Credentials): Claims {
+    return {
+      tenant: tenant === undefined ? undefined : parseTenantId(tenant),
+      keyPrefix: apiKey === undefined ? undefined : this.#dependencies.apiKeyFormat.shownPrefix(apiKey),
+    };
   }
 
   /** Empties the cache, so that a revocation takes effect in this process at once. */

@@ -28,7 +28,10 @@ export function requestIdOf(request: Pick<IncomingMessage, 'headers'> | undefine
 
 export type AccessLog = ReturnType<typeof createAccessLog>;
 
-/** Counts each answered request and logs one line for it. A line never contains a secret, a body or a query value. */
+/**
+ * Counts each answered request and logs one line for it. A line never contains a secret, a body or a query value. If
+ * authentication failed, it has the tenant and the beginning of the API key that the request claimed.
+ */
 export function createAccessLog(logger: RequestLogger, telemetry: Pick<Telemetry, 'request'>) {
   const refused = (connection: RefusedConnection): void => {
     telemetry.request('none', connection.code, 0);
@@ -36,7 +39,7 @@ export function createAccessLog(logger: RequestLogger, telemetry: Pick<Telemetry
   };
 
   function answered(request: FastifyRequest, reply: FastifyReply): void {
-    const { caller } = request;
+    const { caller, claims } = request;
     // The route's pattern, not the URL: a query value may be personal data.
     const { url: route = 'none', config } = request.routeOptions;
     const { elapsedTime } = reply;
@@ -48,6 +51,8 @@ export function createAccessLog(logger: RequestLogger, telemetry: Pick<Telemetry
       requestId: request.id,
       tenant: caller?.tenant.id,
       keyId: caller?.keyId,
+      claimedTenant: claims?.tenant,
+      keyPrefix: claims?.keyPrefix,
       method: request.method,
       route,
       ip: request.ip,

@@ -10,7 +10,7 @@ import { type ErasureDependencies, erasureRoutes, erasureSchemas } from './route
 export const baseRoutes = ['/api/c2a/customer', '/api/v1/c2a/customer'] as const;
 
 export interface ApiDependencies extends CustomerDependencies, ErasureDependencies {
-  readonly authentication: Pick<Authentication, 'recall' | 'authenticate'>;
+  readonly authentication: Pick<Authentication, 'recall' | 'authenticate' | 'claimsOf'>;
 }
 
 /** Registers all resources. To add a resource, add its routes here and its named schemas to `apiSchemas`. */

@@ -14,7 +14,9 @@ const refusalMs = 20;
  * The `onRequest` hook of the API: sets `request.caller`, or answers 401 before the body is read. A 401 has no body and
  * the same headers for every reason.
  */
-export function authenticate(authentication: Pick<Authentication, 'recall' | 'authenticate'>): onRequestHookHandler {
+export function authenticate(
+  authentication: Pick<Authentication, 'recall' | 'authenticate' | 'claimsOf'>,
+): onRequestHookHandler {
   return (request, reply, done) => {
     const credentials = credentialsOf(request);
     const recalled = authentication.recall(credentials);
@@ -28,6 +30,8 @@ export function authenticate(authentication: Pick<Authentication, 'recall' | 'au
     const released = delay(refusalMs);
     authentication.authenticate(credentials).then(async (caller) => {
       if (caller === undefined) {
+        // Before the wait, which hides the time that this takes.
+        request.claims = authentication.claimsOf(credentials);
         await released;
         reply.code(401).header('www-authenticate', challenge).send();
         return;

@@ -7,7 +7,7 @@ import Fastify, {
   type FastifyServerOptions,
   LogController,
 } from 'fastify';
-import type { Caller } from '../application/authentication.ts';
+import type { Caller, Claims } from '../application/authentication.ts';
 import { type MessageCode, refusal } from '../application/outcome.ts';
 import type { Telemetry } from '../application/ports/telemetry.ts';
 import type { Violation } from '../domain/violations.ts';
@@ -27,6 +27,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Set by `authenticate`; undefined on routes outside the API. */
     caller: Caller;
+    /** For the access log; set by `authenticate` if the request is refused with 401. */
+    claims: Claims | undefined;
   }
   interface FastifyReply {
     /** For the access log; undefined if the response has no envelope. */
@@ -84,6 +86,7 @@ export async function createServer(services: Services, options: ServerOptions): 
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.decorateRequest('caller');
+  app.decorateRequest('claims');
   app.decorateReply('messageCode');
   app.decorateReply('violations');
 

@@ -2,11 +2,13 @@
 import { PassThrough } from 'node:stream';
 import pino from 'pino';
 import t, { type Test } from 'tap';
+import { apiKeyFormat } from '../../src/adapters/crypto/api-key-format.ts';
 import { MemoryCustomers } from '../../src/adapters/memory/customers.ts';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
 import { customerFields } from '../../src/domain/customer.ts';
-import { storing } from '../support/client.ts';
+import { parseTenantId } from '../../src/domain/identity.ts';
+import { base, type Headers, storing } from '../support/client.ts';
 import { startService } from '../support/service.ts';
 import { exchangeAll, portOf } from '../support/sockets.ts';
 
@@ -202,6 +204,44 @@ t.test('only a line of INVALID_REQUEST names fields', async (t) => {
   const logs = lines(text());
   t.match(logs, [{ code: 'BAD_REQUEST' }, { code: 'SUCCESS' }, { code: 'CUSTOMER_ALREADY_STORED' }]);
   for (const line of logs) t.notOk('fields' in line);
+});
+
+t.test('a 401 is logged with the tenant and the beginning of the key that were claimed, if well-formed', async (t) => {
+  const { anonymous, tenant, credentials, services, text, lines } = await startLogged(t);
+  const { credentials: globex } = await tenant('globex');
+  const issued = await services.apiKeys.list(parseTenantId('globex'));
+  const prefix = credentials['x-api-key'].slice(0, 11);
+  const live = apiKeyFormat.newApiKey('live');
+  const mistyped = credentials['x-api-key'].replace(/.$/, (last) => (last === 'x' ? 'y' : 'x'));
+  const cases: [headers: Headers, claimedTenant: string | undefined, keyPrefix: string | undefined][] = [
+    [{}, undefined, undefined],
+    [{ 'x-tn': 'acme' }, 'acme', undefined],
+    [{ 'x-tn': 'nobody', 'x-api-key': credentials['x-api-key'] }, 'nobody', prefix],
+    [{ 'x-tn': 'acme', 'x-api-key': globex['x-api-key'] }, 'acme', issued[0]?.prefix],
+    [{ 'x-tn': 'acme', 'x-api-key': live }, 'acme', live.slice(0, 11)],
+    [{ 'x-tn': 'acme', 'x-api-key': mistyped }, 'acme', undefined],
+    [{ 'x-tn': 'ACME', 'x-api-key': `Bearer ${mark}` }, undefined, undefined],
+    [{ 'x-tn': `${mark}@example.com`, 'x-api-key': mark }, undefined, undefined],
+    [{ 'x-tn': 'a'.repeat(64), 'x-api-key': '' }, undefined, undefined],
+    [{ ...credentials, authorization: `Bearer ${mark}` }, 'acme', prefix],
+  ];
+  for (const [headers] of cases) {
+    t.equal((await anonymous.get(`${base}/info?exId=x`, headers)).status, 401);
+  }
+  const logged = text();
+  t.notMatch(logged, mark);
+  for (const key of [credentials['x-api-key'], globex['x-api-key'], live, mistyped]) {
+    t.notOk(logged.includes(key.slice(0, 12)), 'no more of a key');
+  }
+  const logs = lines(logged);
+  t.equal(logs.length, cases.length);
+  for (const [index, [, claimedTenant, keyPrefix]] of cases.entries()) {
+    const { status, tenant, keyId, ...line } = logs[index] as Line;
+    t.same(
+      [status, tenant, keyId, line.claimedTenant, line.keyPrefix],
+      [401, undefined, undefined, claimedTenant, keyPrefix],
+    );
+  }
 });
 
 t.test('malformed HTTP is logged without its bytes', async (t) => {
