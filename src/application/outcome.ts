@@ -18,8 +18,8 @@ const messages = {
   PAYLOAD_TOO_LARGE: 'The body is over the size limit.',
   UNSUPPORTED_MEDIA_TYPE: 'The body must be sent as application/json, in UTF-8 and without a content coding.',
   IDEMPOTENCY_KEY_REUSED: 'The Idempotency-Key was used with another request.',
-  HEADERS_TOO_LARGE: 'The request line and headers are over the size limit.',
   TOO_MANY_REQUESTS: 'The rate limit is exceeded; see Retry-After.',
+  HEADERS_TOO_LARGE: 'The request line and headers are over the size limit.',
   SQL_DATABASE_FAILURE:
     'The database did not complete the operation; retry it, using the same Idempotency-Key for a write.',
   INTERNAL_SERVER_ERROR: 'An unexpected error occurred.',
