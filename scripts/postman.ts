@@ -6,7 +6,7 @@ import type { MessageCode } from '../src/application/outcome.ts';
 import { httpStatus, mediaType } from '../src/http/envelope.ts';
 import { customerExamples } from '../src/http/routes/customer-examples.ts';
 import { erasureExamples } from '../src/http/routes/erasures.ts';
-import type { OpenApi, Operation, OperationId } from './openapi.ts';
+import type { ApiOperation, OpenApi, OperationId } from './openapi.ts';
 
 /** The published examples of each operation. */
 const examples = { ...customerExamples, erasure: erasureExamples };
@@ -266,12 +266,14 @@ const keyAuth = (value: string) => ({
 
 export function postmanCollection({ info, paths }: OpenApi): object {
   const folders = Object.entries(paths).flatMap(([path, methods]) =>
-    Object.entries(methods as Record<string, Operation>).map(([verb, { operationId, summary, description }]) => {
-      const method = verb === 'get' ? 'GET' : 'POST';
-      const all = [...steps[operationId], ...common(operationId, method)];
-      const items = all.map((step) => item(path, method, step));
-      return { operationId, folder: { name: summary, ...(description && { description }), item: items } };
-    }),
+    Object.entries(methods as Record<string, ApiOperation>)
+      .filter(([, { security }]) => security.length > 0)
+      .map(([verb, { operationId, summary, description }]) => {
+        const method = verb === 'get' ? 'GET' : 'POST';
+        const all = [...steps[operationId], ...common(operationId, method)];
+        const items = all.map((step) => item(path, method, step));
+        return { operationId, folder: { name: summary, description, item: items } };
+      }),
   );
   const position = ({ operationId }: { operationId: Name }): number => order.indexOf(operationId);
   const initial = { baseUrl: 'http://localhost:3000', tenant: 'acme', apiKey: '', ...variables, etag: '' };

@@ -61,7 +61,7 @@ export const customerFields = {
         pushConsent: flag('May be sent push notifications.'),
         profilingConsent: flag('May be profiled.'),
       },
-      'Consents; absent means false.',
+      'Consents to be contacted.',
     ),
     always: true,
   },

@@ -4,8 +4,8 @@ import { type Field, type FieldTable, maxCaseNumberLength, maxExternalIdLength }
 
 export type Properties = Record<string, TSchema>;
 
-/** `patch`: the body of an update, where null removes a field; `request`: any other request; `record`: a response. */
-type Use = 'request' | 'patch' | 'record';
+/** `patch`: the body of an update, where null removes a field; `request`: any other body; `query`; `record`: a response. */
+type Use = 'request' | 'patch' | 'query' | 'record';
 
 export const urnPattern = '^cu\\.\\d{2}\\.(0|[1-9]\\d*)$';
 export const timestampSchema = Type.String({ format: 'date-time', description: 'ISO 8601, UTC, milliseconds.' });
@@ -14,33 +14,40 @@ export const timestampSchema = Type.String({ format: 'date-time', description: '
 export const closedObject = <Members extends Properties>(members: Members, options: object = {}) =>
   Type.Object(members, { additionalProperties: false, ...options });
 
+/** A schema of one `type` that accepts null too. */
+function nullable(schema: TSchema): TSchema {
+  const { type, enum: values } = schema;
+  return Type.Unsafe({ ...schema, type: [type, 'null'], ...(values && { enum: [...values, null] }) });
+}
+
 /**
- * The members of an object with these fields.
+ * The members of an object with these fields. In a body, a field that needs no value accepts null.
  *
  * @param isOptionalGroup whether the fields belong to an optional group. A `patch` may remove such a group, so even its
  *   required fields accept null.
  */
 export function membersOf(table: FieldTable, use: Use, isOptionalGroup = false): Properties {
+  const isBody = use === 'request' || use === 'patch';
   const properties = Object.entries(table).map(([name, field]): [string, TSchema] => {
-    const schema = fieldSchema(field, use);
-    if (use === 'patch') {
-      return [name, Type.Optional(field.required && !isOptionalGroup ? schema : Type.Union([schema, Type.Null()]))];
-    }
-    const isPresent = field.required || (use === 'record' && ('fallback' in field || 'always' in field));
+    const isRequired = field.required && !(use === 'patch' && isOptionalGroup);
+    const schema = isBody && !isRequired ? nullable(fieldSchema(field, use)) : fieldSchema(field, use);
+    const isPresent = use !== 'patch' && (field.required || (use === 'record' && hasFallback(field)));
     return [name, isPresent ? schema : Type.Optional(schema)];
   });
   return Object.fromEntries(properties);
 }
 
+const hasFallback = (field: Field): boolean => 'fallback' in field || 'always' in field;
+
 export function fieldSchema(field: Field, use: Use): TSchema {
-  const description = field.about;
+  const description = describe(field, use);
   switch (field.kind) {
     case 'group':
       return closedObject(membersOf(field.fields, use, !field.required), { description });
     case 'flag':
-      return Type.Boolean({ description, ...fallback(field, use) });
+      return Type.Boolean({ description });
     case 'choice':
-      return Type.String({ enum: field.values, description, ...fallback(field, use) });
+      return Type.String({ enum: field.values, description });
     case 'text':
       return Type.String({ maxLength: field.max, description });
     case 'externalId':
@@ -61,5 +68,6 @@ export function fieldSchema(field: Field, use: Use): TSchema {
   }
 }
 
-const fallback = (field: { readonly fallback?: unknown }, use: Use) =>
-  use === 'request' && field.fallback !== undefined ? { default: field.fallback } : {};
+/** The fallback is only in the text: generators take a field with the keyword `default` for one that callers must send. */
+const describe = (field: Field, use: Use): string =>
+  use !== 'record' && 'fallback' in field ? `${field.about} Default: ${field.fallback}.` : field.about;

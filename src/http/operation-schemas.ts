@@ -6,23 +6,26 @@
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox';
 import { type TSchema, type TUnsafe, Type } from '@sinclair/typebox';
 import { invalid, type Refusal, type RefusalCode, refusal, type Success } from '../application/outcome.ts';
-import type { FieldTable } from '../domain/field-schema.ts';
+import { type FieldTable, required } from '../domain/field-schema.ts';
 import type { Violation, ViolationCode } from '../domain/violations.ts';
 import { bare, httpStatus, mediaType, type RefusalShape, type WrappedRefusal, wrapped } from './envelope.ts';
-import { closedObject, type Properties } from './field-schemas.ts';
+import { closedObject, membersOf, type Properties } from './field-schemas.ts';
 
 /** A server whose handlers the compiler checks against their response schemas. */
 export type ApiServer = Parameters<FastifyPluginCallbackTypebox>[0];
 
-/** The members that every operation has. */
+/** The members that every operation of the API has. `scripts/openapi.ts` defines the security schemes. */
 export const apiOperation = {
   tags: ['customers'],
   produces: [mediaType],
-  security: [{ apiKey: [] }, { apiKey: [], jwtTenant: [] }],
+  security: [
+    { apiKey: [], tenant: [] },
+    { apiKey: [], tenant: [], jwtTenant: [] },
+  ],
 };
 
 const successSchema = closedObject({ messageCode: Type.Literal('SUCCESS') }, { $id: 'Success' });
-const problemCodes = Object.keys({
+const violationCodes = Object.keys({
   required: 0,
   invalid_type: 0,
   invalid_format: 0,
@@ -32,24 +35,44 @@ const problemCodes = Object.keys({
   unknown_field: 0,
   exactly_one: 0,
 } satisfies Record<ViolationCode, 0>);
-const problemSchema = closedObject(
-  {
-    field: Type.String({ description: 'Path from the root of the request.' }),
-    code: Type.String({ enum: problemCodes }),
-    message: Type.String({ description: 'One sentence; never repeats a submitted value.' }),
-  },
-  { $id: 'Problem' },
-);
-export const envelopeSchemas = [successSchema, problemSchema];
-
 /** A reference to a named schema. `T` is the type of the values that it describes. */
 export const reference = <T>(schema: TSchema): TUnsafe<T> => Type.Unsafe<T>({ $ref: `${schema.$id}#` });
 
+const messageSchema = Type.String({ description: 'One sentence; never repeats a submitted value.' });
+const violationSchema = closedObject(
+  {
+    field: Type.String({ description: 'Path from the root of the request.' }),
+    code: Type.String({ enum: violationCodes }),
+    message: messageSchema,
+  },
+  { $id: 'Violation' },
+);
+const errorStatusSchema = closedObject(
+  {
+    messageCode: Type.String({ enum: Object.keys(httpStatus).filter((code) => code !== 'SUCCESS') }),
+    message: messageSchema,
+    errors: Type.Optional(
+      Type.Array(reference<Violation>(violationSchema), { description: 'Only with INVALID_REQUEST: all violations.' }),
+    ),
+  },
+  { $id: 'ErrorStatus' },
+);
+/** Only null. With `type: null`, openapi-generator makes no Python client, and a TypeScript client that does not compile. */
+const nullSchema = Type.Unsafe<null>({ type: ['string', 'null'], const: null });
+/** The envelopes of refusals, by their shape. Text and examples of a response name the codes that are possible there. */
+const errorEnvelopes = {
+  wrapped: closedObject({ result: nullSchema, status: reference(errorStatusSchema) }, { $id: 'ErrorEnvelope' }),
+  bare: closedObject({ status: reference(errorStatusSchema) }, { $id: 'BareErrorEnvelope' }),
+};
+export const envelopeSchemas = [successSchema, violationSchema, errorStatusSchema, ...Object.values(errorEnvelopes)];
+
 /** Request headers of reads, of writes, and of writes that check a version. */
 export const readHeaders = Type.Object({
-  'x-tn': Type.String({ description: 'The tenant.', examples: ['acme'] }),
   'x-request-id': Type.Optional(
-    Type.String({ pattern: '^[A-Za-z0-9._-]{1,64}$', description: 'Returned with the answer and written to the log.' }),
+    Type.String({
+      pattern: '^[A-Za-z0-9._-]{1,64}$',
+      description: 'Returned with the answer and written to the log; another value is replaced by a new id.',
+    }),
   ),
 });
 export const writeHeaders = Type.Object({
@@ -57,7 +80,9 @@ export const writeHeaders = Type.Object({
   'idempotency-key': Type.Optional(
     Type.String({
       pattern: '^[\\x21-\\x7e]{1,128}$',
-      description: 'A retry within 24 hours with the same key and request gets the first answer again.',
+      description:
+        'Only success is kept: within 24 hours, a retry of a successful request with the same key changes nothing and gets ' +
+        'SUCCESS, with the record as it is now if the operation returns one. A retry of a refused request is judged anew.',
     }),
   ),
 });
@@ -72,15 +97,19 @@ const requestIdHeader = {
 const envelopeHeaders = {
   ...requestIdHeader,
   'cache-control': Type.String({ enum: ['no-store'], description: 'Answers hold personal data.' }),
-  // Present if a rate limit is set (draft-ietf-httpapi-ratelimit-headers).
-  'ratelimit-limit': Type.String({ description: 'Requests per minute that the API key may send.' }),
-  'ratelimit-remaining': Type.String({ description: 'Requests that are left in this minute.' }),
-  'ratelimit-reset': Type.String({ description: 'Seconds until the count starts again.' }),
+};
+/** draft-ietf-httpapi-ratelimit-headers */
+const rateLimitHeaders = {
+  'ratelimit-limit': Type.String({ description: 'Requests per minute that the API key may send, if it has a limit.' }),
+  'ratelimit-remaining': Type.String({ description: 'Requests that are left in this minute, if there is a limit.' }),
+  'ratelimit-reset': Type.String({ description: 'Seconds until the count starts again, if there is a limit.' }),
 };
 const retryHeader = { 'retry-after': Type.String({ description: 'Seconds to wait.', examples: ['1'] }) };
 const codingHeader = {
   'accept-encoding': Type.String({ enum: ['identity'], description: 'Set where the body has a content coding.' }),
 };
+/** The headers of refusals with these statuses, besides those of every refusal. */
+const extraHeaders: Partial<Record<number, Properties>> = { 415: codingHeader, 429: retryHeader, 503: retryHeader };
 /** Response headers that some operations add. */
 export const etagHeader = {
   etag: Type.String({ description: 'The version of the record, for If-Match.', examples: ['"1"'] }),
@@ -98,13 +127,25 @@ const examples = (values: Record<string, unknown>) => ({
 });
 
 /** The schema of a request body, with its example. */
-export const bodySchema = (members: Properties, sample: object, options: object = {}): TSchema =>
-  closedObject(members, { ...options, ...examples({ sample }) });
+export const bodySchema = (members: Properties, sample: object): TSchema => closedObject(members, examples({ sample }));
 
-/** The condition that exactly one of these fields is given. */
-export const exactlyOne = (table: FieldTable) => ({
-  oneOf: Object.keys(table).map((name) => ({ required: [name] })),
-});
+/**
+ * The schema of a request body with the fields of `table`, but exactly one of `identifiers`: one closed object for each
+ * identifier. (One object with a `oneOf` of `required` lists would let callers of generated clients send `{}`.)
+ */
+export function identifiedBodySchema(
+  operationId: string,
+  table: FieldTable,
+  identifiers: FieldTable,
+  sample: object,
+): TSchema {
+  const others = Object.fromEntries(Object.entries(table).filter(([name]) => !(name in identifiers)));
+  const alternatives = Object.entries(identifiers).map(([name, field]) =>
+    // Generators name a type after its title.
+    closedObject(membersOf({ [name]: required(field), ...others }, 'request'), { title: `${operationId} by ${name}` }),
+  );
+  return Type.Unsafe({ oneOf: alternatives, ...examples({ sample }) });
+}
 
 /** The schema of the response 200: `members` and `status`. */
 export function successResponse<Members extends Properties>(
@@ -115,7 +156,7 @@ export function successResponse<Members extends Properties>(
     { ...members, status: reference<Success>(successSchema) },
     {
       description: about.description,
-      headers: { ...envelopeHeaders, ...about.headers },
+      headers: { ...envelopeHeaders, ...rateLimitHeaders, ...about.headers },
       ...examples({ SUCCESS: { ...about.example, status: { messageCode: 'SUCCESS' } } }),
     },
   );
@@ -130,24 +171,22 @@ export const conflictRefusals: Codes = [
   'USER_WITH_SAME_EMAIL_EXISTS',
   'USER_WITH_SAME_PHONE_NUMBER_EXISTS',
 ];
-/** The refusal codes of every request. */
-const commonRefusals: Codes = [
-  'TOO_MANY_REQUESTS',
-  'SQL_DATABASE_FAILURE',
-  'INTERNAL_SERVER_ERROR',
-  'SERVICE_UNAVAILABLE',
-];
+/** The refusal codes of every operation of the API, besides those of every request. */
+const apiRefusals: Codes = ['TOO_MANY_REQUESTS', 'SQL_DATABASE_FAILURE'];
+/** The refusal codes of every request, with or without credentials. */
+const commonRefusals: Codes = ['BAD_REQUEST', 'INTERNAL_SERVER_ERROR', 'SERVICE_UNAVAILABLE'];
 
 const refusalMeaning: Partial<Record<number, string>> = {
-  400: 'The request has no usable body, or breaks field rules.',
+  400: 'The request is malformed, has no usable body, or breaks field rules.',
   403: "The key's role does not allow the operation.",
-  404: 'No such customer of this tenant.',
-  409: 'A unique value is already in use, or a request with the same Idempotency-Key is still running.',
+  404: 'The tenant has no such customer, or no such erasure.',
+  409: 'The request conflicts with another customer, or with a request in flight under the same Idempotency-Key.',
   412: 'If-Match names another version.',
-  413: 'The body is over 64 KiB.',
-  415: 'The body is not application/json, not UTF-8, or has a content coding.',
+  413: 'The body is over the limit: 64 KiB, unless the operator set another.',
+  415: 'The body is not application/json, names a charset other than UTF-8, or has a content coding.',
   422: 'The Idempotency-Key was used with another request.',
   429: 'Over the rate limit.',
+  431: 'Request line and headers are over the limit: 16 KiB, unless the operator set another. The connection is closed.',
   500:
     'The database or the service failed; nothing was stored, unless the connection to a database server broke at the ' +
     'very end. A retry with the same Idempotency-Key is safe.',
@@ -162,24 +201,50 @@ const unauthorized = Type.Null({
   },
 });
 
-/** Sent before the route is known, so it has the same shape for every operation. */
-const headersTooLarge = () =>
-  closedObject(
-    { result: Type.Null(), status: statusSchema(['HEADERS_TOO_LARGE']) },
-    {
-      description: 'The request line and headers are over 16 KiB. The connection is closed.',
-      headers: { ...requestIdHeader, 'cache-control': envelopeHeaders['cache-control'] },
-      ...examples({ HEADERS_TOO_LARGE: wrapped(refusal('HEADERS_TOO_LARGE')) }),
-    },
-  );
+/** A response with content of any media type, in the form of @fastify/swagger. */
+interface Response {
+  readonly description: string;
+  readonly headers: Properties;
+  readonly content: Readonly<Record<string, { readonly schema: TSchema; readonly examples?: object }>>;
+}
 
-type RefusalResponses<Body> = Record<(typeof httpStatus)[RefusalCode], TUnsafe<Body>> & {
+/** The responses of refusals, by HTTP status. */
+function refusalResponses(
+  shape: 'wrapped' | 'bare',
+  codes: Codes,
+  violations: readonly Violation[],
+  headers: Properties,
+): Record<(typeof httpStatus)[RefusalCode], Response> {
+  const shaped: RefusalShape = shape === 'wrapped' ? wrapped : bare;
+  const example = (code: RefusalCode) => shaped(code === 'INVALID_REQUEST' ? invalid(violations) : refusal(code));
+  const responses = [...new Set(codes.map((code) => httpStatus[code]))].map((status): [number, Response] => {
+    const group = [...new Set(codes)].filter((code) => httpStatus[code] === status);
+    return [
+      status,
+      {
+        description: `${refusalMeaning[status]} Codes: ${group.join(', ')}.`,
+        headers: { ...headers, ...extraHeaders[status] },
+        content: {
+          [mediaType]: {
+            schema: reference(errorEnvelopes[shape]),
+            examples: Object.fromEntries(group.map((code) => [code, { value: example(code) }])),
+          },
+        },
+      },
+    ];
+  });
+  return Object.fromEntries(responses) as Record<(typeof httpStatus)[RefusalCode], Response>;
+}
+
+/** Sent before the route is known, so it has the same shape for every operation. */
+const headersTooLarge = refusalResponses('wrapped', ['HEADERS_TOO_LARGE'], [], envelopeHeaders);
+
+type RefusalSchemas<Body> = Record<(typeof httpStatus)[RefusalCode], TUnsafe<Body>> & {
   readonly 401: typeof unauthorized;
-  readonly 431: ReturnType<typeof headersTooLarge>;
 };
 
 /**
- * The schemas of all refusals of an operation, by HTTP status, including 401 and 431.
+ * The schemas of all refusals of an operation of the API, by HTTP status, including 401 and 431.
  *
  * @param codes the refusal codes of the operation, besides those of every operation
  * @param violations the violations in the example of INVALID_REQUEST
@@ -189,35 +254,26 @@ export function refusals<Shape extends 'wrapped' | 'bare'>(
   codes: Codes,
   violations: readonly Violation[],
 ) {
-  const all = [...codes, ...commonRefusals];
-  const shaped: RefusalShape = shape === 'wrapped' ? wrapped : bare;
-  const example = (code: RefusalCode) => shaped(code === 'INVALID_REQUEST' ? invalid(violations) : refusal(code));
-  const schemas = [...new Set(all.map((code) => httpStatus[code]))].map((status): [number, TSchema] => {
-    const group = all.filter((code) => httpStatus[code] === status);
-    const members = { ...(shape === 'wrapped' && { result: Type.Null() }), status: statusSchema(group) };
-    return [
-      status,
-      closedObject(members, {
-        description: refusalMeaning[status] as string,
-        headers: {
-          ...envelopeHeaders,
-          ...((status === 429 || status === 503) && retryHeader),
-          ...(status === 415 && codingHeader),
-        },
-        ...examples(Object.fromEntries(group.map((code) => [code, example(code)]))),
-      }),
-    ];
-  });
-  return { ...Object.fromEntries(schemas), 401: unauthorized, 431: headersTooLarge() } as RefusalResponses<
-    Shape extends 'wrapped' ? WrappedRefusal : Refusal
-  >;
+  const all = [...codes, ...apiRefusals, ...commonRefusals];
+  const responses: object = {
+    ...refusalResponses(shape, all, violations, { ...envelopeHeaders, ...rateLimitHeaders }),
+    ...headersTooLarge,
+  };
+  return { ...responses, 401: unauthorized } as RefusalSchemas<Shape extends 'wrapped' ? WrappedRefusal : Refusal>;
 }
 
-const statusSchema = (codes: Codes): TSchema =>
-  closedObject({
-    messageCode: Type.String({ enum: codes }),
-    message: Type.String({ description: 'One sentence; never repeats a submitted value.' }),
-    ...(codes.includes('INVALID_REQUEST') && {
-      errors: Type.Optional(Type.Array(reference(problemSchema), { description: 'With INVALID_REQUEST.' })),
-    }),
-  });
+/** The members that every operation without credentials has. */
+export const openOperation = { tags: ['service'], produces: [mediaType], security: [] };
+
+/** The refusals of an operation without credentials. */
+export const openRefusals = {
+  ...refusalResponses('wrapped', commonRefusals, [], envelopeHeaders),
+  ...headersTooLarge,
+};
+
+/** A response of an operation without credentials: content of its own media type instead of the envelope. */
+export const openResponse = (description: string, type: string, schema: TSchema): Response => ({
+  description,
+  headers: requestIdHeader,
+  content: { [type]: { schema } },
+});

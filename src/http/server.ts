@@ -19,7 +19,7 @@ import { ignoreEmptyBody, readJsonBodies } from './json-body.ts';
 import { type Limits, limitRate, watchPressure } from './overload.ts';
 import { batchRequests } from './request-batching.ts';
 import { documentationRoutes, type LoadDocuments } from './routes/documentation.ts';
-import { receiptKeyRoute } from './routes/erasures.ts';
+import { type ErasureDependencies, receiptKeyRoute } from './routes/erasures.ts';
 import { type OperationsDependencies, operationsRoutes } from './routes/operations.ts';
 import { unmatchedRoutes } from './unmatched-routes.ts';
 
@@ -97,15 +97,24 @@ export async function createServer(services: Services, options: ServerOptions): 
   readJsonBodies(app, options.bodyLimit, connections);
   answerErrors(app, connections);
 
-  documentationRoutes(app, options.loadDocuments);
-  operationsRoutes(app, services);
-  receiptKeyRoute(app, services);
+  openRoutes(app, services, options.loadDocuments);
   await app.register(async (scope) => {
     // One scope for both base routes, so that they share the rate limit of an API key.
     await limitRate(scope, options);
     for (const prefix of baseRoutes) await scope.register(api, { prefix, ...services });
   });
   return app;
+}
+
+/** Registers the routes that need no credentials. */
+export function openRoutes(
+  app: FastifyInstance,
+  services: OperationsDependencies & ErasureDependencies,
+  loadDocuments?: LoadDocuments,
+): void {
+  documentationRoutes(app, loadDocuments);
+  operationsRoutes(app, services);
+  receiptKeyRoute(app, services);
 }
 
 /** Adds one hook of each kind instead of one per concern: each hook costs every request a microsecond. */

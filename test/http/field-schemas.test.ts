@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
-import { applyChange, updateFields } from '../../src/domain/customer.ts';
+import { applyChange, storeFields, updateFields } from '../../src/domain/customer.ts';
+import type { FieldTable } from '../../src/domain/field-schema.ts';
 import { changes, read, records, referenceData, storeBodies } from '../domain/arbitraries.ts';
 import { base } from '../support/client.ts';
 import { answerFaults, requestFaults } from '../support/conformance.ts';
@@ -52,6 +53,48 @@ t.test('a change that the domain accepts conforms to CustomerChange', async () =
       if (applyChange(record, body, referenceData).ok) assert.deepEqual(requestFaults(`${base}/update`, body), []);
     }),
   );
+});
+
+t.test('null is described where it is accepted, in every field of a store and of an update', async (t) => {
+  const { tenant } = await startService(t);
+  const customer = {
+    externalIdentifier: 'crm-1',
+    primaryBillingAddress: { city: 'Berlin', countryCode: 'DE' },
+    corporationInfo: { companyName: 'ACME', taxNumber: '1' },
+  };
+  const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
+  const operations = {
+    store: { table: storeFields, stored: undefined, body: { customer, claimedRegion } },
+    // A record without groups: removing the required field of a group is then allowed.
+    update: {
+      table: updateFields,
+      stored: { customer: { externalIdentifier: 'crm-1' }, claimedRegion },
+      body: { customer: { externalIdentifier: 'crm-1' } },
+    },
+  };
+  for (const [name, { table, stored, body }] of Object.entries(operations)) {
+    for (const path of fieldPaths(table)) {
+      const { post } = await tenant(`${name}-${path.join('-').toLowerCase()}`);
+      if (stored !== undefined) await post('store', stored);
+      const request = withNull(body, path);
+      const { outcome } = await post(name as 'store', request);
+      const isDescribed = requestFaults(`${base}/${name}`, request).length === 0;
+      t.equal(isDescribed, outcome === '200 SUCCESS', `${name} ${path.join('.')}: ${outcome}`);
+    }
+  }
+});
+
+/** The path of every field of a table, including the fields of its groups. */
+const fieldPaths = (table: FieldTable): string[][] =>
+  Object.entries(table).flatMap(([name, field]) => [
+    [name],
+    ...(field.kind === 'group' ? fieldPaths(field.fields).map((path) => [name, ...path]) : []),
+  ]);
+
+/** The body with null at a path. */
+const withNull = (body: Readonly<Record<string, unknown>>, [name, ...rest]: string[]): Record<string, unknown> => ({
+  ...body,
+  [name as string]: rest.length === 0 ? null : withNull((body[name as string] ?? {}) as typeof body, rest),
 });
 
 t.test('both refuse values that are too long, of a wrong kind, or unknown', async (t) => {

@@ -2,33 +2,17 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import type { LightMyRequestResponse } from 'fastify';
+import { mediaType } from '../../src/http/envelope.ts';
 import { openApi } from './openapi.ts';
 
 /** Headers that every HTTP server sends, so the description does not list them. */
 const plainHeaders = ['content-type', 'content-length', 'date', 'connection'];
 const alwaysThere = ['x-request-id'];
 const versioned = ['store', 'update', 'info'];
+/** The codes of answers that belong to no operation: an unknown path or method. */
+const unmatchedCodes = ['NOT_FOUND', 'METHOD_NOT_ALLOWED', 'BAD_REQUEST'];
 /** Routes whose refusals contain only `status`. */
 const bareRoutes = /^\/api\/c2a\/customer\/(?:validate|delete)$/;
-
-/** The schema of an answer that belongs to no operation: an unknown path or method. */
-const refusalWithoutOperation = (bare: boolean) => ({
-  type: 'object',
-  additionalProperties: false,
-  required: bare ? ['status'] : ['result', 'status'],
-  properties: {
-    ...(!bare && { result: { type: 'null' } }),
-    status: {
-      type: 'object',
-      additionalProperties: false,
-      required: ['messageCode', 'message'],
-      properties: {
-        messageCode: { enum: ['NOT_FOUND', 'METHOD_NOT_ALLOWED', 'BAD_REQUEST'] },
-        message: { type: 'string' },
-      },
-    },
-  },
-});
 
 export interface Asked {
   readonly method: string;
@@ -58,13 +42,16 @@ function bodyFaults(validate: ReturnType<typeof schemaAt>, body: unknown): strin
 export function answerFaults({ method, url }: Asked, answer: Answered): string[] {
   const path = canonicalPath(url);
   const operation = openApi.paths[path]?.[method.toLowerCase()];
+  const isOpen = operation?.security.length === 0;
   const status = String(answer.statusCode);
   const type = answer.headers['content-type'];
   const found: string[] = alwaysThere.filter((name) => answer.headers[name] === undefined).map((name) => `no ${name}`);
-  if (answer.body !== '' && answer.headers['cache-control'] !== 'no-store') found.push('may be cached');
+  if (answer.body !== '' && !isOpen && answer.headers['cache-control'] !== 'no-store') found.push('may be cached');
   if (operation === undefined) {
     if (!['400', '404', '405'].includes(status)) found.push(`status ${status} without an operation`);
-    return [...found, ...bodyFaults(ajv.compile(refusalWithoutOperation(bareRoutes.test(path))), answer.json())];
+    if (!unmatchedCodes.includes(answer.json().status?.messageCode)) found.push('a code without an operation');
+    const envelope = bareRoutes.test(path) ? 'BareErrorEnvelope' : 'ErrorEnvelope';
+    return [...found, ...bodyFaults(schemaAt('components', 'schemas', envelope), answer.json())];
   }
 
   const described = operation.responses[status];
@@ -73,13 +60,20 @@ export function answerFaults({ method, url }: Asked, answer: Answered): string[]
     if (!plainHeaders.includes(name) && !described.headers?.[name]) found.push(`header ${name} is not described`);
   }
   if (status === '200' && versioned.includes(operation.operationId) && !answer.headers.etag) found.push('no etag');
-  if (described.content === undefined) {
+  const { content } = described;
+  if (content === undefined) {
     if (answer.body !== '' || type !== undefined) found.push('a body where none is described');
     return found;
   }
-  if (typeof type !== 'string' || !(type in described.content)) return [...found, `media type ${type}`];
-  const place = ['paths', path, method.toLowerCase(), 'responses', status, 'content', type, 'schema'];
-  return [...found, ...bodyFaults(schemaAt(...place), answer.json())];
+  // A media type without parameters describes all parameters.
+  const key = [String(type), String(type).split(';')[0] as string].find((one) => one in content);
+  if (key === undefined) return [...found, `media type ${type}`];
+  const place = ['paths', path, method.toLowerCase(), 'responses', status, 'content', key, 'schema'];
+  const body = /json/i.test(key) ? answer.json() : answer.body;
+  const { messageCode } = body.status ?? {};
+  const codes = Object.keys(content[key]?.examples ?? {});
+  if (key === mediaType && !codes.includes(messageCode)) found.push(`code ${messageCode} has no example`);
+  return [...found, ...bodyFaults(schemaAt(...place), body)];
 }
 
 /** All differences between the body of a POST and its description. */

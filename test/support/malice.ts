@@ -58,7 +58,9 @@ function conforming(schema: Schema): fc.Arbitrary<unknown> {
     const named = openApi.components.schemas[schema.$ref.split('/').at(-1) as string];
     return conforming(named as Schema);
   }
-  if (schema.anyOf) return fc.oneof(...schema.anyOf.map((one) => conforming(one)));
+  if (schema.oneOf) return fc.oneof(...schema.oneOf.map((one) => conforming(one)));
+  if (Array.isArray(schema.type)) return fc.oneof(...schema.type.map((type) => conforming({ ...schema, type })));
+  if (schema.type === 'null') return fc.constant(null);
   if (schema.enum) return fc.constantFrom(...schema.enum);
   if (schema.pattern) return fc.stringMatching(new RegExp(schema.pattern));
   switch (schema.type) {
@@ -174,9 +176,7 @@ export function fuzzedRequests(credentials: Readonly<Record<string, string>>): f
       )
       .map(([body, changes]) => changes.reduce(mutate, body))
       .chain(written);
-    const optional = operation.parameters
-      .filter((one) => one.in === 'header' && !(one.name in credentials))
-      .map(({ name }) => name.toLowerCase());
+    const optional = operation.parameters.filter((one) => one.in === 'header').map(({ name }) => name.toLowerCase());
     return fc
       .record({
         method: fc.oneof(

@@ -22,7 +22,7 @@ import {
   bodySchema,
   conflictRefusals,
   etagHeader,
-  exactlyOne,
+  identifiedBodySchema,
   readHeaders,
   reference,
   refusals,
@@ -88,6 +88,9 @@ const store = {
   ...apiOperation,
   operationId: 'store',
   summary: 'C2A-01-02 Project a customer',
+  description:
+    'Stores a new customer and returns the record with its CustomerUrn. The ExternalId, the e-mail address and the phone ' +
+    'number must not belong to another customer of the tenant.',
   headers: writeHeaders,
   body: bodySchema(
     { ...membersOf(storeFields, 'request'), customer: reference(customerDtoSchema) },
@@ -106,7 +109,7 @@ const erase = {
   description:
     'Exactly one of customerUuid, customerUrn and externalIdentifier. Idempotent. Does not cancel subscriptions.',
   headers: versionedWriteHeaders,
-  body: bodySchema(membersOf(deleteFields, 'request'), examples.delete.request, exactlyOne(customerReferenceFields)),
+  body: identifiedBodySchema('delete', deleteFields, customerReferenceFields, examples.delete.request),
   response: {
     200: successResponse({}, { description: 'No personal data remains.', headers: replayedHeader, example: {} }),
     ...refusals('bare', [...writeRefusals, 'CUSTOMER_NOT_FOUND', 'VERSION_MISMATCH'], examples.delete.invalid.errors),
@@ -118,13 +121,14 @@ const update = {
   operationId: 'update',
   summary: 'C2A-01-04 Change a customer (RFC 7396)',
   description:
-    'customerUrn names the record, else externalIdentifier does. An absent field stays, null removes it, nested objects ' +
-    'are merged.',
+    'customerUrn names the record, else externalIdentifier does. An absent field stays; null removes it, or sets its ' +
+    'default; nested objects are merged.',
   headers: versionedWriteHeaders,
   body: bodySchema(
     {
       customer: reference(customerChangeSchema),
-      claimedRegion: Type.Optional(fieldSchema(updateFields.claimedRegion, 'patch')),
+      // No record lacks a region, so an update can change it, but not remove it.
+      claimedRegion: Type.Optional(fieldSchema(storeFields.claimedRegion, 'patch')),
     } satisfies Record<keyof typeof updateFields, TSchema>,
     examples.update.request,
   ),
@@ -144,7 +148,7 @@ const info = {
   summary: 'C2A-01-05 A customer as it is now',
   description: 'One of urn and exId is required; urn wins where both are given.',
   headers: readHeaders,
-  querystring: closedObject(membersOf(infoFields, 'request')),
+  querystring: closedObject(membersOf(infoFields, 'query')),
   response: {
     200: successResponse(
       { result: reference<Snapshot>(snapshotSchema) },

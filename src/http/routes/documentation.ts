@@ -1,8 +1,10 @@
 /** `/openapi.json`, and the page `/docs`, which loads nothing from other hosts. */
 import type { StaticDocumentSpec } from '@fastify/swagger';
+import { Type } from '@sinclair/typebox';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { refusal } from '../../application/outcome.ts';
 import { answer, wrapped } from '../envelope.ts';
+import { openOperation, openRefusals, openResponse } from '../operation-schemas.ts';
 import { canonicalPath } from '../unmatched-routes.ts';
 
 /** A file to serve. Its content is in base64, so that the binary can embed all files as JSON. */
@@ -17,6 +19,31 @@ type Specification = StaticDocumentSpec['document'];
 export type Documents = Readonly<Record<string, Asset>>;
 export type LoadDocuments = () => Promise<Documents>;
 
+const jsonType = 'application/json; charset=utf-8';
+
+const openApiSchema = {
+  ...openOperation,
+  operationId: 'openApi',
+  summary: 'This document',
+  description: 'The description of every path of the service, in OpenAPI 3.1.',
+  response: {
+    200: openResponse('The document.', jsonType, Type.Object({}, { additionalProperties: true })),
+    ...openRefusals,
+  },
+};
+const page = openResponse('The page.', 'text/html; charset=utf-8', Type.String());
+const policyHeader = { 'content-security-policy': Type.String({ description: 'Forbids to load from other hosts.' }) };
+const pageSchema = {
+  ...openOperation,
+  operationId: 'docs',
+  summary: 'This document as a page for the browser',
+  description: 'The page and the files that it loads are below this path. It loads nothing from other hosts.',
+  response: { 200: { ...page, headers: { ...page.headers, ...policyHeader } }, ...openRefusals },
+};
+
+/** The files of the page are no operations, so the description does not list them. */
+const schemas = { '/openapi.json': openApiSchema, '/docs': pageSchema, '/docs/*': { hide: true } };
+
 /** Registers the documents. They are loaded at the first request: swagger-ui is large, and rarely needed. */
 export function documentationRoutes(app: FastifyInstance, load: LoadDocuments = loadDocuments): void {
   let loading: Promise<Documents> | undefined;
@@ -28,8 +55,8 @@ export function documentationRoutes(app: FastifyInstance, load: LoadDocuments = 
     });
     return loading;
   };
-  for (const url of ['/openapi.json', '/docs', '/docs/*']) {
-    app.get(url, async (request, reply) => {
+  for (const [url, schema] of Object.entries(schemas)) {
+    app.get(url, { schema }, async (request, reply) => {
       const asset = (await documents())[canonicalPath(request.url)];
       if (asset === undefined) return reply.send(answer(reply, refusal('NOT_FOUND'), wrapped));
       return reply.headers(asset.headers).send(Buffer.from(asset.base64, 'base64'));
@@ -75,7 +102,7 @@ export async function loadDocuments(): Promise<Documents> {
   const assets = await Promise.all(paths.map(load));
   await app.close();
   const openApi: Asset = {
-    headers: { 'content-type': 'application/json; charset=utf-8' },
+    headers: { 'content-type': jsonType },
     base64: Buffer.from(JSON.stringify(document)).toString('base64'),
   };
   return { '/openapi.json': openApi, ...Object.fromEntries(assets) };

@@ -9,6 +9,9 @@ import { closedObject, membersOf, timestampSchema, urnPattern } from '../field-s
 import {
   type ApiServer,
   apiOperation,
+  openOperation,
+  openRefusals,
+  openResponse,
   readHeaders,
   reference,
   refusals,
@@ -107,7 +110,7 @@ const schema = {
     'Made for this request, after a scan of the storage. The Ed25519 signature covers the receipt as JSON without white ' +
     "space; the deployment's public key is at /.well-known/c2a-receipts.",
   headers: readHeaders,
-  querystring: closedObject(membersOf(erasureFields, 'request')),
+  querystring: closedObject(membersOf(erasureFields, 'query')),
   response: {
     200: successResponse(
       { result: reference<SignedReceipt>(signedReceiptSchema) },
@@ -123,9 +126,24 @@ export function erasureRoutes(app: ApiServer, { erasures }: ErasureDependencies)
   );
 }
 
+const keySchema = {
+  ...openOperation,
+  operationId: 'receiptKey',
+  summary: 'The public key that verifies receipts',
+  description: 'Every receipt of this deployment carries the same key. Anybody may ask for it.',
+  response: {
+    200: openResponse(
+      'The key.',
+      'application/json; charset=utf-8',
+      closedObject({ algorithm: Type.Literal('Ed25519'), publicKey: Type.String({ description: 'base64url' }) }),
+    ),
+    ...openRefusals,
+  },
+};
+
 /** Registers the public key outside the API, so that receipts can be verified without credentials. */
 export function receiptKeyRoute(app: FastifyInstance, { erasures }: ErasureDependencies): void {
-  app.get('/.well-known/c2a-receipts', { config: { forOperators: true } }, async (_, reply) =>
+  app.get('/.well-known/c2a-receipts', { schema: keySchema, config: { forOperators: true } }, async (_, reply) =>
     reply.type('application/json; charset=utf-8').send({ algorithm: 'Ed25519', publicKey: erasures.publicKey() }),
   );
 }
