@@ -38,6 +38,15 @@ t.test('a body that is not a JSON object is refused', async (t) => {
   }
 });
 
+t.test('a name that occurs twice in an object has its last value', async (t) => {
+  const { post } = await startService(t);
+  await post('store', storing({ externalIdentifier: 'taken' }));
+  const asked = async (first: string, last: string) =>
+    (await post('validate', `{"externalId":${first},"externalId":${last}}`)).body;
+  t.match(await asked('5', '"taken"'), { isAvailable: false });
+  t.match(await asked('"taken"', '"free"'), { isAvailable: true });
+});
+
 t.test('store and update are refused without a customer', async (t) => {
   const { post } = await startService(t);
   for (const route of ['store', 'update'] as const) {
