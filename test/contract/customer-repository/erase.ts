@@ -37,7 +37,7 @@ export function eraseContract<Test extends ContractTest>(test: TestRepository<Te
     t.equal(await repository.findErasure(tenantId('acme'), customer.customerUrn), undefined);
     t.strictSame(await acme.erase(unknown, { accepts }), { code: 'CUSTOMER_NOT_FOUND' });
     const erased = await acme.erase(by, { accepts: (version) => version === 2, key: key('k') });
-    t.match(erased, { code: 'SUCCESS', stored: { version: 3 }, replayed: undefined }, 'the refusal was not recorded');
+    t.strictSame([erased.code, 'replayed' in erased, storedIn(erased).version], ['SUCCESS', false, 3], 'not recorded');
     t.strictSame(await acme.erase(by, { accepts }), { code: 'SUCCESS', stored: storedIn(erased).stored });
   });
 

@@ -139,11 +139,13 @@ export class Eraser {
     // stores the record there. A known entry lacks this request's key: then the record is stored here on SQLite too.
     if (record && (known || database.dialect.isPostgres)) yield* idempotency.insertRecord(record);
     if (known !== undefined) return { entry: known, row, replayed: false };
-    const appended = yield* log.append(tenant, number, head, sealed, key);
-    return { entry: { ...appended, number, content }, row, replayed: false };
+    const entry = { ...(yield* log.append(tenant, number, head, sealed, key)), number, content };
+    // Finished in the same transaction: an update that waits for the locked row then finds that its version is gone.
+    if (context.accepts !== undefined) yield* this.finish(entry);
+    return { entry, row, replayed: false };
   }
 
-  /** Whether the request accepts the customer's version. Locks the row, so that no update follows before the erasure. */
+  /** Whether the request accepts the customer's version. Locks the row, so that no update changes the version. */
   *#isAccepted(tenant: string, { number, version }: Row, { accepts }: ErasureContext): Routine<boolean> {
     if (accepts === undefined) return true;
     const [locked] = yield* this.#dependencies.applied.lockVersion({ tenant, number });
