@@ -38,7 +38,9 @@ function markedValue(name: string, field: Field, index: number): unknown {
 /** Parts of personal data, as submitted and in canonical form. */
 export const personalMarks = [mark, '+49 170 555', '49170555'];
 /** Parts of all submitted values, retained fields included. Two-letter codes are too short to search for. */
-export const allMarks = [...personalMarks, 'Unspecified', 'Blocked', 'emailConsent', 'Corporate', 'countryCode'];
+export const valueMarks = [...personalMarks, 'Unspecified', 'Blocked', 'Corporate'];
+/** The names of some fields too, which occur beside their values. */
+export const allMarks = [...valueMarks, 'emailConsent', 'countryCode'];
 
 /** The marks that occur in the bytes, plain or in a common encoding, as `<mark> in <encoding>`. */
 export function marksIn(bytes: Buffer | string, marks: readonly string[] = allMarks): string[] {
