@@ -12,6 +12,7 @@ import {
   readdirSync,
   realpathSync,
   renameSync,
+  rmSync,
   statSync,
   unlinkSync,
   writeSync,
@@ -72,10 +73,17 @@ export async function replaceBackup(
   const next = `${path}.next-${run}`;
   const previous = `${path}.previous-${run}`;
   await write(next);
-  // The old file gets a second name, under which it is overwritten after the new file has taken its place. If another
-  // run replaces the file between these two calls, the backup of that run is removed without being overwritten.
-  if (existsSync(path)) linkSync(path, previous);
-  renameSync(next, path);
+  try {
+    // The old file gets a second name, under which it is overwritten after the new file has taken its place. If another
+    // run replaces the file between these two calls, the backup of that run is removed without being overwritten.
+    if (existsSync(path)) linkSync(path, previous);
+    renameSync(next, path);
+  } catch (error) {
+    wipe(next);
+    // Another name of the old file, which is still in its place.
+    rmSync(previous, { force: true });
+    throw error;
+  }
   sync(dirname(path));
   if (existsSync(previous)) overwriteAndRemove(previous);
 }

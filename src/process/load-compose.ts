@@ -1,6 +1,7 @@
 import { makeFolder } from '../adapters/files.ts';
+import { inWords } from '../adapters/system-errors.ts';
 import { unpackAlsoIn } from '../binary/addons.ts';
-import type { Config } from '../config.ts';
+import { type Config, settingName } from '../config.ts';
 
 /**
  * Imports `compose.ts` on demand: commands that need no storage start faster without it and its addons.
@@ -9,7 +10,11 @@ import type { Config } from '../config.ts';
  */
 export function loadCompose({ storage, dataDir }: Config, mayCreate: boolean): Promise<typeof import('../compose.ts')> {
   if (storage !== 'memory') {
-    if (mayCreate) makeFolder(dataDir);
+    try {
+      if (mayCreate) makeFolder(dataDir);
+    } catch (error) {
+      inWords(settingName('C2A_DATA_DIR'))(error);
+    }
     unpackAlsoIn(dataDir);
   }
   return import('../compose.ts');

@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { optionOf, settings, type Variable } from '../../config.ts';
 import { parseTenantId, type TenantId } from '../../domain/identity.ts';
+import { inWords } from '../system-errors.ts';
 import { CommandError, UsageError } from './context.ts';
 
 /** Adds an option for each setting to a command. */
@@ -38,13 +39,24 @@ export function checkName(name: string | undefined): void {
   }
 }
 
-/** The text of a file. @param name the file's name in error messages */
+/** The text of a file. @param name the argument or option that names the file */
 export function readText(file: string, name: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new CommandError(`${name} cannot be read: ${(error as Error).message}`);
+    return inWords(name, file)(error);
   }
+}
+
+/** Throws if a path does not lead to a file that can be read. @param name the argument that names the file */
+export function checkIsFile(file: string, name: string): void {
+  try {
+    accessSync(file, constants.R_OK);
+    if (statSync(file).isFile()) return;
+  } catch (error) {
+    inWords(name, file)(error);
+  }
+  throw new CommandError(`${name}: ${file} is not a file`);
 }
 
 /** Formats rows as text with aligned columns. */

@@ -82,7 +82,7 @@ function addAudit(group: Command, { open, print }: Context): void {
 
 /** The tenant, and the position in the erasure log, that the receipt in a file states. */
 function readWitness(file: string) {
-  const { tenant, erasureLog: position } = readReceipt(file).receipt;
+  const { tenant, erasureLog: position } = readReceipt(file, '<receipts>').receipt;
   if (position == null) throw new CommandError(`${file} is not a receipt with a position in the erasure log`);
   return { tenant, position };
 }
@@ -111,7 +111,7 @@ export async function verifyReceipt(file: string, publicKey: string | undefined)
   if (publicKey === undefined) throw new UsageError(`--public-key is required: ${whereFrom}`);
   const key = Buffer.from(publicKey, 'base64url');
   if (key.length !== publicKeyBytes) throw new UsageError('--public-key must be 43 characters of base64url');
-  const { receipt, signature } = readReceipt(file);
+  const { receipt, signature } = readReceipt(file, '<file>');
   const { verifySignature } = await import('../crypto/vault.ts');
   if (!verifySignature(Buffer.from(signature.value, 'base64url'), JSON.stringify(receipt), key)) {
     throw new CommandError('the receipt was altered, or was signed by another key');
@@ -121,9 +121,13 @@ export async function verifyReceipt(file: string, publicKey: string | undefined)
   return { valid: true, publicKey, tenant, customerUrn, erasedAt, clean: residualScan.clean, residues };
 }
 
-/** Reads a receipt in the form of the command line's output or of the API's response. */
-function readReceipt(file: string): SignedReceipt {
-  const text = readText(file, 'the receipt');
+/**
+ * Reads a receipt in the form of the command line's output or of the API's response.
+ *
+ * @param name the argument that names the file
+ */
+function readReceipt(file: string, name: string): SignedReceipt {
+  const text = readText(file, name);
   try {
     const content = JSON.parse(text);
     const signed = content.result ?? content;

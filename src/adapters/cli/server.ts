@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { embeddedText, isBinary } from '../../binary/embedded.ts';
 import { readConfig } from '../../config.ts';
+import { systemProblem } from '../system-errors.ts';
 import { CommandError, type Context, UsageError } from './context.ts';
 import { withSettings } from './options.ts';
 
@@ -17,7 +18,9 @@ export function addServerCommands(program: Command, { about, print }: Context): 
       if (port === 0) throw new UsageError('--port is required: a server with port 0 listens on any free port');
       const url = `http://${reachable(host)}:${port}/${options.ready ? 'readyz' : 'healthz'}`;
       const { status } = await fetch(url, { signal: AbortSignal.timeout(healthTimeoutMs) }).catch((error) => {
-        throw new CommandError(`${url} does not answer: ${error.cause?.message ?? error.message}`);
+        throw new CommandError(
+          `${url} does not answer: ${systemProblem(error) ?? error.cause?.message ?? error.message}`,
+        );
       });
       if (status !== 200) throw new CommandError(`${url} answers ${status}`);
       print({ url, status }, `${url} answers ${status}`);

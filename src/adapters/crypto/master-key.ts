@@ -13,6 +13,7 @@ import {
 import { dirname } from 'node:path';
 import sodium from 'sodium-native';
 import { overwrite, sync } from '../files.ts';
+import { systemProblem } from '../system-errors.ts';
 import { keyBytes, secureBuffer } from './primitives.ts';
 
 /** The master key is missing, cannot be read, or is the wrong one. */
@@ -29,7 +30,7 @@ export function readMasterKey(path: string, ifMissing?: unknown): Buffer {
       ifMissing ?? new MasterKeyError(`the master key ${path} is missing; no data can be read (C2A_MASTER_KEY_FILE)`)
     );
   }
-  const text = readFileSync(path, 'latin1');
+  const text = withFile(path, () => readFileSync(path, 'latin1'));
   if (!/^[\da-f]{64}\r?\n?$/i.test(text)) {
     throw new MasterKeyError(`${path} must hold a master key: one line of 64 hexadecimal digits (C2A_MASTER_KEY_FILE)`);
   }
@@ -48,13 +49,25 @@ export function makeMasterKey(path: string): Buffer {
   sodium.randombytes_buf(key);
   // Renamed when complete, so that no interruption leaves half a key. An old draft is removed, as its mode may differ.
   const draft = `${path}.draft`;
-  rmSync(draft, { force: true });
-  writeFileSync(draft, `${key.toString('hex')}\n`, { mode: 0o600, flush: true });
-  // The mode above is subject to the umask.
-  chmodSync(draft, 0o600);
-  renameSync(draft, path);
-  sync(dirname(path));
+  withFile(path, () => {
+    rmSync(draft, { force: true });
+    writeFileSync(draft, `${key.toString('hex')}\n`, { mode: 0o600, flush: true });
+    // The mode above is subject to the umask.
+    chmodSync(draft, 0o600);
+    renameSync(draft, path);
+    sync(dirname(path));
+  });
   return key;
+}
+
+/** Runs `use`. Throws `MasterKeyError` for an error of the operating system. */
+function withFile<Result>(path: string, use: () => Result): Result {
+  try {
+    return use();
+  } catch (error) {
+    const problem = systemProblem(error, path);
+    throw problem === undefined ? error : new MasterKeyError(`${problem} (C2A_MASTER_KEY_FILE)`);
+  }
 }
 
 /** Throws `MasterKeyError` if the file exists and is not writable: checked before a rotation changes anything. */
@@ -70,9 +83,11 @@ export function requireWritable(path: string): void {
 
 /** Renames a key file to the name of another, which is overwritten first. */
 export function replaceMasterKey(next: string, path: string): void {
-  if (existsSync(path)) overwrite(path);
-  renameSync(next, path);
-  sync(dirname(path));
+  withFile(path, () => {
+    if (existsSync(path)) overwrite(path);
+    renameSync(next, path);
+    sync(dirname(path));
+  });
 }
 
 /** The path with links resolved, so that replacing the key replaces the target of a link, not the link. */

@@ -68,7 +68,7 @@ t.test('a value may begin with a dash', async (t) => {
   // A public key in base64url may begin with any of its characters.
   for (const key of ['-'.repeat(43), '--no-such-option']) {
     t.match(await c2a(['verify-receipt', '/nowhere', '--public-key', key]), {
-      stderr: key.length === 43 ? 'the receipt cannot be read' : '--public-key must be 43',
+      stderr: key.length === 43 ? '<file>: /nowhere does not exist' : '--public-key must be 43',
     });
   }
 });
