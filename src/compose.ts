@@ -9,7 +9,7 @@ import { createReferenceData } from './adapters/reference-data.ts';
 import { restoreBackup } from './adapters/sql/maintenance/backup-restore.ts';
 import { transferDeployment } from './adapters/sql/maintenance/transfer.ts';
 import type { Part } from './adapters/sql/schema/tables.ts';
-import { openPostgresStorage, openSqliteStorage, usePostgresTools } from './adapters/sql/storage.ts';
+import { openPostgresStorage, openSqliteStorage, usePostgresTool } from './adapters/sql/storage.ts';
 import type { Storage } from './adapters/storage.ts';
 import { inWords } from './adapters/system-errors.ts';
 import { createMetrics, type Metrics } from './adapters/telemetry/metrics.ts';
@@ -120,7 +120,7 @@ const poolOf = ({ databasePoolSize: poolSize, databaseTimeoutMs: timeoutMs }: Co
 /** Restores a backup into the data folder of the configured deployment; see `restoreBackup`. */
 export async function restorePart(config: Config, part: Part, file: string, force: boolean): Promise<Restored> {
   if (config.storage === 'memory') throw new Error('memory storage has no files');
-  if (config.databaseUrl !== '') throw new Error(usePostgresTools);
+  if (config.databaseUrl !== '') throw usePostgresTool(part === 'data' ? 'restore' : 'restore-keys');
   const { dataDir, partition } = config;
   const options = { dataDir, partition, masterKeyFile: masterKeyFileOf(config) };
   return restoreBackup(options, part, file, force).catch(inDataDir);

@@ -17,7 +17,17 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const maxReadmeLines = 150;
 
 /** Options of other programs that the documentation shows. */
-const optionsOfOtherPrograms = ['--build', '--commit', '--now', '--omit', '--schema'];
+const optionsOfOtherPrograms = [
+  '--build',
+  '--clean',
+  '--commit',
+  '--format',
+  '--full',
+  '--if-exists',
+  '--now',
+  '--omit',
+  '--schema',
+];
 /** In the examples, the name of a PostgreSQL schema and not of a metric. */
 const schemaOfKeys = 'c2a_keys';
 

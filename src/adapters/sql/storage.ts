@@ -50,12 +50,24 @@ export async function openPostgresStorage(
   return openSql(database, options, dependencies, postgresMaintenance);
 }
 
-const byServer = (): Promise<never> => Promise.reject(new Error(usePostgresTools));
-const postgresMaintenance: FileMaintenance = { backup: byServer, backupKeys: byServer, compact: byServer };
+/** The commands that work on SQLite files only, each with the command of PostgreSQL that has its effect. */
+const postgresTools = {
+  backup: 'pg_dump --format=custom --schema=c2a',
+  'backup-keys': 'pg_dump --format=custom --schema=c2a_keys',
+  restore: 'pg_restore --clean --if-exists, with the dump of the schema c2a',
+  'restore-keys': 'pg_restore --clean --if-exists, with the dump of the schema c2a_keys',
+  compact: 'vacuumdb --full',
+} as const;
 
-/** The error for file operations on PostgreSQL. */
-export const usePostgresTools =
-  'use the tools of PostgreSQL instead: pg_dump --schema=c2a for the records, --schema=c2a_keys for the keys; see docs/operations.md';
+/** The error of a command that works on SQLite files only. */
+export const usePostgresTool = (command: keyof typeof postgresTools): Error =>
+  new Error(`${command} is for SQLite; on PostgreSQL use ${postgresTools[command]}; see docs/operations.md`);
+
+const postgresMaintenance: FileMaintenance = {
+  backup: () => Promise.reject(usePostgresTool('backup')),
+  backupKeys: () => Promise.reject(usePostgresTool('backup-keys')),
+  compact: () => Promise.reject(usePostgresTool('compact')),
+};
 
 async function openSql(
   database: SqlDatabase,
