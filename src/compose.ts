@@ -68,7 +68,7 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     ...storage,
     customers: new Customers({ repository, referenceData, digest: vault.digest, clock }),
     authentication,
-    tenants: new Tenants({ directory, clock }),
+    tenants: new Tenants({ directory, repository, clock }),
     apiKeys: new ApiKeys({ ...shared, authentication }),
     erasures: new PrivacyReports({ repository, signer: vault, referenceData, clock }),
     telemetry: metrics,

@@ -1,6 +1,7 @@
 import type { TenantId } from '../domain/identity.ts';
 import type { PaymentSettings } from '../domain/payment-options.ts';
 import type { Clock } from './ports/clock.ts';
+import type { CustomerCount, CustomerRepository } from './ports/customer-repository.ts';
 import type { JwtSettings, Tenant, TenantDirectory } from './ports/tenant-directory.ts';
 
 /** Settings of a tenant; an absent setting keeps its value. */
@@ -14,9 +15,11 @@ export interface TenantSettings {
 
 interface Dependencies {
   readonly directory: TenantDirectory;
+  readonly repository: Pick<CustomerRepository, 'countCustomers'>;
   readonly clock: Clock;
 }
 
+const noCustomers: CustomerCount = { customers: 0, anonymized: 0 };
 const defaultPayment: PaymentSettings = { channels: [], canSavePaymentMethod: false };
 
 export class Tenants {
@@ -44,6 +47,14 @@ export class Tenants {
   /** All tenants, ordered by id. */
   list(): Promise<readonly Tenant[]> {
     return this.#dependencies.directory.listTenants();
+  }
+
+  /** All tenants, ordered by id, each with the number of its customers; see {@link CustomerRepository.countCustomers}. */
+  async listWithCounts(): Promise<readonly (Tenant & CustomerCount)[]> {
+    const { directory, repository } = this.#dependencies;
+    const tenants = await directory.listTenants();
+    const counts = await repository.countCustomers();
+    return tenants.map((tenant) => ({ ...tenant, ...(counts.get(tenant.id) ?? noCustomers) }));
   }
 }
 

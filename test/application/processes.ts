@@ -1,6 +1,8 @@
 /** Processes that use one directory of tenants and API keys. */
 import { apiKeyFormat } from '../../src/adapters/crypto/api-key-format.ts';
+import { MemoryCustomers } from '../../src/adapters/memory/customers.ts';
 import { createMemoryTenants } from '../../src/adapters/memory/tenants.ts';
+import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import { noTelemetry } from '../../src/adapters/telemetry/no-telemetry.ts';
 import { createJwtVerifier } from '../../src/adapters/tokens/jwt.ts';
 import { ApiKeys } from '../../src/application/api-keys.ts';
@@ -27,7 +29,7 @@ export function startProcess(
   const authentication = new Authentication({ ...shared, tokens, telemetry });
   return {
     authentication,
-    tenants: new Tenants({ directory, clock }),
+    tenants: new Tenants({ directory, repository: new MemoryCustomers(createReferenceData()), clock }),
     apiKeys: new ApiKeys({ ...shared, authentication }),
   };
 }

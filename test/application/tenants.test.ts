@@ -26,6 +26,11 @@ t.test('jwt: null removes the token issuer', async (t) => {
   t.notOk('jwt' in ((await tenants.set(acme, { jwt: null })) ?? { jwt }));
 });
 
+t.test('a tenant without customers has the counts 0', async (t) => {
+  const { tenants } = (await startProcesses()).here;
+  t.match(await tenants.listWithCounts(), [{ id: 'acme', customers: 0, anonymized: 0 }]);
+});
+
 t.test('an existing tenant is not added, and an unknown one is not set', async (t) => {
   const { tenants } = (await startProcesses()).here;
   t.equal(await tenants.add(acme, {}), false);

@@ -36,6 +36,7 @@ function failing(error: () => Error): CustomerRepository {
     findErasure: fail,
     findIdempotencyRecords: fail,
     findResidue: fail,
+    countCustomers: fail,
   };
 }
 

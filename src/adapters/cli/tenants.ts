@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import type { CustomerCount } from '../../application/ports/customer-repository.ts';
 import type { JwtSettings, Tenant } from '../../application/ports/tenant-directory.ts';
 import type { TenantSettings } from '../../application/tenants.ts';
 import { timestamp } from '../../domain/customer.ts';
@@ -42,10 +43,14 @@ export function addTenantCommands(program: Command, { open, print }: Context): v
     });
 
   withStorage(group.command('list'))
-    .description('List all tenants.')
+    .description('List all tenants, with their number of customers.')
     .action(async (options) => {
       const { tenants } = await open(options);
-      const views = (await tenants.list()).map(tenantView);
+      const views = (await tenants.listWithCounts()).map(({ customers, anonymized, ...tenant }) => ({
+        ...tenantView(tenant),
+        customers,
+        anonymized,
+      }));
       print(views, table(views.map(cells)) || 'no tenants yet; add one with: tenant add <tenant>');
     });
 
@@ -111,11 +116,15 @@ function tenantView({ id, name, payment, jwt, createdAt }: Tenant) {
   };
 }
 
-const cells = ({ id, name = '', channels, canSavePaymentMethod, jwt, createdAt }: ReturnType<typeof tenantView>) => [
+type Listed = ReturnType<typeof tenantView> & CustomerCount;
+
+const cells = ({ id, name = '', customers, anonymized, ...settings }: Listed) => [
   id,
   name,
-  channels.join(' '),
-  canSavePaymentMethod ? 'saves payment method' : '',
-  jwt ? `bearer tokens of ${jwt.issuer}` : '',
-  createdAt,
+  `${customers} customers`,
+  `${anonymized} anonymized`,
+  settings.channels.join(' '),
+  settings.canSavePaymentMethod ? 'saves payment method' : '',
+  settings.jwt ? `bearer tokens of ${settings.jwt.issuer}` : '',
+  settings.createdAt,
 ];

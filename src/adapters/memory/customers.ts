@@ -1,4 +1,5 @@
 import {
+  type CustomerCount,
   type CustomerReference,
   type CustomerRepository,
   changedBy,
@@ -135,6 +136,19 @@ export class MemoryCustomers implements CustomerRepository {
     } as const;
   }
 
+  async countCustomers() {
+    const counts = new Map<TenantId, CustomerCount>();
+    for (const [name, { customer }] of this.#records) {
+      const tenant = tenantIn(name);
+      const { customers, anonymized } = counts.get(tenant) ?? { customers: 0, anonymized: 0 };
+      counts.set(
+        tenant,
+        isAnonymized(customer) ? { customers, anonymized: anonymized + 1 } : { customers: customers + 1, anonymized },
+      );
+    }
+    return counts;
+  }
+
   #find(tenant: TenantId, by: CustomerReference): StoredCustomer | undefined {
     const name = 'urn' in by ? nameOf(tenant, by.urn) : this.#holders.get(`${tenant} externalId ${by.externalId}`);
     return name === undefined ? undefined : this.#records.get(name);
@@ -182,6 +196,7 @@ export class MemoryCustomers implements CustomerRepository {
 type Decide = (current: StoredCustomer | undefined) => Decision;
 
 const nameOf = (tenant: TenantId, urn: CustomerUrn): string => `${tenant} ${urn}`;
+const tenantIn = (name: string): TenantId => name.slice(0, name.indexOf(' ')) as TenantId;
 
 const entriesOf = (tenant: TenantId, keys: UniqueKeys | undefined): string[] =>
   Object.entries(keys ?? {}).map(([kind, value]) => `${tenant} ${kind} ${value}`);

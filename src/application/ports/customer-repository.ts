@@ -138,6 +138,19 @@ export interface CustomerRepository {
 
   /** Searches every place of this storage that could still contain data of the customer. */
   findResidue(tenant: TenantId, urn: CustomerUrn): Promise<Residue>;
+
+  /**
+   * The number of customers of each tenant that has any. A customer whose erasure is not finished may count as not
+   * anonymized. For operators: its time may grow with the number of customers.
+   */
+  countCustomers(): Promise<ReadonlyMap<TenantId, CustomerCount>>;
+}
+
+/** The number of a tenant's customers. */
+export interface CustomerCount {
+  /** Without the anonymized ones. */
+  readonly customers: number;
+  readonly anonymized: number;
 }
 
 /** An entry of the erasure log. It outlives the backups of the record and contains no personal data. */

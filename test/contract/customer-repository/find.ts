@@ -47,4 +47,23 @@ export function findContract<Test extends ContractTest>(test: TestRepository<Tes
     t.strictSame(await acme.find(ours.by), ours.stored);
     t.equal((await globex.find(theirs.by))?.customer.status, 'Anonymized');
   });
+
+  test('countCustomers counts per tenant, anonymized customers separately', async (t, acme, repository) => {
+    t.strictSame([...(await repository.countCustomers())], []);
+    const globex = tenantOf(repository, tenantId('globex'));
+    const initech = tenantOf(repository, tenantId('initech'));
+    for (const externalId of ['crm-1', 'crm-2', 'crm-3']) await acme.mustStore(externalId);
+    await acme.update(byExternalId('crm-1'), overwrite({ firstName: 'Jane' }));
+    await acme.store('crm-1');
+    await acme.erase(byExternalId('crm-2'));
+    await globex.mustStore('crm-1');
+    await initech.mustStore('crm-1');
+    await initech.erase(byExternalId('crm-1'));
+    const counts = await repository.countCustomers();
+    t.strictSame(Object.fromEntries(counts), {
+      acme: { customers: 2, anonymized: 1 },
+      globex: { customers: 1, anonymized: 0 },
+      initech: { customers: 0, anonymized: 1 },
+    });
+  });
 }

@@ -80,7 +80,20 @@ export function customerQueries(dialect: Dialect) {
         .where('number', '=', at.number),
     ),
     listTenants: compileQuery((_: object) => builder.selectFrom('tenants').select('tenant').orderBy('tenant')),
+    ...countQueries(dialect),
     ...keyQueries(dialect),
+  };
+}
+
+/** Two queries, so that each reads only an index. One query for both numbers would read every record. */
+function countQueries({ builder }: Dialect) {
+  const counts = builder
+    .selectFrom('customers')
+    .select(({ fn }) => ['tenant', fn.countAll<number>().as('count')])
+    .groupBy('tenant');
+  return {
+    countAll: compileQuery((_: object) => counts),
+    countAnonymized: compileQuery((_: object) => counts.where('erasure', 'is not', null)),
   };
 }
 

@@ -92,5 +92,6 @@ export function cached(repository: CustomerRepository, cache: RecordCache): Cust
     findErasure: (...of) => repository.findErasure(...of),
     findIdempotencyRecords: (...of) => repository.findIdempotencyRecords(...of),
     findResidue: (...of) => repository.findResidue(...of),
+    countCustomers: () => repository.countCustomers(),
   };
 }

@@ -1,5 +1,6 @@
 import { andThen } from '../../../application/maybe-promise.ts';
 import {
+  type CustomerCount,
   type CustomerRepository,
   changedBy,
   type IdempotencyKey,
@@ -11,7 +12,7 @@ import { DatabaseFailure } from '../../../application/ports/database-failure.ts'
 import { isAnonymized } from '../../../domain/anonymization.ts';
 import { type Customer, type CustomerContent, newCustomer } from '../../../domain/customer.ts';
 import { changedFields } from '../../../domain/events.ts';
-import { type Conflict, firstConflict, type UniqueKeys } from '../../../domain/identity.ts';
+import { type Conflict, firstConflict, type TenantId, type UniqueKeys } from '../../../domain/identity.ts';
 import type { Routine } from '../driver/query.ts';
 import type { Eraser } from '../erasure/erase.ts';
 import { type ErasureLog, positionOf } from '../erasure/erasure-log.ts';
@@ -111,6 +112,20 @@ export class SqlCustomers implements CustomerRepository {
 
   findResidue: CustomerRepository['findResidue'] = (tenant, urn) =>
     this.#dependencies.residue.find(tenant, toNumber(urn) ?? -1);
+
+  countCustomers: CustomerRepository['countCustomers'] = () => {
+    const { database, queries } = this.#dependencies;
+    return database.read(function* () {
+      // First the anonymized ones, so that there are at least as many customers.
+      const found = yield* queries.countAnonymized({});
+      const anonymizedOf = new Map(found.map(({ tenant, count }) => [tenant, count]));
+      const counts = (yield* queries.countAll({})).map(({ tenant, count }): [TenantId, CustomerCount] => {
+        const anonymized = anonymizedOf.get(tenant) ?? 0;
+        return [tenant as TenantId, { customers: count - anonymized, anonymized }];
+      });
+      return new Map(counts);
+    });
+  };
 
   /** Runs a write, or replays an earlier request with the same Idempotency-Key. */
   #write(
