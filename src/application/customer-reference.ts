@@ -1,5 +1,7 @@
-import { format, type Patch } from '../domain/field-schema.ts';
-import type { CustomerUrn, ExternalId } from '../domain/identity.ts';
+import { parseAnonymizedExternalId } from '../domain/anonymization.ts';
+import { format, type Patch, readObject, required } from '../domain/field-schema.ts';
+import { type CustomerUrn, type ExternalId, parseCustomerUrn } from '../domain/identity.ts';
+import type { ReferenceData } from '../domain/reference-data.ts';
 import { type Violation, violation } from '../domain/violations.ts';
 import type { CustomerReference } from './ports/customer-repository.ts';
 
@@ -27,6 +29,21 @@ export function exactlyOneReference(
   if (used.length === 1) return referenceOf(given.customerUuid ?? given.customerUrn, given.externalIdentifier);
   violations.push(violation('customerUuid', 'exactly_one', `Exactly one of ${names.join(', ')} must be given.`));
   return undefined;
+}
+
+/** A text that names a customer is a CustomerUrn or an ExternalId, so it has the length and characters of either. */
+const nameFields = { name: required(customerReferenceFields.externalIdentifier) };
+
+/**
+ * The customer that a text names: by a CustomerUrn, by the ExternalId of an anonymized record (which contains the
+ * CustomerUrn), or by any other ExternalId. Undefined if the text is none of them. No ExternalId begins with `cu.`.
+ */
+export function parseReference(text: string, referenceData: ReferenceData): CustomerReference | undefined {
+  const parsed = readObject(nameFields, { name: text }, referenceData);
+  if (!parsed.ok) return undefined;
+  const { name } = parsed.value;
+  const urn = parseCustomerUrn(name) ?? parseAnonymizedExternalId(name);
+  return urn === undefined && name.startsWith('cu.') ? undefined : referenceOf(urn, name);
 }
 
 /** A reference by URN if there is one, else by ExternalId. Undefined if both are missing. */

@@ -1,17 +1,27 @@
 import { isAnonymized, type RetentionGround, retentionGrounds } from '../domain/anonymization.ts';
 import { timestamp } from '../domain/customer.ts';
-import { format, readObject, required } from '../domain/field-schema.ts';
+import { format, isObject, readObject, readPatch, required } from '../domain/field-schema.ts';
 import type { CustomerUrn, TenantId } from '../domain/identity.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
+import { onePerField, type Violation } from '../domain/violations.ts';
 import type { Caller } from './authentication.ts';
+import { customerReferenceFields, exactlyOneReference } from './customer-reference.ts';
 import { completed, invalid, type Outcome, refusal } from './outcome.ts';
 import type { Clock } from './ports/clock.ts';
-import type { CustomerRepository, ResidueFinding, ResidueKind, StoredCustomer } from './ports/customer-repository.ts';
+import type {
+  CustomerReference,
+  CustomerRepository,
+  ResidueFinding,
+  ResidueKind,
+  StoredCustomer,
+} from './ports/customer-repository.ts';
 import { DatabaseFailure } from './ports/database-failure.ts';
 import type { Signer } from './ports/signer.ts';
 
 /** A receipt of one erasure, and the deployment's signature. */
 export type SignedReceipt = NonNullable<Awaited<ReturnType<PrivacyReports['receipt']>>>;
+/** All data about one customer. */
+export type SubjectExport = NonNullable<Awaited<ReturnType<PrivacyReports['subjectExport']>>>;
 
 const idempotencyGround =
   'Art. 6(1)(b) GDPR: a retry gets the result of the first request; the record holds only keyed digests, code and URN';
@@ -85,6 +95,13 @@ export class PrivacyReports {
     return signed === undefined ? refusal('ERASURE_NOT_FOUND') : completed(signed);
   }
 
+  /** The CustomerUrn of the customer. Undefined if no customer has the ExternalId: an erasure erases the ExternalId too. */
+  async findUrn(tenant: TenantId, by: CustomerReference): Promise<CustomerUrn | undefined> {
+    if ('urn' in by) return by.urn;
+    const stored = await this.#dependencies.repository.find(tenant, by);
+    return stored?.customer.customerUrn;
+  }
+
   /** All data about one customer (GDPR Art. 15 and 20). Undefined if there is neither a record nor an erasure. */
   async subjectExport(tenant: TenantId, urn: CustomerUrn) {
     const { repository, clock } = this.#dependencies;
@@ -112,6 +129,18 @@ export class PrivacyReports {
         },
       }),
     };
+  }
+
+  /** All data about one customer, for the tenant. Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND. */
+  async showSubjectExport({ tenant }: Caller, body: unknown): Promise<Outcome<SubjectExport>> {
+    if (!isObject(body)) return refusal('BAD_REQUEST');
+    const violations: Violation[] = [];
+    const given = readPatch(customerReferenceFields, body, '', this.#dependencies.referenceData, violations);
+    const by = exactlyOneReference(given, violations);
+    if (by === undefined || violations.length > 0) return invalid(onePerField(violations));
+    const urn = await this.findUrn(tenant.id, by);
+    const exported = urn && (await this.subjectExport(tenant.id, urn));
+    return exported === undefined ? refusal('CUSTOMER_NOT_FOUND') : completed(exported);
   }
 
   /** The public key that verifies this deployment's receipts: base64url. */

@@ -1,6 +1,7 @@
 import { anonymizedStatus, type ClaimedRegion, type Customer, customerFields } from './customer.ts';
 import { changedFields } from './events.ts';
 import { merge } from './field-schema.ts';
+import { type CustomerUrn, parseCustomerUrn } from './identity.ts';
 
 /**
  * Returns the anonymized record of a customer (GDPR Art. 17). Removes or rewrites every field that is not retained,
@@ -47,8 +48,8 @@ export function anonymized(
 ): Customer {
   return {
     customerUrn,
-    externalIdentifier: `anonymized-${customerUrn}`,
-    email: `anonymized-${customerUrn}@anonymized.invalid`,
+    externalIdentifier: anonymizedPrefix + customerUrn,
+    email: `${anonymizedPrefix}${customerUrn}@anonymized.invalid`,
     firstName: 'Anonymized',
     lastName: 'Anonymized',
     legalType,
@@ -61,6 +62,12 @@ export function anonymized(
     anonymizedAt: now,
   };
 }
+
+const anonymizedPrefix = 'anonymized-';
+
+/** The CustomerUrn in the ExternalId of an anonymized record, `anonymized-<CustomerUrn>`; undefined for any other text. */
+export const parseAnonymizedExternalId = (text: string): CustomerUrn | undefined =>
+  text.startsWith(anonymizedPrefix) ? parseCustomerUrn(text.slice(anonymizedPrefix.length)) : undefined;
 
 const noConsents = merge(customerFields.privacy.fields, {}, {}) as Customer['privacy'];
 

@@ -123,7 +123,8 @@ t.test('there is no receipt of a customer that was not erased, nor for another t
   const commands: [words: string[], code: number, stderr: RegExp][] = [
     [[joan, '--tenant', 'acme'], 1, /was erased under/],
     [[urn, '--tenant', 'other'], 1, /was erased under/],
-    [['nonsense', '--tenant', 'acme'], 2, /must look like cu\.00\.482/],
+    [['cu.nonsense', '--tenant', 'acme'], 2, /<customer> must be a CustomerUrn such as cu\.00\.482, or an ExternalId/],
+    [['x'.repeat(129), '--tenant', 'acme'], 2, /<customer> must be .* an ExternalId of 1 to 128 characters/],
     [[urn], 2, /--tenant is required/],
   ];
   await Promise.all(
@@ -131,6 +132,32 @@ t.test('there is no receipt of a customer that was not erased, nor for another t
       t.match(await command('erasure-receipt', ...words), { code, stderr }, words.join(' ')),
     ),
   );
+});
+
+t.test('commands take the ExternalId of a customer, and of an anonymized record', async (t) => {
+  const { urn, joan, command } = await erasedJane(t);
+  const at = ['--tenant', 'acme'];
+  const receipt = (name: string) => command('erasure-receipt', name, ...at);
+  const exported = (name: string) => command('subject-export', name, ...at);
+
+  t.match((await exported('crm-2')).value, { record: { customerUrn: joan, firstName: 'Joan' } });
+  t.match((await exported(' crm-2 ')).value, { record: { customerUrn: joan } }, 'trimmed, as by the API');
+  t.match((await exported(`anonymized-${urn}`)).value, { record: { customerUrn: urn, status: 'Anonymized' } });
+  t.match((await receipt(`anonymized-${urn}`)).value, { receipt: { customerUrn: urn } });
+
+  const erased = /an erasure also erases the ExternalId: name an erased customer by its CustomerUrn$/m;
+  const notErased = await receipt('crm-2');
+  t.match(notErased, { code: 1, stderr: erased });
+  t.match(notErased.stderr, `the customer of acme with this ExternalId, ${joan}, was not erased`);
+  for (const run of [receipt, exported]) {
+    for (const name of ['crm-1', 'anonymized-jane']) {
+      const { code, stderr } = await run(name);
+      t.equal(code, 1);
+      t.match(stderr, /c2a: no customer of acme has this ExternalId; /);
+      t.match(stderr, erased);
+      t.notMatch(stderr, name, 'an ExternalId may be personal data');
+    }
+  }
 });
 
 t.test('an export contains everything held about a customer, and after its erasure the retained fields', async (t) => {

@@ -1,7 +1,10 @@
 import type { Command } from 'commander';
+import { parseReference } from '../../application/customer-reference.ts';
+import type { CustomerReference } from '../../application/ports/customer-repository.ts';
 import type { AuditReport } from '../../application/ports/maintenance.ts';
-import type { SignedReceipt } from '../../application/privacy-reports.ts';
-import { parseCustomerUrn } from '../../domain/identity.ts';
+import type { PrivacyReports, SignedReceipt } from '../../application/privacy-reports.ts';
+import type { CustomerUrn, TenantId } from '../../domain/identity.ts';
+import { createReferenceData } from '../reference-data.ts';
 import { CommandError, type Context, UsageError } from './context.ts';
 import { readText, toTenantId, withStorage } from './options.ts';
 
@@ -12,13 +15,20 @@ export function addPrivacyCommands(program: Command, context: Context): void {
 }
 
 function addReports(program: Command, { open, print }: Context): void {
-  withCustomer(program.command('erasure-receipt <urn>'))
+  withCustomer(program.command('erasure-receipt'))
     .description('Print a signed receipt of an erasure, with the result of a residual scan made now.')
     .action(async (text: string, options) => {
-      const { tenant, urn } = parseCustomer(text, options.tenant);
+      const { tenant, by } = parseCustomer(text, options.tenant);
       const { erasures } = await open(options);
+      const urn = await urnOf(erasures, tenant, by);
       const signed = await erasures.receipt(tenant, urn);
-      if (signed === undefined) throw new CommandError(`no customer of ${tenant} was erased under ${urn}`);
+      if (signed === undefined) {
+        throw new CommandError(
+          'urn' in by
+            ? `no customer of ${tenant} was erased under ${urn}`
+            : `the customer of ${tenant} with this ExternalId, ${urn}, was not erased; ${nameErasedByUrn}`,
+        );
+      }
       print(signed, JSON.stringify(signed, null, 2));
     });
 
@@ -36,11 +46,12 @@ function addReports(program: Command, { open, print }: Context): void {
       print(verified, `valid: ${customerUrn} of ${tenant} was erased at ${erasedAt}${found}`);
     });
 
-  withCustomer(program.command('subject-export <urn>'))
+  withCustomer(program.command('subject-export'))
     .description('Print all data about one customer in JSON (GDPR Art. 15 and 20).')
     .action(async (text: string, options) => {
-      const { tenant, urn } = parseCustomer(text, options.tenant);
+      const { tenant, by } = parseCustomer(text, options.tenant);
       const { erasures } = await open(options);
+      const urn = await urnOf(erasures, tenant, by);
       const exported = await erasures.subjectExport(tenant, urn);
       if (exported === undefined) throw new CommandError(`there is no customer ${urn} of ${tenant}`);
       print(exported, JSON.stringify(exported, null, 2));
@@ -87,14 +98,32 @@ function readWitness(file: string) {
   return { tenant, position };
 }
 
-const withCustomer = (command: Command): Command =>
-  withStorage(command.option('--tenant <tenant>', "the customer's tenant; required"));
+const withCustomer = (command: Command) =>
+  withStorage(
+    command
+      .argument('<customer>', 'CustomerUrn, or ExternalId of a customer that is not erased')
+      .option('--tenant <tenant>', "the customer's tenant; required"),
+  );
 
 function parseCustomer(text: string, tenant: string | undefined) {
-  const urn = parseCustomerUrn(text);
-  if (urn === undefined) throw new UsageError('a CustomerUrn must look like cu.00.482');
+  const by = parseReference(text, createReferenceData());
+  if (by === undefined) {
+    throw new UsageError(
+      '<customer> must be a CustomerUrn such as cu.00.482, or an ExternalId of 1 to 128 characters without control ' +
+        'characters',
+    );
+  }
   if (tenant === undefined) throw new UsageError('--tenant is required');
-  return { tenant: toTenantId(tenant), urn };
+  return { tenant: toTenantId(tenant), by };
+}
+
+const nameErasedByUrn = 'an erasure also erases the ExternalId: name an erased customer by its CustomerUrn';
+
+/** @throws CommandError if no customer has the ExternalId */
+async function urnOf(erasures: PrivacyReports, tenant: TenantId, by: CustomerReference): Promise<CustomerUrn> {
+  const urn = await erasures.findUrn(tenant, by);
+  if (urn === undefined) throw new CommandError(`no customer of ${tenant} has this ExternalId; ${nameErasedByUrn}`);
+  return urn;
 }
 
 /** An Ed25519 public key (RFC 8032). */
