@@ -25,7 +25,7 @@ export interface ApiOperation extends Operation {
   readonly operationId: OperationId;
   readonly parameters: readonly { readonly in: string; readonly name: string; readonly required: boolean }[];
 }
-export type OperationId = 'validate' | 'store' | 'delete' | 'update' | 'info' | 'erasure';
+export type OperationId = 'validate' | 'store' | 'delete' | 'update' | 'info' | 'erasure' | 'subjectExport';
 interface Body {
   readonly content?: Readonly<Record<string, Media>>;
 }
@@ -89,7 +89,10 @@ const document = {
   },
   servers: [{ url: '/', description: 'This server.' }],
   tags: [
-    { name: 'customers', description: 'The five operations of C2A-01, and the receipt of an erasure.' },
+    {
+      name: 'customers',
+      description: 'The five operations of C2A-01, erasure receipts and exports for data subjects.',
+    },
     { name: 'service', description: 'Operations of the service itself. They need no credentials.' },
   ],
   components: {

@@ -6,14 +6,15 @@ import type { MessageCode } from '../src/application/outcome.ts';
 import { httpStatus, mediaType } from '../src/http/envelope.ts';
 import { customerExamples } from '../src/http/routes/customer-examples.ts';
 import { erasureExamples } from '../src/http/routes/erasures.ts';
+import { subjectExportExamples } from '../src/http/routes/subject-exports.ts';
 import type { ApiOperation, OpenApi, OperationId } from './openapi.ts';
 
 /** The published examples of each operation. */
-const examples = { ...customerExamples, erasure: erasureExamples };
+const examples = { ...customerExamples, erasure: erasureExamples, subjectExport: subjectExportExamples };
 type Name = OperationId;
 
 /** The order of the folders: each folder uses the customer of the folders before it. */
-const order: readonly Name[] = ['validate', 'store', 'info', 'update', 'delete', 'erasure'];
+const order: readonly Name[] = ['validate', 'store', 'info', 'update', 'subjectExport', 'delete', 'erasure'];
 
 const { customer } = examples.store.request;
 
@@ -155,6 +156,16 @@ const steps: Record<Name, readonly Step[]> = {
       expect: 'CUSTOMER_NOT_FOUND',
       sample: { customer: { ...examples.update.request.customer, customerUrn: unknownUrn } },
     },
+  ],
+  subjectExport: [
+    {
+      name: 'By URN',
+      expect: 'SUCCESS',
+      sample: examples.subjectExport.request,
+      checks: [equal('is that customer', 'body.result.record.email', 'pm.collectionVariables.get("newEmail")')],
+    },
+    { name: 'By ExternalId', expect: 'SUCCESS', sample: { externalIdentifier: variables.externalId } },
+    { name: 'Unknown customer', expect: 'CUSTOMER_NOT_FOUND', sample: { customerUrn: unknownUrn } },
   ],
   delete: [
     { name: 'Anonymises', expect: 'SUCCESS', sample: examples.delete.request },

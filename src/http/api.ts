@@ -5,21 +5,23 @@ import { authenticate } from './authentication.ts';
 import { envelopeSchemas } from './operation-schemas.ts';
 import { type CustomerDependencies, customerRoutes, customerSchemas } from './routes/customers.ts';
 import { type ErasureDependencies, erasureRoutes, erasureSchemas } from './routes/erasures.ts';
+import { type SubjectExportDependencies, subjectExportRoutes, subjectExportSchemas } from './routes/subject-exports.ts';
 
 /** The base route, and its versioned form. */
 export const baseRoutes = ['/api/c2a/customer', '/api/v1/c2a/customer'] as const;
 
-export interface ApiDependencies extends CustomerDependencies, ErasureDependencies {
-  readonly authentication: Pick<Authentication, 'recall' | 'authenticate' | 'claimsOf'>;
-}
+export type ApiDependencies = CustomerDependencies &
+  ErasureDependencies &
+  SubjectExportDependencies & { readonly authentication: Pick<Authentication, 'recall' | 'authenticate' | 'claimsOf'> };
 
 /** Registers all resources. To add a resource, add its routes here and its named schemas to `apiSchemas`. */
 export const api: FastifyPluginCallbackTypebox<ApiDependencies> = (app, dependencies, done) => {
   app.addHook('onRequest', authenticate(dependencies.authentication));
   customerRoutes(app, dependencies);
   erasureRoutes(app, dependencies);
+  subjectExportRoutes(app, dependencies);
   done();
 };
 
 /** The schemas that the routes refer to by name. */
-export const apiSchemas = [...erasureSchemas, ...customerSchemas, ...envelopeSchemas];
+export const apiSchemas = [...erasureSchemas, ...subjectExportSchemas, ...customerSchemas, ...envelopeSchemas];

@@ -7,6 +7,7 @@ import { isObject } from '../../src/domain/field-schema.ts';
 import { httpStatus, mediaType } from '../../src/http/envelope.ts';
 import { customerExamples } from '../../src/http/routes/customer-examples.ts';
 import { erasureExamples } from '../../src/http/routes/erasures.ts';
+import { subjectExportExamples } from '../../src/http/routes/subject-exports.ts';
 import { base } from '../support/client.ts';
 import { answerFaults } from '../support/conformance.ts';
 import { everyOperation, openApi, operations } from '../support/openapi.ts';
@@ -42,6 +43,7 @@ t.test('the document contains no internal keyword', async (t) => {
     'ErrorStatus',
     'SignedReceipt',
     'Snapshot',
+    'SubjectExport',
     'Success',
     'Violation',
   ]);
@@ -85,6 +87,7 @@ t.test('every operation describes the statuses that it can answer', async (t) =>
     update: [200, 400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 431, 500, 503],
     info: [200, 400, 401, 404, 429, 431, 500, 503],
     erasure: [200, 400, 401, 404, 429, 431, 500, 503],
+    subjectExport: [200, 400, 401, 403, 404, 413, 415, 429, 431, 500, 503],
     receiptKey: [200, 400, 431, 500, 503],
     liveness: [200, 400, 431, 500, 503],
     readiness: [200, 400, 431, 500, 503],
@@ -172,6 +175,8 @@ t.test('the service answers the invalid examples with the published violations',
   await refusedWith(post('update', customerExamples.update.invalid.request), customerExamples.update.invalid.errors);
   await refusedWith(get(`${base}/info`), customerExamples.info.invalid.errors);
   await refusedWith(get(`${base}/erasure`), erasureExamples.invalid.errors);
+  const { invalid } = subjectExportExamples;
+  await refusedWith(post('subject-export', invalid.request), invalid.errors);
 });
 
 t.test('the routes without credentials answer as described', async (t) => {

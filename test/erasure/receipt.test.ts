@@ -187,6 +187,12 @@ t.test('an export contains everything held about a customer, and after its erasu
   });
   t.notOk('erasure' in before.value);
 
+  const { exportedAt: _, ...ofCommand } = before.value;
+  const overHttp = await server.post('subject-export', { customerUrn: record.customerUrn });
+  const { exportedAt, ...ofApi } = overHttp.body.result;
+  t.same(ofApi, ofCommand, 'the API returns the same as the command prints');
+  t.match(exportedAt, /^\d{4}-.*Z$/);
+
   t.same(before.value.copies, []);
   t.match(before.value.unseen, [/gaps/, /copies/]);
 

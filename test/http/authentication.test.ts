@@ -40,6 +40,7 @@ eachStorage((start, t) => {
         ['POST', 'store'],
         ['POST', 'update'],
         ['POST', 'delete'],
+        ['POST', 'subject-export'],
         ['GET', 'info?urn=cu.00.1'],
       ] as const) {
         const answer = await app.inject({

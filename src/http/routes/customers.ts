@@ -48,7 +48,7 @@ const recordProperties = {
   updatedAt: timestampSchema,
   anonymizedAt: Type.Optional(timestampSchema),
 };
-const customerSchema = closedObject(recordProperties, { $id: 'Customer', examples: [customerExample] });
+export const customerSchema = closedObject(recordProperties, { $id: 'Customer', examples: [customerExample] });
 const optionsSchema = closedObject({
   availableChannels: Type.Array(Type.String(), { description: 'Payment channels open to this customer.' }),
   canSavePaymentMethod: Type.Boolean(),
