@@ -4,9 +4,12 @@ import type { CustomerReference } from '../../application/ports/customer-reposit
 import type { AuditReport } from '../../application/ports/maintenance.ts';
 import type { PrivacyReports, SignedReceipt } from '../../application/privacy-reports.ts';
 import type { CustomerUrn, TenantId } from '../../domain/identity.ts';
+import { writeNewFile } from '../files.ts';
 import { createReferenceData } from '../reference-data.ts';
+import { inWords } from '../system-errors.ts';
 import { CommandError, type Context, UsageError } from './context.ts';
 import { readText, toTenantId, withStorage } from './options.ts';
+import { receiptPage } from './receipt-page.ts';
 
 /** `erasure-receipt`, `verify-receipt`, `subject-export` and `audit verify`. */
 export function addPrivacyCommands(program: Command, context: Context): void {
@@ -39,11 +42,17 @@ function addReports(program: Command, { open, print }: Context): void {
       '--public-key <key>',
       'the key that the deployment publishes at /.well-known/c2a-receipts (base64url); required',
     )
-    .action(async (file: string, options) => {
-      const { residues, ...verified } = await verifyReceipt(file, options.publicKey);
+    .option('--html <file>', 'also write the receipt as a page to print or send, to this new file')
+    .action(async (file: string, { publicKey, html }) => {
+      const { signed, residues, ...verified } = await verifyReceipt(file, publicKey);
       const { customerUrn, tenant, erasedAt, clean } = verified;
-      const found = clean ? '' : `\nnot clean: the residual scan found data (${residues.join(', ')})`;
-      print(verified, `valid: ${customerUrn} of ${tenant} was erased at ${erasedAt}${found}`);
+      if (html !== undefined) writePage(html, signed);
+      const lines = [
+        `valid: ${customerUrn} of ${tenant} was erased at ${erasedAt}`,
+        ...(clean ? [] : [`not clean: the residual scan found data (${residues.join(', ')})`]),
+        ...(html === undefined ? [] : [`the page is in ${html}`]),
+      ];
+      print({ ...verified, ...(html !== undefined && { html }) }, lines.join('\n'));
     });
 
   withCustomer(program.command('subject-export'))
@@ -130,7 +139,8 @@ async function urnOf(erasures: PrivacyReports, tenant: TenantId, by: CustomerRef
 const publicKeyBytes = 32;
 
 /**
- * Checks the receipt in a file. @returns the content of the receipt; `residues` names the places where data was left
+ * Checks the receipt in a file. @returns the content of the receipt; `residues` names the places where data was left,
+ * and `signed` is the whole receipt with the verified key and signature
  *
  * @param publicKey required, although the receipt contains a key: anybody can sign a forged receipt with another key
  * @throws CommandError if the file is not a receipt, or its signature is wrong
@@ -142,12 +152,23 @@ export async function verifyReceipt(file: string, publicKey: string | undefined)
   if (key.length !== publicKeyBytes) throw new UsageError('--public-key must be 43 characters of base64url');
   const { receipt, signature } = readReceipt(file, '<file>');
   const { verifySignature } = await import('../crypto/vault.ts');
-  if (!verifySignature(Buffer.from(signature.value, 'base64url'), JSON.stringify(receipt), key)) {
+  const value = Buffer.from(signature.value, 'base64url');
+  if (!verifySignature(value, JSON.stringify(receipt), key)) {
     throw new CommandError('the receipt was altered, or was signed by another key');
   }
   const { customerUrn, tenant, erasedAt, residualScan } = receipt;
   const residues = residualScan.findings.filter(({ found }) => found > 0).map(({ place }) => place);
-  return { valid: true, publicKey, tenant, customerUrn, erasedAt, clean: residualScan.clean, residues };
+  const verified = { publicKey: key.toString('base64url'), value: value.toString('base64url') };
+  const signed: SignedReceipt = { receipt, signature: { algorithm: 'Ed25519', ...verified } };
+  return { valid: true, publicKey, tenant, customerUrn, erasedAt, clean: residualScan.clean, residues, signed };
+}
+
+function writePage(file: string, signed: SignedReceipt): void {
+  try {
+    writeNewFile(file, receiptPage(signed, new Date()));
+  } catch (error) {
+    inWords('--html', file)(error);
+  }
 }
 
 /**
