@@ -11,7 +11,6 @@ import { transferDeployment } from './adapters/sql/maintenance/transfer.ts';
 import type { Part } from './adapters/sql/schema/tables.ts';
 import { openPostgresStorage, openSqliteStorage, usePostgresTool } from './adapters/sql/storage.ts';
 import type { Storage } from './adapters/storage.ts';
-import { inWords } from './adapters/system-errors.ts';
 import { createMetrics, type Metrics } from './adapters/telemetry/metrics.ts';
 import { createJwtVerifier } from './adapters/tokens/jwt.ts';
 import { ApiKeys } from './application/api-keys.ts';
@@ -23,7 +22,7 @@ import type { Restored, TransferProgress, TransferSide } from './application/por
 import type { Telemetry } from './application/ports/telemetry.ts';
 import { PrivacyReports } from './application/privacy-reports.ts';
 import { Tenants } from './application/tenants.ts';
-import { type Config, settingName } from './config.ts';
+import type { Config } from './config.ts';
 import type { ReferenceData } from './domain/reference-data.ts';
 import type { RequestLogger } from './http/access-log.ts';
 import type { LoadDocuments } from './http/routes/documentation.ts';
@@ -86,9 +85,7 @@ function openStorage(
   const { storage, dataDir, partition, databaseUrl, keysDatabaseUrl, databaseReplicaUrl } = config;
   if (storage === 'memory') return openMemoryStorage(repository ?? new MemoryCustomers(referenceData, partition));
   const options = { partition, masterKeyFile: masterKeyFileOf(config), mayCreate };
-  if (databaseUrl === '') {
-    return openSqliteStorage({ ...options, dataDir }, { referenceData, telemetry }).catch(inDataDir);
-  }
+  if (databaseUrl === '') return openSqliteStorage({ ...options, dataDir }, { referenceData, telemetry });
   // Even with PostgreSQL, the data folder is the default place of the master key.
   if (mayCreate) makeFolder(dataDir);
   return openPostgresStorage(
@@ -100,18 +97,8 @@ function openStorage(
       ...(databaseReplicaUrl !== '' && { replicaUrl: databaseReplicaUrl }),
     },
     { referenceData, telemetry },
-  ).catch(inWords(urlsOf(config)));
+  );
 }
-
-const inDataDir = inWords(settingName('C2A_DATA_DIR'));
-
-/** The names of the database URLs that are set. */
-const urlsOf = ({ keysDatabaseUrl, databaseReplicaUrl }: Config): string =>
-  [
-    settingName('C2A_DATABASE_URL'),
-    ...(keysDatabaseUrl === '' ? [] : [settingName('C2A_KEYS_DATABASE_URL')]),
-    ...(databaseReplicaUrl === '' ? [] : [settingName('C2A_DATABASE_REPLICA_URL')]),
-  ].join(' or ');
 
 const masterKeyFileOf = ({ masterKeyFile, dataDir }: Config): string => masterKeyFile || join(dataDir, 'master.key');
 
@@ -122,8 +109,7 @@ export async function restorePart(config: Config, part: Part, file: string, forc
   if (config.storage === 'memory') throw new Error('memory storage has no files');
   if (config.databaseUrl !== '') throw usePostgresTool(part === 'data' ? 'restore' : 'restore-keys');
   const { dataDir, partition } = config;
-  const options = { dataDir, partition, masterKeyFile: masterKeyFileOf(config) };
-  return restoreBackup(options, part, file, force).catch(inDataDir);
+  return restoreBackup({ dataDir, partition, masterKeyFile: masterKeyFileOf(config) }, part, file, force);
 }
 
 /** Copies a deployment to another database; see `transferDeployment`. */

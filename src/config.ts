@@ -198,12 +198,9 @@ function contradictions(values: Values): Variable[] {
   return variables.filter((variable) => wrong[variable]);
 }
 
-/** The name of a setting in messages, e.g. `C2A_PORT (--port)`. */
-export const settingName = (variable: Variable): string => `${variable} (--${optionOf(variable)})`;
-
 /** The message for a wrong value, e.g. `C2A_PORT (--port) must be 0 to 65535`. */
 export const requirement = (variable: Variable): string =>
-  `${settingName(variable)} must be ${settings.properties[variable].allowed}`;
+  `${variable} (--${optionOf(variable)}) must be ${settings.properties[variable].allowed}`;
 
 /** The configuration without passwords, for printing. */
 export const withoutSecrets = (config: Config): Config => ({

@@ -3,9 +3,6 @@ import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { getSystemErrorMap } from 'node:util';
 
-/** An error of the operating system, in words. Its cause is the original error. */
-export class SystemError extends Error {}
-
 /** The members of Node's system errors, of which files have a path, connections an address, and look-ups a host name. */
 interface Raw extends NodeJS.ErrnoException {
   readonly address?: string;
@@ -45,7 +42,7 @@ function notAllowed(at: string, syscall: string | undefined): string {
 /**
  * The sentence for an error of the operating system, or for an error that it caused. Undefined for any other error.
  *
- * @param path named in place of the path in the error, which may be that of a temporary file
+ * @param path named in place of the path in the error, which the error of a read lacks
  */
 export function systemProblem(error: unknown, path?: string): string | undefined {
   const raw = rawError(error);
@@ -63,24 +60,10 @@ export function systemProblem(error: unknown, path?: string): string | undefined
 
 /** The error or its nearest cause that the operating system gave, or that means a full disk. */
 function rawError(error: unknown): Raw | undefined {
-  if (!(error instanceof Error) || error instanceof SystemError) return undefined;
+  if (!(error instanceof Error)) return undefined;
   // Of a name with several addresses, the errors of all addresses; the first one stands for all.
   if (error instanceof AggregateError) return rawError(error.errors[0]);
   const raw: Raw = error;
   const isSystem = raw.code !== undefined && (raw.errno !== undefined || diskFullCodes.includes(raw.code));
   return isSystem ? raw : rawError(error.cause);
-}
-
-/**
- * Returns a handler for `catch`. It throws a {@link SystemError} in place of an error of the operating system, and any
- * other error unchanged.
- *
- * @param name the argument, option or setting that the error is about
- * @param path see {@link systemProblem}
- */
-export function inWords(name: string, path?: string): (error: unknown) => never {
-  return (error) => {
-    const problem = systemProblem(error, path);
-    throw problem === undefined ? error : new SystemError(`${name}: ${problem}`, { cause: error });
-  };
 }

@@ -1,7 +1,6 @@
 import { makeFolder } from '../adapters/files.ts';
-import { inWords } from '../adapters/system-errors.ts';
 import { unpackAlsoIn } from '../binary/addons.ts';
-import { type Config, settingName } from '../config.ts';
+import type { Config } from '../config.ts';
 
 /**
  * Imports `compose.ts` on demand: commands that need no storage start faster without it and its addons.
@@ -10,11 +9,7 @@ import { type Config, settingName } from '../config.ts';
  */
 export function loadCompose({ storage, dataDir }: Config, mayCreate: boolean): Promise<typeof import('../compose.ts')> {
   if (storage !== 'memory') {
-    try {
-      if (mayCreate) makeFolder(dataDir);
-    } catch (error) {
-      inWords(settingName('C2A_DATA_DIR'))(error);
-    }
+    if (mayCreate) makeFolder(dataDir);
     unpackAlsoIn(dataDir);
   }
   return import('../compose.ts');

@@ -5,15 +5,13 @@ import type { Command } from 'commander';
 import type { FastifyInstance } from 'fastify';
 import type { Context } from '../adapters/cli/context.ts';
 import { withSettings } from '../adapters/cli/options.ts';
-import { inWords } from '../adapters/system-errors.ts';
 import { embeddedText, isBinary } from '../binary/embedded.ts';
-import { type Config, ConfigError, readConfig, settingName, variables, withoutSecrets } from '../config.ts';
+import { type Config, ConfigError, readConfig, variables, withoutSecrets } from '../config.ts';
 import { type Greeting, greet } from './greeting.ts';
 import { loadCompose } from './load-compose.ts';
 import { type Log, openLog } from './log.ts';
 import { preflight } from './preflight.ts';
 
-const addressSettings = `${settingName('C2A_HOST')}, ${settingName('C2A_PORT')}`;
 /** How long the start waits for the keys of token issuers. */
 const issuerKeysTimeoutMs = 500;
 
@@ -75,7 +73,7 @@ async function serve(
     ]);
     // Resolved to one address: for a name with several, Fastify would open further servers without our limits.
     const { address: host } = await lookup(config.host, { order: 'ipv4first' });
-    const url = await app.listen({ host, port: config.port }).catch(inWords(addressSettings));
+    const url = await app.listen({ host, port: config.port });
     announce(await greet(url, services, config));
     await stopped;
     logger.info('received a stop signal; finishing requests in flight');

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
-import { inWords, SystemError, systemProblem } from '../../src/adapters/system-errors.ts';
+import { systemProblem } from '../../src/adapters/system-errors.ts';
 import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
 
 /** A system error as Node makes it. */
@@ -87,15 +87,7 @@ t.test('a cause is described, and of several addresses the first', async (t) => 
   }
 });
 
-t.test('any other error is no problem of the system, and is thrown unchanged', async (t) => {
+t.test('any other error is no problem of the system', async (t) => {
   const others = [new Error('x'), new DatabaseFailure(systemError('SQLITE_CORRUPT', { errno: undefined })), 'text'];
-  for (const other of others) {
-    t.equal(systemProblem(other), undefined);
-    t.throws(() => inWords('<file>')(other), other as Error);
-  }
-  const named = new SystemError('<file>: /a already exists', { cause: systemError('EEXIST') });
-  t.throws(() => inWords('C2A_DATA_DIR')(named), named, 'the first name stays');
-  t.throws(() => inWords('<file>', '/b')(systemError('EEXIST', { path: '/b.next' })), {
-    message: '<file>: /b already exists; choose another name',
-  });
+  for (const other of others) t.equal(systemProblem(other), undefined);
 });

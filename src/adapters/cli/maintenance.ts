@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import type { TransferProgress, TransferSide } from '../../application/ports/maintenance.ts';
-import { inWords } from '../system-errors.ts';
 import { type Context, UsageError } from './context.ts';
 import { checkIsFile, withSettings, withStorage } from './options.ts';
 
@@ -17,7 +16,7 @@ function addBackups(program: Command, { open, print }: Context): void {
     .description('Write a consistent backup of the records to a new file, while the server runs. It contains no key.')
     .action(async (file: string, options) => {
       const { maintenance } = await open(options);
-      await maintenance.backup(file).catch(inWords('<file>', file));
+      await maintenance.backup(file);
       print({ file }, `the records are in ${file}; only the keys of this deployment decrypt them`);
     });
 
@@ -25,7 +24,7 @@ function addBackups(program: Command, { open, print }: Context): void {
     .description('Write a backup of the keys and the erasure log. A previous backup in the file is overwritten.')
     .action(async (file: string, options) => {
       const { maintenance } = await open(options);
-      await maintenance.backupKeys(file).catch(inWords('<file>', file));
+      await maintenance.backupKeys(file);
       print({ file }, `the keys are in ${file}; delete older backups of them: they can decrypt customers erased since`);
     });
 
@@ -55,7 +54,7 @@ function addRestores(program: Command, context: Context): void {
 function addRestore(command: Command, part: 'data' | 'keys', { restore, print }: Context): void {
   withStorage(command.option('--force', 'restore even if some records cannot be decrypted with the keys')).action(
     async (file: string, options) => {
-      checkIsFile(file, '<file>');
+      checkIsFile(file);
       const restored = await restore(options, part, file, options.force === true);
       const { erasedAgain, findings, unreadable, keptKeys, replaced } = restored;
       const tenants = keptKeys

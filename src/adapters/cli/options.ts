@@ -2,7 +2,7 @@ import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { optionOf, settings, type Variable } from '../../config.ts';
 import { parseTenantId, type TenantId } from '../../domain/identity.ts';
-import { inWords } from '../system-errors.ts';
+import { systemProblem } from '../system-errors.ts';
 import { CommandError, UsageError } from './context.ts';
 
 /** Adds an option for each setting to a command. */
@@ -44,19 +44,14 @@ export function readText(file: string, name: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    return inWords(name, file)(error);
+    throw new CommandError(`${name}: ${systemProblem(error, file) ?? (error as Error).message}`);
   }
 }
 
-/** Throws if a path does not lead to a file that can be read. @param name the argument that names the file */
-export function checkIsFile(file: string, name: string): void {
-  try {
-    accessSync(file, constants.R_OK);
-    if (statSync(file).isFile()) return;
-  } catch (error) {
-    inWords(name, file)(error);
-  }
-  throw new CommandError(`${name}: ${file} is not a file`);
+/** Throws if a path does not lead to a file that can be read. */
+export function checkIsFile(file: string): void {
+  accessSync(file, constants.R_OK);
+  if (!statSync(file).isFile()) throw new CommandError(`${file} is not a file`);
 }
 
 /** Formats rows as text with aligned columns. */

@@ -6,7 +6,6 @@ import type { PrivacyReports, SignedReceipt } from '../../application/privacy-re
 import type { CustomerUrn, TenantId } from '../../domain/identity.ts';
 import { writeNewFile } from '../files.ts';
 import { createReferenceData } from '../reference-data.ts';
-import { inWords } from '../system-errors.ts';
 import { CommandError, type Context, UsageError } from './context.ts';
 import { readText, toTenantId, withStorage } from './options.ts';
 import { receiptPage } from './receipt-page.ts';
@@ -46,7 +45,7 @@ function addReports(program: Command, { open, print }: Context): void {
     .action(async (file: string, { publicKey, html }) => {
       const { signed, residues, ...verified } = await verifyReceipt(file, publicKey);
       const { customerUrn, tenant, erasedAt, clean } = verified;
-      if (html !== undefined) writePage(html, signed);
+      if (html !== undefined) writeNewFile(html, receiptPage(signed, new Date()));
       const lines = [
         `valid: ${customerUrn} of ${tenant} was erased at ${erasedAt}`,
         ...(clean ? [] : [`not clean: the residual scan found data (${residues.join(', ')})`]),
@@ -161,14 +160,6 @@ export async function verifyReceipt(file: string, publicKey: string | undefined)
   const verified = { publicKey: key.toString('base64url'), value: value.toString('base64url') };
   const signed: SignedReceipt = { receipt, signature: { algorithm: 'Ed25519', ...verified } };
   return { valid: true, publicKey, tenant, customerUrn, erasedAt, clean: residualScan.clean, residues, signed };
-}
-
-function writePage(file: string, signed: SignedReceipt): void {
-  try {
-    writeNewFile(file, receiptPage(signed, new Date()));
-  } catch (error) {
-    inWords('--html', file)(error);
-  }
 }
 
 /**

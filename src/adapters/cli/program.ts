@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../../config.ts';
-import { SystemError, systemProblem } from '../system-errors.ts';
+import { systemProblem } from '../system-errors.ts';
 import { addApiKeyCommands } from './api-keys.ts';
 import { CommandError, type Context, type Deployment, type OpenServices, UsageError } from './context.ts';
 import { addMaintenanceCommands } from './maintenance.ts';
@@ -109,9 +109,8 @@ function describe(error: Error): string {
   if (error instanceof CommanderError) {
     return `${error.message.replace(/^error: /, '').replaceAll('\n', ' ')}; see 'c2a --help'`;
   }
-  if (error instanceof CommandError || error instanceof SystemError) return error.message;
-  const problem = systemProblem(error);
-  if (problem !== undefined) return problem;
-  if (!(error.cause instanceof Error)) return error.message;
-  return `${error.message}: ${error.cause.message}`;
+  if (error instanceof CommandError) return error.message;
+  return systemProblem(error) ?? [error.message, ...causeOf(error)].join(': ');
 }
+
+const causeOf = ({ cause }: Error): string[] => (cause instanceof Error ? [cause.message] : []);

