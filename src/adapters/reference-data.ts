@@ -1,7 +1,13 @@
 import { isIPv4, isIPv6, SocketAddress } from 'node:net';
 import languages from 'iso-639-1';
 import countries from 'iso-3166-1';
-import { type CountryCode, isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js/min/es6';
+import {
+  type CountryCode,
+  getCountryCallingCode,
+  isSupportedCountry,
+  type PhoneNumber,
+  parsePhoneNumberFromString,
+} from 'libphonenumber-js/max/es6';
 import { toASCII } from 'tr46';
 import type { ReferenceData } from '../domain/reference-data.ts';
 
@@ -9,21 +15,6 @@ import type { ReferenceData } from '../domain/reference-data.ts';
 export function createReferenceData(): ReferenceData {
   const countryCodes = new Set(countries.all().map(({ alpha2 }) => alpha2));
   const languageCodes = new Set(languages.getAllCodes());
-
-  function phoneNumber(dialled: string, countryCode: string | undefined): string | undefined {
-    // For a country without a numbering plan (Antarctica) only international numbers are accepted.
-    const defaultCountry =
-      countryCode !== undefined && isSupportedCountry(countryCode) ? (countryCode as CountryCode) : undefined;
-    const parse = (text: string) =>
-      parsePhoneNumberFromString(text, { ...(defaultCountry && { defaultCountry }), extract: false });
-    const number = parse(dialled);
-    // Some countries' plans allow more than the 15 digits of E.164. A number of only zeros is a placeholder.
-    if (!number?.isPossible() || number.number.length > '+'.length + 15 || /^0+$/.test(number.nationalNumber)) {
-      return undefined;
-    }
-    // Parsing drops at most one prefix. If parsing the result drops another, the result is not the number as dialled.
-    return parse(number.number)?.number === number.number ? number.number : undefined;
-  }
 
   return {
     // Checked before the case is changed, which turns some non-ASCII letters into ASCII (`ß`, `ﬁ`, the Kelvin sign).
@@ -37,6 +28,44 @@ export function createReferenceData(): ReferenceData {
       return isIPv6(text) ? new SocketAddress({ address: text, family: 'ipv6' }).address : undefined;
     },
   };
+}
+
+function phoneNumber(dialled: string, countryCode: string | undefined): string | undefined {
+  // For a country without a numbering plan (Antarctica) only international numbers are accepted.
+  const country = countryCode !== undefined && isSupportedCountry(countryCode) ? countryCode : undefined;
+  const readings = new Map<string, PhoneNumber>();
+  for (const text of readingsOf(dialled, country)) {
+    const number = parseNumber(text, country);
+    if (number !== undefined) readings.set(number.number, number);
+  }
+  const possible = [...readings.values()];
+  const [number, another] = possible.length > 1 ? possible.filter((one) => one.isValid()) : possible;
+  return another === undefined ? number?.number : undefined;
+}
+
+/**
+ * The texts that people may mean. An optional zero, as in `+49 (0)30`, is dialled or not. A text that begins with the
+ * country's calling code may lack its plus sign.
+ */
+function readingsOf(dialled: string, country: CountryCode | undefined): string[] {
+  if (dialled.includes('(0)')) return [dialled.replace('(0)', '0'), dialled.replace('(0)', '')];
+  const mayLackPlus = country !== undefined && dialled.startsWith(getCountryCallingCode(country));
+  return mayLackPlus ? [dialled, `+${dialled}`] : [dialled];
+}
+
+/** E.164 allows 15 digits; the plans of some countries allow more. */
+const maxE164Length = '+'.length + 15;
+
+/** Undefined if the text is not a possible number, or its E.164 form would be another number. */
+function parseNumber(text: string, country: CountryCode | undefined): PhoneNumber | undefined {
+  const parse = (written: string) =>
+    parsePhoneNumberFromString(written, { ...(country && { defaultCountry: country }), extract: false });
+  const number = parse(text);
+  if (!number?.isPossible() || number.number.length > maxE164Length) return undefined;
+  // A number of only zeros is a placeholder.
+  if (/^0+$/.test(number.nationalNumber)) return undefined;
+  // Parsing drops at most one prefix. If parsing the result drops another, the result is not the number as dialled.
+  return parse(number.number)?.number === number.number ? number : undefined;
 }
 
 /** All checks of UTS #46. CheckHyphens also refuses labels that RFC 5890 section 2.3.1 reserves. */

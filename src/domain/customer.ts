@@ -135,9 +135,11 @@ export function applyChange(
     violations.push(requiredViolation('customer.corporationInfo'));
   }
   const dialled = change.customer?.phoneNumber;
-  const phoneNumber = dialled
-    ? internationalNumber(dialled, claimedRegion?.countryCode, referenceData, violations)
-    : customer?.phoneNumber;
+  // A stored number is always accepted: the rules of its country may have changed since.
+  const phoneNumber =
+    dialled && dialled !== current?.phoneNumber
+      ? internationalNumber(dialled, claimedRegion?.countryCode, referenceData, violations)
+      : customer?.phoneNumber;
   if (violations.length > 0 || customer === undefined || claimedRegion === undefined) return refused(violations);
   // `customer` already has `phoneNumber`, so assigning it again keeps the order of the field table.
   return accepted({ ...customer, ...(phoneNumber !== undefined && { phoneNumber }), claimedRegion });
@@ -153,7 +155,13 @@ function internationalNumber(
   if (countryCode === undefined && !dialled.includes('+')) return undefined;
   const phoneNumber = referenceData.phoneNumber(dialled, countryCode);
   if (phoneNumber === undefined) {
-    violations.push(violation('customer.phoneNumber', 'invalid_format', 'Must be a possible phone number (E.164).'));
+    violations.push(
+      violation(
+        'customer.phoneNumber',
+        'invalid_format',
+        'Must be a possible phone number; write it in E.164, such as +491701234567.',
+      ),
+    );
   }
   return phoneNumber;
 }

@@ -107,15 +107,23 @@ const phoneFormatting = /[\p{Zs}\p{Pd}\p{Cf}\t.．()[\]（）［］/／ー−⁓
 /** E.164 has at most 15 digits; 40 characters leave room for formatting. */
 const maxWrittenNumber = 40;
 
-/** The digits of a written phone number, in ASCII, optionally after `+`. Undefined if it has any other characters. */
+/** A zero in brackets, as in `+49 (0)30`: it is dialled only within the country. */
+const optionalZero = /[(（]\p{Zs}*0\p{Zs}*[)）]/u;
+
+/**
+ * The digits of a written phone number: in ASCII, optionally after `+`; an optional zero stays in brackets. Undefined if
+ * it has any other characters.
+ */
 export function dialledNumber(text: string): string | undefined {
   if (text.length > maxWrittenNumber) return undefined;
   const dialled = text
     .replace(/^tel:/i, '')
-    .replace(phoneFormatting, '')
-    .replace(/^＋/, '+')
-    .replace(/\p{Nd}/gu, asciiDigit);
-  return /^\+?\d+$/.test(dialled) ? dialled : undefined;
+    .replace(/\p{Nd}/gu, asciiDigit)
+    .split(optionalZero)
+    .map((part) => part.replace(phoneFormatting, ''))
+    .join('(0)')
+    .replace(/^＋/, '+');
+  return /^\+?\d*(?:\(0\))?\d+$/.test(dialled) ? dialled : undefined;
 }
 
 /** The ASCII form of a decimal digit: each script's are ten code points in a row (Unicode section 4.6). */

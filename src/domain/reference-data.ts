@@ -6,10 +6,11 @@ export interface ReferenceData {
   languageCode(text: string): string | undefined;
   /**
    * The number in E.164 (`+491701234567`). Undefined if its length is impossible in its country, if it has only zeros,
-   * or if it has more than one prefix to drop: its E.164 form would then be another number.
+   * if it has more than one prefix to drop (its E.164 form would then be another number), or if it can be read as two
+   * numbers, unless exactly one of them is valid.
    *
-   * @param dialled ASCII digits, optionally after `+`. Without `+` they are read as dialled in `countryCode`; if
-   *   `countryCode` is undefined, the result is undefined too.
+   * @param dialled see `dialledNumber`. Without `+` it is read as dialled in `countryCode`; if `countryCode` is
+   *   undefined, the result is undefined too.
    */
   phoneNumber(dialled: string, countryCode: string | undefined): string | undefined;
   /** The domain in ASCII, mapped and validated by UTS #46; undefined if it is invalid. Accepts any letter case. */

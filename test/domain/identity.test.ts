@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { getExampleNumber, parsePhoneNumberFromString } from 'libphonenumber-js/min/es6';
+import { getExampleNumber, parsePhoneNumberFromString } from 'libphonenumber-js/max/es6';
 import examples from 'libphonenumber-js/mobile/examples';
 import t from 'tap';
 import {
@@ -351,6 +351,37 @@ t.test('the numbers of every numbering plan are accepted in national and interna
     const forms = [number?.formatNational(), number?.formatInternational(), number?.getURI()] as string[];
     t.same(new Set(forms.map((text) => e164(text, country))), new Set([number?.number]), country);
   }
+});
+
+t.test('a number that can be read as two numbers is the valid one, or none', async (t) => {
+  const cases: [text: string, country: string, e164: string | undefined][] = [
+    // The country's calling code without a plus sign, or a national number that begins with the same digits.
+    ['491709583371', 'DE', undefined],
+    ['49 221 1234567', 'DE', undefined],
+    ['62811958337', 'ID', undefined],
+    ['0491709583371', 'DE', '+49491709583371'],
+    ['+491709583371', 'DE', '+491709583371'],
+    ['33612345678', 'FR', '+33612345678'],
+    ['447911123456', 'GB', '+447911123456'],
+    ['79161234567', 'RU', '+79161234567'],
+    ['77012345678', 'KZ', '+77012345678'],
+    ['391 123 4567', 'IT', '+393911234567'],
+    ['39 347 1234567', 'IT', '+393471234567'],
+    ['48 123 45 67', 'PL', '+48481234567'],
+    ['(55) 99123-4567', 'BR', '+5555991234567'],
+    ['9123456789', 'IN', '+919123456789'],
+    ['47123456', 'NO', '+4747123456'],
+    // An optional zero, in countries where it is a prefix, a part of the number, or neither.
+    ['+49 (0)30 65723775', 'DE', '+493065723775'],
+    ['+49（０）30 65723775', 'DE', '+493065723775'],
+    ['( 0 ) 30 65723775', 'DE', '+493065723775'],
+    ['+39 (0)6 1234567', 'IT', '+39061234567'],
+    ['+39 (0)347 1234567', 'IT', '+393471234567'],
+    ['+30 (0)691 2345678', 'GR', '+306912345678'],
+    ['+420 (0)601 123 456', 'CZ', '+420601123456'],
+    ['+49 (0) (0)30 65723775', 'DE', undefined],
+  ];
+  for (const [text, country, number] of cases) t.equal(e164(text, country), number, `${text} in ${country}`);
 });
 
 t.test('what is stored is the number that was sent, never one with more prefixes dropped', async (t) => {
