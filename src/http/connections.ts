@@ -101,17 +101,30 @@ export class Connections {
     const isUnread = inFlight > 2 * maxInFlight || socket.writableLength > maxUnreadBytes;
     if (isUnread) socket.destroy();
     const isClosing = this.#isShuttingDown || this.#open.get(socket)?.isClosing;
-    return isUnread || isClosing || inFlight > maxInFlight ? this.#closing(reply) : refusalByHost(raw);
+    if (isUnread || isClosing || inFlight > maxInFlight) return this.#closing(reply);
+    if (raw.headers.upgrade !== undefined) this.#closeAfter(raw, reply);
+    return refusalByHost(raw);
   }
 
   /**
-   * Call it when a request body is refused. Fastify would then always close the connection. Keeps the connection open
-   * if the whole body has arrived; else refuses later requests, which could not be answered (RFC 9112 section 9.6).
+   * Answers no later request of the connection. For a request that offers an upgrade: Node loses the bytes that arrive
+   * with its end, so the next bytes that it reads may be in the middle of a request.
    */
-  bodyRefused({ raw }: FastifyRequest, reply: FastifyReply): void {
-    const connection = this.#open.get(raw.socket);
-    if (raw.complete && !this.#isShuttingDown) reply.removeHeader('connection');
-    else if (connection !== undefined) connection.isClosing = true;
+  #closeAfter({ socket }: IncomingMessage, reply: FastifyReply): void {
+    const connection = this.#open.get(socket);
+    if (connection === undefined) return;
+    connection.isClosing = true;
+    reply.header('connection', 'close');
+  }
+
+  /**
+   * Call it when a request body is refused. Fastify would then always close the connection, and a client that is still
+   * sending the body could not read the response (RFC 9112 section 9.6). Keeps the connection open; Node discards the
+   * rest of the body, for at most the request timeout. A client that waits for 100 Continue sends no body.
+   */
+  bodyRefused(request: FastifyRequest, reply: FastifyReply): void {
+    const isClosing = this.#isShuttingDown || this.#open.get(request.raw.socket)?.isClosing;
+    if (!isClosing && !this.awaitsContinue(request)) reply.removeHeader('connection');
   }
 
   /** Whether the client waits for 100 Continue (RFC 9110 section 10.1.1), so that the body can be refused unsent. */

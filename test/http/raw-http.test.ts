@@ -140,20 +140,53 @@ survived('unusual but valid requests are served', async (t) => {
 survived('a request behind a refused body is answered, or not executed', async (t) => {
   const oversized = 'x'.repeat(70_000);
   const coded = post('Content-Encoding: gzip\r\nContent-Length: 4\r\n', 'gzip');
-  const refused: [name: string, bytes: string, outcome: string, isReadWhole: boolean][] = [
-    ['malformed JSON', post('Content-Length: 4\r\n', '{"a"'), '400 BAD_REQUEST', true],
-    ['another coding', coded, '415 UNSUPPORTED_MEDIA_TYPE', true],
-    ['too large', post('Content-Length: 70000\r\n', oversized), '413 PAYLOAD_TOO_LARGE', false],
-    ['too large, chunked', post(chunked, `11170\r\n${oversized}\r\n0\r\n\r\n`), '413 PAYLOAD_TOO_LARGE', false],
+  const refused: [name: string, bytes: string, outcome: string][] = [
+    ['malformed JSON', post('Content-Length: 4\r\n', '{"a"'), '400 BAD_REQUEST'],
+    ['another coding', coded, '415 UNSUPPORTED_MEDIA_TYPE'],
+    ['too large', post('Content-Length: 70000\r\n', oversized), '413 PAYLOAD_TOO_LARGE'],
+    ['too large, chunked', post(chunked, `11170\r\n${oversized}\r\n0\r\n\r\n`), '413 PAYLOAD_TOO_LARGE'],
   ];
-  for (const [name, bytes, outcome, isReadWhole] of refused) {
+  for (const [name, bytes, outcome] of refused) {
     const behind = JSON.stringify(storing({ externalIdentifier: name }));
     const answers = await exchangeAll(port, bytes + post(`Content-Length: ${behind.length}\r\n`, behind, 'store'));
-    const [first, second] = answers.map((answer) => answer.outcome);
-    t.equal(first, outcome, name);
-    const isStored = (await service.info({ exId: name })).status === 200;
-    t.same([second === '200 SUCCESS', answers[0]?.headers.connection === 'close'], [isStored, !isStored], name);
-    if (isReadWhole) t.ok(isStored, `${name}: the connection stays open behind a complete body`);
+    t.same(
+      answers.map((answer) => answer.outcome),
+      [outcome, '200 SUCCESS'],
+      name,
+    );
+    t.equal((await service.info({ exId: name })).status, 200, name);
+  }
+});
+
+survived('a client that sends a large body before it reads gets the refusal', async (t) => {
+  const oversized = 'x'.repeat(5_000_000);
+  for (const contentType of ['application/json', 'text/plain']) {
+    const answers = Array.from({ length: 8 }, () =>
+      fetch(`http://127.0.0.1:${port}/api/c2a/customer/store`, {
+        method: 'POST',
+        headers: { ...service.credentials, 'content-type': contentType },
+        body: oversized,
+      }),
+    );
+    for (const { status } of await Promise.all(answers)) t.equal(status, contentType === 'text/plain' ? 415 : 413);
+  }
+});
+
+survived('nothing behind a request that offers an upgrade is executed', async (t) => {
+  const offers = {
+    'without a body': get('Connection: Upgrade\r\nUpgrade: websocket\r\n'),
+    'with a body': post(`Connection: Upgrade\r\nUpgrade: h2c\r\n${length}`, body),
+    'that is refused': get('Connection: Upgrade\r\nUpgrade: websocket\r\n').replace(/x-api-key: \S+/i, 'x-api-key: x'),
+  };
+  for (const [name, offer] of Object.entries(offers)) {
+    const line = await dial(port);
+    // Node loses the head of the second request, so its body could be read as a request.
+    line.send(offer + post(`Content-Length: ${smuggled.length}\r\n`, '', 'store'));
+    await delay(30);
+    line.send(smuggled);
+    const answers = await line.toEnd();
+    t.equal(answers.length, 1, name);
+    t.equal(answers[0]?.headers.connection, 'close', name);
   }
 });
 
