@@ -287,8 +287,10 @@ t.test('published keys', async (t) => {
     for (const keys of Object.values(sets)) t.equal(await host(...keys).proves(other, settings), false, 'forged');
   });
 
-  t.test('at most 16 keys are tried for one token', async (t) => {
-    const wrong = Array.from({ length: 16 }, () => ({ ...two.jwk, kid: 'k1' }));
+  t.test('at most 8 keys are tried for one token, those with its id first', async (t) => {
+    const wrong = Array.from({ length: 8 }, () => ({ ...two.jwk, kid: 'k1' }));
+    const { kid: _, ...anonymous } = two.jwk;
+    t.equal(await host(...wrong.map(() => anonymous), one.jwk).proves(byOne, settings), true);
     t.equal(await host(...wrong.slice(1), one.jwk).proves(byOne, settings), true);
     t.equal(await host(...wrong, one.jwk).proves(byOne, settings), false);
     const unusable = wrong.map((jwk) => ({ ...jwk, use: 'enc' }));
@@ -319,6 +321,10 @@ t.test('published keys', async (t) => {
       t.equal(await proves(byOne, settings), true, name);
       t.equal(await host(entry as JWK).proves(byOne, settings), false, `${name} alone`);
       t.same(troubles, [], name);
+    }
+    const empty = { use: null, alg: null, key_ops: [], x5c: null };
+    for (const kid of ['k1', null]) {
+      t.equal(await host({ ...one.jwk, ...empty, kid } as unknown as JWK).proves(byOne, settings), true, 'no values');
     }
     const certificate = { x5c: ['*'], x5t: '*', 'x5t#S256': '*', x5u: 'https://evil.example/x5u' };
     t.equal(
@@ -452,6 +458,7 @@ t.test('published keys', async (t) => {
   const padded = JSON.stringify({ keys: [one.jwk], padding: 'x'.repeat(300_000) });
   const hosts: Record<string, readonly [answers: boolean, listener: RequestListener]> = {
     'that answers': [true, (_, response) => response.end(jwks)],
+    'that answers with a byte order mark': [true, (_, response) => response.end(`\ufeff${jwks}`)],
     'that answers in gzip': [true, (_, response) => response.setHeader('content-encoding', 'gzip').end(gzipSync(jwks))],
     'that redirects': [
       false,
