@@ -187,7 +187,8 @@ export class Customers {
   }
 }
 
-const hasCustomer = (body: unknown): boolean => isObject(body) && body.customer != null;
+/** An empty string is the same as null. */
+const hasCustomer = (body: unknown): boolean => isObject(body) && body.customer != null && body.customer !== '';
 
 /** The violation of an update without a customer reference, unless another violation already reports the reference. */
 function missingReference(violations: readonly Violation[]): Violation[] {

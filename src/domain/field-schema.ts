@@ -168,7 +168,7 @@ function readText(
 export const maxExternalIdLength = 128;
 export const maxCaseNumberLength = 64;
 /** Contains a character other than white space and characters that nothing is drawn for. */
-const isVisible = /[^\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\u2800]/u;
+const isVisible = /[^\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\u2800\ufff9-\ufffc]/u;
 
 const formats = {
   externalId: (text, fail) => {

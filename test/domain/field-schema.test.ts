@@ -30,7 +30,16 @@ t.test('an empty string is the same as null in the place of any value', async (t
 
 t.test('a required text has a visible character', async (t) => {
   const fields = { name: required(text(9, 'A name.')), note: text(9, 'A note.') };
-  for (const invisible of ['\u200b', '\u3164', '\u2800', '\u2800 \u200b', '\u115f\u1160', '\u0000', '\u{e0001}']) {
+  for (const invisible of [
+    '\u200b',
+    '\u3164',
+    '\u2800',
+    '\u2800 \u200b',
+    '\u115f\u1160',
+    '\u0000',
+    '\u{e0001}',
+    '\ufffc',
+  ]) {
     const { violations } = read(fields, { name: invisible, note: invisible });
     t.same(violations, ['name: invalid_format'], encodeURI(invisible));
   }

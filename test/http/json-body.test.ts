@@ -53,6 +53,7 @@ t.test('store and update are refused without a customer', async (t) => {
     for (const body of [
       {},
       { customer: null },
+      { customer: '' },
       { claimedRegion: { countryCode: 'DE', languageCode: 'de' } },
       { Customer: {} },
     ]) {
