@@ -154,10 +154,10 @@ t.test('the command writes the page to a new file, after it has verified the rec
 
   t.match(await verify('page.html'), {
     code: 1,
-    stderr: `c2a: --html: ${at('page.html')} already exists; choose another name\n`,
+    stderr: `c2a: ${at('page.html')} already exists; choose another name\n`,
   });
   t.equal(readFileSync(at('page.html'), 'utf8'), page, 'an existing file is not overwritten');
-  t.match(await verify('no/page.html'), { code: 1, stderr: `c2a: --html: the folder ${at('no')} does not exist` });
+  t.match(await verify('no/page.html'), { code: 1, stderr: `c2a: the folder ${at('no')} does not exist` });
 
   const altered = signed();
   writeFileSync(at('altered.json'), JSON.stringify({ ...altered, receipt: { ...altered.receipt, tenant: 'globex' } }));
