@@ -121,15 +121,16 @@ function readValue(
   const fail: Fail = (code, message) => {
     violations.push(violation(at, code, message));
   };
-  if (given === null || (typeof given === 'string' && trimmed(given) === '')) return null;
+  const value = typeof given === 'string' ? trimmed(given) : given;
+  if (value === null || value === '') return null;
   if (field.kind === 'group') {
-    return isObject(given)
-      ? readPatch(field.fields, given, at, referenceData, violations)
+    return isObject(value)
+      ? readPatch(field.fields, value, at, referenceData, violations)
       : fail('invalid_type', mustBeObject);
   }
-  if (field.kind === 'flag') return typeof given === 'boolean' ? given : fail('invalid_type', 'Must be true or false.');
-  if (typeof given !== 'string') return fail('invalid_type', 'Must be a string.');
-  const text = canonicalText(given, fail);
+  if (field.kind === 'flag') return typeof value === 'boolean' ? value : fail('invalid_type', 'Must be true or false.');
+  if (typeof value !== 'string') return fail('invalid_type', 'Must be a string.');
+  const text = canonicalText(value, fail);
   return text === undefined ? undefined : readText(field, text, fail, referenceData);
 }
 
@@ -145,8 +146,7 @@ const isWhiteSpace = (unit: string): boolean => /[\s\u0085]/.test(unit);
 /** No valid value is longer than this, in any Unicode normalization form. */
 const maxTrimmedLength = 1024;
 
-function canonicalText(given: string, fail: Fail): string | undefined {
-  const text = trimmed(given);
+function canonicalText(text: string, fail: Fail): string | undefined {
   // Checked first, because the time of normalizing grows with the square of the length.
   if (text.length > maxTrimmedLength) return fail('too_long', 'Is longer than any field allows.');
   if (!text.isWellFormed()) return fail('invalid_format', 'Must be well-formed Unicode.');
