@@ -16,7 +16,7 @@ import {
   refusals,
   successResponse,
 } from '../operation-schemas.ts';
-import { customerExample } from './customer-examples.ts';
+import { customerExample, customerExamples } from './customer-examples.ts';
 import { customerSchema } from './customers.ts';
 
 export interface SubjectExportDependencies {
@@ -45,13 +45,7 @@ export const subjectExportExamples = {
   },
   invalid: {
     request: {},
-    errors: [
-      {
-        field: 'customerUuid',
-        code: 'exactly_one',
-        message: 'Exactly one of customerUuid, customerUrn, externalIdentifier must be given.',
-      },
-    ],
+    errors: customerExamples.delete.invalid.errors,
   },
 } as const;
 
