@@ -124,17 +124,17 @@ export class Connections {
    */
   bodyRefused(request: FastifyRequest, reply: FastifyReply): void {
     const isClosing = this.#isShuttingDown || this.#open.get(request.raw.socket)?.isClosing;
-    if (!isClosing && !this.awaitsContinue(request)) reply.removeHeader('connection');
+    if (!isClosing && !this.#awaitsContinue(request)) reply.removeHeader('connection');
   }
 
   /** Whether the client waits for 100 Continue (RFC 9110 section 10.1.1), so that the body can be refused unsent. */
-  awaitsContinue({ raw }: FastifyRequest): boolean {
+  #awaitsContinue({ raw }: FastifyRequest): boolean {
     return !raw.complete && this.#awaitingContinue.has(raw);
   }
 
   /** Call it before the body is read: sends 100 Continue if the client waits for it. */
   sendContinue(request: FastifyRequest): void {
-    if (!this.awaitsContinue(request)) return;
+    if (!this.#awaitsContinue(request)) return;
     this.#awaitingContinue.get(request.raw)?.writeContinue();
     this.#awaitingContinue.delete(request.raw);
   }

@@ -14,19 +14,17 @@ import { RequestRefused } from './envelope.ts';
 export function readJsonBodies(
   app: FastifyInstance,
   limit: number,
-  connections: Pick<Connections, 'awaitsContinue' | 'sendContinue'>,
+  connections: Pick<Connections, 'sendContinue'>,
 ): void {
   app.removeAllContentTypeParsers();
   const parseJson = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser('application/json', (request, payload, done) => {
-    if (Number(request.headers['content-length']) > limit) return done(tooLarge());
-    const refused = unsupported(request.headers);
-    if (refused !== undefined && connections.awaitsContinue(request)) return done(refused);
+    const isTooLarge = Number(request.headers['content-length']) > limit;
+    const refused = isTooLarge ? tooLarge() : unsupported(request.headers);
+    if (refused !== undefined) return done(refused);
     connections.sendContinue(request);
     readBody(payload, limit, (body) => {
       if (body instanceof Error) return done(body);
-      // After the read: a refusal in mid-body closes the connection, maybe before the client reads the refusal.
-      if (refused !== undefined) return done(refused);
       // `toString` would silently replace malformed bytes.
       if (!isUtf8(body)) return done(new RequestRefused('BAD_REQUEST', 'the body is not UTF-8'));
       return parseJson(request, body.toString('utf8'), done);
