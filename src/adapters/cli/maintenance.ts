@@ -90,11 +90,11 @@ function addMove(program: Command, { transfer, print }: Context): void {
     const from = sideOf('from', options.from, options.fromKeys);
     const to = sideOf('to', options.to, options.toKeys);
     const counts = await transfer(options, from, to, showProgress);
-    const lines = Object.entries(counts).map(([table, rows]) => `  ${table.padEnd(18)}${rows}`);
+    const lines = Object.entries(counts).map(([table, rows]) => `  ${table.padEnd(22)}${rows}`);
     print(
       { moved: counts, verified: true },
-      `both sides are identical:\n${lines.join('\n')}\nRemove the old data once the new database works: the old data ` +
-        'still contains the keys of customers that are erased from now on.',
+      `both sides are identical:\n${lines.join('\n')}\nRemove the old data once the new database works, but keep the ` +
+        'master key: the old data still contains the keys of customers that are erased from now on.',
     );
   });
 }

@@ -2,11 +2,11 @@ import type { Command } from 'commander';
 import { parseReference } from '../../application/customer-reference.ts';
 import type { CustomerReference } from '../../application/ports/customer-repository.ts';
 import type { AuditReport } from '../../application/ports/maintenance.ts';
-import type { PrivacyReports, SignedReceipt } from '../../application/privacy-reports.ts';
+import type { SignedReceipt } from '../../application/privacy-reports.ts';
 import type { CustomerUrn, TenantId } from '../../domain/identity.ts';
 import { writeNewFile } from '../files.ts';
 import { createReferenceData } from '../reference-data.ts';
-import { CommandError, type Context, UsageError } from './context.ts';
+import { CommandError, type Context, type OpenServices, UsageError } from './context.ts';
 import { readText, toTenantId, withStorage } from './options.ts';
 import { receiptPage } from './receipt-page.ts';
 
@@ -21,8 +21,9 @@ function addReports(program: Command, { open, print }: Context): void {
     .description('Print a signed receipt of an erasure, with the result of a residual scan made now.')
     .action(async (text: string, options) => {
       const { tenant, by } = parseCustomer(text, options.tenant);
-      const { erasures } = await open(options);
-      const urn = await urnOf(erasures, tenant, by);
+      const services = await open(options);
+      const { erasures } = services;
+      const urn = await urnOf(services, tenant, by);
       const signed = await erasures.receipt(tenant, urn);
       if (signed === undefined) {
         throw new CommandError(
@@ -48,7 +49,9 @@ function addReports(program: Command, { open, print }: Context): void {
       if (html !== undefined) writeNewFile(html, receiptPage(signed, new Date()));
       const lines = [
         `valid: ${customerUrn} of ${tenant} was erased at ${erasedAt}`,
-        ...(clean ? [] : [`not clean: the residual scan found data (${residues.join(', ')})`]),
+        ...(clean
+          ? []
+          : [`not clean: the residual scan found data (${residues.join(', ')}); delete it and get a new receipt`]),
         ...(html === undefined ? [] : [`the page is in ${html}`]),
       ];
       print({ ...verified, ...(html !== undefined && { html }) }, lines.join('\n'));
@@ -58,8 +61,9 @@ function addReports(program: Command, { open, print }: Context): void {
     .description('Print all data about one customer in JSON (GDPR Art. 15 and 20).')
     .action(async (text: string, options) => {
       const { tenant, by } = parseCustomer(text, options.tenant);
-      const { erasures } = await open(options);
-      const urn = await urnOf(erasures, tenant, by);
+      const services = await open(options);
+      const { erasures } = services;
+      const urn = await urnOf(services, tenant, by);
       const exported = await erasures.subjectExport(tenant, urn);
       if (exported === undefined) throw new CommandError(`there is no customer ${urn} of ${tenant}`);
       print(exported, JSON.stringify(exported, null, 2));
@@ -109,7 +113,7 @@ function readWitness(file: string) {
 const withCustomer = (command: Command) =>
   withStorage(
     command
-      .argument('<customer>', 'CustomerUrn, or ExternalId of a customer that is not erased')
+      .argument('<customer>', 'CustomerUrn or ExternalId; an erased customer has only its CustomerUrn')
       .option('--tenant <tenant>', "the customer's tenant; required"),
   );
 
@@ -127,8 +131,13 @@ function parseCustomer(text: string, tenant: string | undefined) {
 
 const nameErasedByUrn = 'an erasure also erases the ExternalId: name an erased customer by its CustomerUrn';
 
-/** @throws CommandError if no customer has the ExternalId */
-async function urnOf(erasures: PrivacyReports, tenant: TenantId, by: CustomerReference): Promise<CustomerUrn> {
+/** @throws CommandError if the tenant does not exist, or no customer has the ExternalId */
+async function urnOf(
+  { tenants, erasures }: OpenServices,
+  tenant: TenantId,
+  by: CustomerReference,
+): Promise<CustomerUrn> {
+  if (!(await tenants.list()).some(({ id }) => id === tenant)) throw new CommandError(`there is no tenant ${tenant}`);
   const urn = await erasures.findUrn(tenant, by);
   if (urn === undefined) throw new CommandError(`no customer of ${tenant} has this ExternalId; ${nameErasedByUrn}`);
   return urn;
