@@ -3,21 +3,22 @@ import type { Violation } from '../domain/violations.ts';
 
 /** Every refusal code, with its message to the caller. */
 const messages = {
-  BAD_REQUEST: 'The request has no usable body: a JSON object with the required members is expected.',
+  BAD_REQUEST:
+    'The request is malformed, or has no usable body: a JSON object (for store and update with customer) is expected.',
   INVALID_REQUEST: 'One or more fields break a rule; see errors.',
   FORBIDDEN: 'The role of this API key does not allow the operation.',
   CUSTOMER_NOT_FOUND: 'No customer of this tenant has that identifier.',
   ERASURE_NOT_FOUND: 'No customer of this tenant was erased under that CustomerUrn.',
   NOT_FOUND: 'There is no such route.',
   METHOD_NOT_ALLOWED: 'The route does not support this method.',
-  CUSTOMER_ALREADY_STORED: 'The external identifier is already projected.',
+  CUSTOMER_ALREADY_STORED: 'A customer with this ExternalId is already stored.',
   USER_WITH_SAME_EMAIL_EXISTS: 'The e-mail address belongs to another customer.',
   USER_WITH_SAME_PHONE_NUMBER_EXISTS: 'The phone number belongs to another customer.',
   REQUEST_IN_PROGRESS: 'A request with the same Idempotency-Key is still running.',
-  VERSION_MISMATCH: 'The record is not at the version that If-Match names.',
+  VERSION_MISMATCH: 'The record is not at the version that If-Match names; read it again.',
   PAYLOAD_TOO_LARGE: 'The body is over the size limit.',
   UNSUPPORTED_MEDIA_TYPE: 'The body must be sent as application/json, in UTF-8 and without a content coding.',
-  IDEMPOTENCY_KEY_REUSED: 'The Idempotency-Key was used with another request.',
+  IDEMPOTENCY_KEY_REUSED: 'The Idempotency-Key was used with another request; send another key.',
   TOO_MANY_REQUESTS: 'The rate limit is exceeded; see Retry-After.',
   HEADERS_TOO_LARGE: 'The request line and headers are over the size limit.',
   SQL_DATABASE_FAILURE:

@@ -167,6 +167,8 @@ function readText(
 
 export const maxExternalIdLength = 128;
 export const maxCaseNumberLength = 64;
+/** As written. E.164 has at most 15 digits; the rest is room for formatting. */
+export const maxPhoneNumberLength = 40;
 /** Contains a character other than white space and characters that nothing is drawn for. */
 const isVisible = /[^\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\u2800\ufff9-\ufffc]/u;
 
@@ -185,15 +187,19 @@ const formats = {
     // Input methods for Chinese, Japanese and Korean write a full-width sign.
     const address = text.replace(/[＠﹫]/g, '@');
     return canonicalEmail(address, referenceData) === undefined
-      ? fail('invalid_format', 'Must be an e-mail address (RFC 5321) of at most 254 bytes.')
+      ? fail(
+          'invalid_format',
+          'Must be an e-mail address (RFC 5321) of at most 254 bytes, without a name or invisible characters.',
+        )
       : address;
   },
   phoneNumber: (text, fail) =>
-    dialledNumber(text) ??
-    fail('invalid_format', 'Must be a phone number: digits, with "+", spaces, dots, dashes, slashes and brackets.'),
+    withinLength(text, maxPhoneNumberLength, fail) &&
+    (dialledNumber(text) ??
+      fail('invalid_format', 'Must be a phone number: digits, with "+", spaces, dots, dashes, slashes and brackets.')),
   caseNumber: (text, fail) =>
     withinLength(text, maxCaseNumberLength, fail) &&
-    (/^[\x21-\x7e]+$/.test(text) ? text : fail('invalid_format', 'Must be visible ASCII characters.')),
+    (/^[\x21-\x7e]+$/.test(text) ? text : fail('invalid_format', 'Must be visible ASCII characters, without spaces.')),
   countryCode: (text, fail, referenceData) =>
     referenceData.countryCode(text) ?? fail('invalid_value', 'Must be an ISO 3166-1 alpha-2 country code.'),
   languageCode: (text, fail, referenceData) =>

@@ -104,8 +104,6 @@ const utf8Bytes = (text: string): number => new TextEncoder().encode(text).lengt
 
 /** Formatting of written phone numbers. Not `~`, `x` or `#`, which can also mark an extension. */
 const phoneFormatting = /[\p{Zs}\p{Pd}\p{Cf}\t.．()[\]（）［］/／ー−⁓∼]/gu;
-/** E.164 has at most 15 digits; 40 characters leave room for formatting. */
-const maxWrittenNumber = 40;
 
 /** A zero in brackets, as in `+49 (0)30`: it is dialled only within the country. */
 const optionalZero = /[(（]\p{Zs}*0\p{Zs}*[)）]/u;
@@ -115,7 +113,6 @@ const optionalZero = /[(（]\p{Zs}*0\p{Zs}*[)）]/u;
  * it has any other characters.
  */
 export function dialledNumber(text: string): string | undefined {
-  if (text.length > maxWrittenNumber) return undefined;
   const dialled = text
     .replace(/^tel:/i, '')
     .replace(/\p{Nd}/gu, asciiDigit)

@@ -1,6 +1,12 @@
 /** Translates the domain's fields (`domain/field-schema.ts`) into JSON Schema. */
 import { type TSchema, Type } from '@sinclair/typebox';
-import { type Field, type FieldTable, maxCaseNumberLength, maxExternalIdLength } from '../domain/field-schema.ts';
+import {
+  type Field,
+  type FieldTable,
+  maxCaseNumberLength,
+  maxExternalIdLength,
+  maxPhoneNumberLength,
+} from '../domain/field-schema.ts';
 
 export type Properties = Record<string, TSchema>;
 
@@ -60,7 +66,10 @@ export function fieldSchema(field: Field, use: Use): TSchema {
     case 'email':
       return Type.String({ maxLength: 254, description });
     case 'phoneNumber':
-      return Type.String({ ...(use === 'record' ? { pattern: '^\\+\\d{2,15}$' } : { maxLength: 40 }), description });
+      return Type.String({
+        ...(use === 'record' ? { pattern: '^\\+\\d{2,15}$' } : { maxLength: maxPhoneNumberLength }),
+        description,
+      });
     case 'countryCode':
       return Type.String({ pattern: use === 'record' ? '^[A-Z]{2}$' : '^[A-Za-z]{2}$', description });
     case 'languageCode':

@@ -59,7 +59,7 @@ export const customerExamples = {
         {
           field: 'customer.email',
           code: 'invalid_format',
-          message: 'Must be an e-mail address (RFC 5321) of at most 254 bytes.',
+          message: 'Must be an e-mail address (RFC 5321) of at most 254 bytes, without a name or invisible characters.',
         },
         {
           field: 'claimedRegion.countryCode',

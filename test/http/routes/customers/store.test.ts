@@ -86,7 +86,7 @@ eachStorage((start, t) => {
       ['email', 'invalid_type', ['jane@example.com']],
       ['phoneNumber', 'invalid_format', 'call me'],
       ['phoneNumber', 'invalid_format', '+49 1'],
-      ['phoneNumber', 'invalid_format', '0'.repeat(50)],
+      ['phoneNumber', 'too_long', '0'.repeat(50)],
       ['phoneNumber', 'invalid_format', '0000000000'],
       ['phoneNumber', 'invalid_format', '030 65723775 ext. 5'],
       ['phoneNumber', 'invalid_type', 491701234567],
