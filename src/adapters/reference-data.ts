@@ -65,7 +65,8 @@ function parseNumber(text: string, country: CountryCode | undefined): PhoneNumbe
   // A number of only zeros is a placeholder.
   if (/^0+$/.test(number.nationalNumber)) return undefined;
   // Parsing drops at most one prefix. If parsing the result drops another, the result is not the number as dialled.
-  return parse(number.number)?.number === number.number ? number : undefined;
+  const isStable = number.number === text || parse(number.number)?.number === number.number;
+  return isStable ? number : undefined;
 }
 
 /** All checks of UTS #46. CheckHyphens also refuses labels that RFC 5890 section 2.3.1 reserves. */
