@@ -44,13 +44,21 @@ function phoneNumber(dialled: string, countryCode: string | undefined): string |
 }
 
 /**
- * The texts that people may mean. An optional zero, as in `+49 (0)30`, is dialled or not. A text that begins with the
- * country's calling code may lack its plus sign.
+ * The texts that people may mean. An optional zero, as in `+49 (0)30`, is dialled or not. `00`, or the country's calling
+ * code, may stand for a plus sign; a calling code before an optional zero does.
  */
 function readingsOf(dialled: string, country: CountryCode | undefined): string[] {
-  if (dialled.includes('(0)')) return [dialled.replace('(0)', '0'), dialled.replace('(0)', '')];
-  const mayLackPlus = country !== undefined && dialled.startsWith(getCountryCallingCode(country));
-  return mayLackPlus ? [dialled, `+${dialled}`] : [dialled];
+  const callingCode = country && getCountryCallingCode(country);
+  if (dialled.includes('(0)')) {
+    const written = callingCode !== undefined && dialled.startsWith(`${callingCode}(0)`) ? `+${dialled}` : dialled;
+    return [written.replace('(0)', '0'), written.replace('(0)', '')].flatMap((text) => withPlus(text, callingCode));
+  }
+  return withPlus(dialled, callingCode);
+}
+
+function withPlus(text: string, callingCode: string | undefined): string[] {
+  if (text.startsWith('00')) return [text, `+${text.slice(2)}`];
+  return callingCode !== undefined && text.startsWith(callingCode) ? [text, `+${text}`] : [text];
 }
 
 /** E.164 allows 15 digits; the plans of some countries allow more. */

@@ -379,6 +379,16 @@ t.test('a number that can be read as two numbers is the valid one, or none', asy
     ['+30 (0)691 2345678', 'GR', '+306912345678'],
     ['+420 (0)601 123 456', 'CZ', '+420601123456'],
     ['+49 (0) (0)30 65723775', 'DE', undefined],
+    ['49 (0)170 9583371', 'DE', '+491709583371'],
+    ['0049 (0)170 9583371', 'DE', '+491709583371'],
+    // `00` for a plus sign, also where calls abroad begin with other digits.
+    ['0049 170 1234567', 'DE', '+491701234567'],
+    ['0049 170 1234567', 'US', '+491701234567'],
+    ['0049 170 1234567', 'TH', '+491701234567'],
+    ['0055 55 3778 1371', 'BR', '+555537781371'],
+    ['0081 778 00 2898', 'JP', '+81778002898'],
+    ['0082 54 685 2055', 'KR', undefined],
+    ['00170 1234567', 'DE', undefined],
   ];
   for (const [text, country, number] of cases) t.equal(e164(text, country), number, `${text} in ${country}`);
 });
