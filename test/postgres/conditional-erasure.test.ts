@@ -1,9 +1,12 @@
-/** Erasures that accept one version, while another process is changing that version. */
+/** Erasures while another process changes the record: of one version, or of any. */
 import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
 import t from 'tap';
+import type { Customer } from '../../src/domain/customer.ts';
 import { newPlaces } from '../support/postgres.ts';
-import { connectPostgres, overwrite, storedIn, tenantOf } from '../support/storage.ts';
+import { connectPostgres, overwrite, storedIn, tenantId, tenantOf } from '../support/storage.ts';
+
+const numberOf = ({ customerUrn }: Customer): number => Number(customerUrn.split('.').at(-1));
 
 for (const [name, newPlace] of Object.entries(newPlaces)) {
   t.test(`an update that commits first makes it a mismatch: ${name}`, async (t) => {
@@ -14,8 +17,9 @@ for (const [name, newPlace] of Object.entries(newPlaces)) {
       const client = new pg.Client(place.url);
       await client.connect();
       await client.query('begin');
-      const number = Number(stored.customer.customerUrn.split('.').at(-1));
-      await client.query('update c2a.customers set version = version + 1 where number = $1', [number]);
+      await client.query('update c2a.customers set version = version + 1 where number = $1', [
+        numberOf(stored.customer),
+      ]);
 
       let isAnswered = false;
       const erasing = acme.erase(by, { accepts: (version) => version === 1 }).finally(() => {
@@ -30,6 +34,32 @@ for (const [name, newPlace] of Object.entries(newPlaces)) {
       else t.equal(storedIn(erased).customer.status, 'Anonymized');
       // The refused erasure appended nothing, so the next entry follows.
       t.equal((await acme.erase((await acme.mustStore('next')).by)).code, 'SUCCESS');
+    }
+  });
+
+  t.test(`an erasure that waits for an update erases what the update wrote: ${name}`, async (t) => {
+    const place = await newPlace(t);
+    const [one, other] = [await connectPostgres(t, place), await connectPostgres(t, place)];
+    const acme = tenantOf(one.repository);
+    for (const accepts of [undefined, (version: number) => version < 3]) {
+      const { by, customer } = await acme.mustStore('crm-1');
+      const client = new pg.Client(place.url);
+      await client.connect();
+      const waiting = async () => (await client.query('select from pg_locks where not granted')).rowCount;
+      await client.query('begin');
+      await client.query('select from c2a.customers where number = $1 for update', [numberOf(customer)]);
+      const change = { email: 'jane@example.com', claimedRegion: { countryCode: 'AT', languageCode: 'de' } };
+      const updating = tenantOf(other.repository).update(by, overwrite(change));
+      while ((await waiting()) === 0);
+      // It has read the record when it waits too. PostgreSQL grants a lock in the order of requests.
+      const erasing = acme.erase(by, { accepts });
+      while ((await waiting()) === 1);
+      await client.query('commit');
+      await client.end();
+      t.equal((await updating).code, 'SUCCESS');
+      t.match(await erasing, { stored: { version: 3, customer: { claimedRegion: change.claimedRegion } } });
+      const erasure = await one.repository.findErasure(tenantId('acme'), customer.customerUrn);
+      t.ok(erasure?.rewritten?.includes('email'));
     }
   });
 

@@ -121,10 +121,8 @@ export class Eraser {
     context: ErasureContext,
     key: IdempotencyKey | undefined,
   ): Routine<Begun | WriteResult> {
-    const { database, log, encryption, idempotency } = this.#dependencies;
+    const { database, log, idempotency } = this.#dependencies;
     const { number } = row;
-    const content = this.#contentOf(tenant, row, context);
-    const sealed = encryption.sealEntry(encryption.hashOf(tenant, number), content);
     const head = yield* log.lockHead(tenant);
     // Another process may have begun the erasure since the row was read.
     const raced = key && (yield* log.findByKey(tenant, key, context.now));
@@ -132,24 +130,27 @@ export class Eraser {
       return isSameRequest(raced, key) ? { entry: raced, row, replayed: true } : { code: 'IDEMPOTENCY_KEY_REUSED' };
     }
     const known = yield* log.find(tenant, number);
-    if (known === undefined && !(yield* this.#isAccepted(tenant, row, context))) return { code: 'VERSION_MISMATCH' };
+    const current = known === undefined ? yield* this.#lockRow(tenant, row) : row;
+    if (known === undefined && context.accepts?.(current.version) === false) return { code: 'VERSION_MISMATCH' };
     const record = recordOf(tenant, number, key);
     // PostgreSQL stores the idempotency record here already, so that a concurrent request with the same key waits for
     // this transaction and then fails. SQLite has one writer, and its two files commit one after the other, so `finish`
     // stores the record there. A known entry lacks this request's key: then the record is stored here on SQLite too.
     if (record && (known || database.dialect.isPostgres)) yield* idempotency.insertRecord(record);
     if (known !== undefined) return { entry: known, row, replayed: false };
+    const { sealed, content } = this.#newEntry(tenant, current, context);
     const entry = { ...(yield* log.append(tenant, number, head, sealed, key)), number, content };
     // Finished in the same transaction: an update that waits for the locked row then finds that its version is gone.
     if (context.accepts !== undefined) yield* this.finish(entry);
-    return { entry, row, replayed: false };
+    return { entry, row: current, replayed: false };
   }
 
-  /** Whether the request accepts the customer's version. Locks the row, so that no update changes the version. */
-  *#isAccepted(tenant: string, { number, version }: Row, { accepts }: ErasureContext): Routine<boolean> {
-    if (accepts === undefined) return true;
-    const [locked] = yield* this.#dependencies.applied.lockVersion({ tenant, number });
-    return locked?.version === version && accepts(version);
+  /** Locks a row until the transaction ends, and returns it as it is then: an update may have come since it was read. */
+  *#lockRow(tenant: string, row: Row): Routine<Row> {
+    const { applied, queries } = this.#dependencies;
+    const at = { tenant, number: row.number };
+    const [locked] = yield* applied.lockVersion(at);
+    return locked?.version === row.version ? row : ((yield* queries.findByNumber(at))[0] ?? row);
   }
 
   /** Replays a request. Returns its answer or, for an erasure, its entry: the caller then finishes the erasure. */
@@ -175,6 +176,12 @@ export class Eraser {
     const entry = yield* this.#dependencies.log.find(tenant, row.number);
     if (entry === undefined || (key !== undefined && !isSameRequest(entry, key))) return undefined;
     return { entry, row, replayed: false };
+  }
+
+  #newEntry(tenant: string, row: Row, context: ErasureContext): { sealed: Buffer; content: LogContent } {
+    const { encryption } = this.#dependencies;
+    const content = this.#contentOf(tenant, row, context);
+    return { sealed: encryption.sealEntry(encryption.hashOf(tenant, row.number), content), content };
   }
 
   /** The content of the log entry. A damaged record can be erased too; its retained fields are then unknown. */
