@@ -18,6 +18,8 @@ const idleGraceMs = 5_000;
 const closingGraceMs = 250;
 /** How long a client may keep a refused connection open. */
 const refusedTimeoutMs = 1_000;
+/** How long a client may go on sending a body that was refused. */
+const discardTimeoutMs = 5_000;
 
 interface Connection {
   /** Responses in the order of their requests; finished ones are removed from the front. */
@@ -119,12 +121,17 @@ export class Connections {
 
   /**
    * Call it when a request body is refused. Fastify would then always close the connection, and a client that is still
-   * sending the body could not read the response (RFC 9112 section 9.6). Keeps the connection open; Node discards the
-   * rest of the body, for at most the request timeout. A client that waits for 100 Continue sends no body.
+   * sending the body could not read the response (RFC 9112 section 9.6). Keeps the connection open for a while; Node
+   * discards the rest of the body. A client that waits for 100 Continue sends no body.
    */
   bodyRefused(request: FastifyRequest, reply: FastifyReply): void {
-    const isClosing = this.#isShuttingDown || this.#open.get(request.raw.socket)?.isClosing;
-    if (!isClosing && !this.#awaitsContinue(request)) reply.removeHeader('connection');
+    const { raw } = request;
+    const isClosing = this.#isShuttingDown || this.#open.get(raw.socket)?.isClosing;
+    if (isClosing || this.#awaitsContinue(request)) return;
+    reply.removeHeader('connection');
+    if (raw.complete) return;
+    const timer = setTimeout(() => raw.complete || raw.socket.destroy(), discardTimeoutMs).unref();
+    raw.once('close', () => clearTimeout(timer));
   }
 
   /** Whether the client waits for 100 Continue (RFC 9110 section 10.1.1), so that the body can be refused unsent. */

@@ -172,6 +172,17 @@ survived('a client that sends a large body before it reads gets the refusal', as
   }
 });
 
+survived('a client may go on sending a refused body for five seconds', async (t) => {
+  const line = await dial(port);
+  line.send(post('Content-Length: 1000000000\r\n', 'x'));
+  t.match(await line.answers(), [{ outcome: '413 PAYLOAD_TOO_LARGE' }]);
+  const answered = performance.now();
+  const sending = setInterval(() => line.send('x'), 100);
+  t.equal((await line.toEnd(10_000)).length, 1);
+  clearInterval(sending);
+  t.ok(performance.now() - answered > 3_000);
+});
+
 survived('nothing behind a request that offers an upgrade is executed', async (t) => {
   const offers = {
     'without a body': get('Connection: Upgrade\r\nUpgrade: websocket\r\n'),
