@@ -98,7 +98,8 @@ t.test('a receipt verifies as the API returned it and as the command printed it,
   for (const key of [other, `-A${other.slice(2)}`]) {
     t.equal((await c2a(['verify-receipt', file, '--public-key', key])).code, 1);
   }
-  for (const text of ['', 'hello', '{}', 'null', '{"receipt":{},"signature":{}}']) {
+  const signedOnly = '{"receipt":{},"signature":{"value":"x"}}';
+  for (const text of ['', 'hello', '{}', 'null', '{"receipt":{},"signature":{}}', signedOnly]) {
     t.match(await verify(file, text, publicKey), /is not a receipt/, `${text} is none`);
   }
 

@@ -181,9 +181,10 @@ function readReceipt(file: string, name: string): SignedReceipt {
   try {
     const content = JSON.parse(text);
     const signed = content.result ?? content;
-    if (typeof signed.signature.value === 'string') return signed;
+    if (typeof signed.signature.value === 'string' && Array.isArray(signed.receipt.residualScan.findings))
+      return signed;
   } catch {
-    // The file is not JSON, or has no signature.
+    // The file is not JSON, or lacks these members.
   }
   throw new CommandError(`${file} is not a receipt`);
 }

@@ -7,7 +7,8 @@ type Receipt = SignedReceipt['receipt'];
 type Finding = Receipt['residualScan']['findings'][number];
 
 /**
- * The page: HTML without scripts and without external resources. The receipt must have been verified.
+ * The page: HTML without scripts and without external resources. The receipt must have been verified. A receipt of
+ * another release may lack members.
  *
  * @param now when the page is made
  */
@@ -91,7 +92,7 @@ ${fact('Position in the erasure log', position)}
 
 const fact = (name: string, value: Html): Html => html`<dt>${name}</dt><dd>${value}</dd>`;
 
-function rewrittenFields({ rewritten }: Receipt): Html {
+function rewrittenFields({ rewritten = null }: Receipt): Html {
   const list =
     rewritten === null
       ? html`<p>The list of these fields was lost.</p>`
@@ -101,7 +102,7 @@ function rewrittenFields({ rewritten }: Receipt): Html {
 ${list}`;
 }
 
-const keptFields = ({ kept }: Receipt): Html => html`<h2>Kept</h2>
+const keptFields = ({ kept = [] }: Receipt): Html => html`<h2>Kept</h2>
 <table>
 <thead><tr><th scope="col">Data</th><th scope="col">Legal ground</th></tr></thead>
 <tbody>
@@ -119,7 +120,7 @@ const searched: Readonly<Record<ResidueKind, string>> = {
   records_copy: 'the encrypted record, in a file that a restore replaced',
 };
 
-function residualScan({ residualScan: { scannedAt, findings, unseen } }: Receipt): Html {
+function residualScan({ residualScan: { scannedAt, findings, unseen = [] } }: Receipt): Html {
   const row = ({ kind, place, found }: Finding) => {
     const result = found === 0 ? html`nothing` : html`<strong>FOUND: ${found}</strong>`;
     return html`<tr><td>${searched[kind] ?? kind}</td><td>${place}</td><td>${result}</td></tr>\n`;

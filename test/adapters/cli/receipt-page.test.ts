@@ -128,6 +128,10 @@ t.test('what a receipt lacks is said', async (t) => {
   const said = prose(pageOf({ rewritten: null, erasureLog: null }));
   t.match(said, 'The list of these fields was lost.');
   t.match(said, /Position in the erasure log\s*none in this receipt/);
+  const { unseen: _, ...residualScan } = example.residualScan;
+  const older = pageOf({ rewritten: undefined, kept: undefined, residualScan } as never);
+  isWellFormed(t, older);
+  t.match(prose(older), 'The list of these fields was lost.');
 });
 
 t.test('the command writes the page to a new file, after it has verified the receipt', async (t) => {
