@@ -40,6 +40,7 @@ eachStorage((start, t) => {
     const first = await post('update', update, under('k'));
     const again = await post('update', update, under('k'));
     t.same([again.text, again.headers.etag], [first.text, '"2"']);
+    t.equal((await post('update', update, { ...under('k'), 'if-match': '"1"' })).outcome, reused, 'another If-Match');
     t.equal((await info({ exId: 'crm-1' })).headers.etag, '"2"');
   });
 
