@@ -145,9 +145,13 @@ export class Eraser {
     return { entry, row: current, replayed: false };
   }
 
-  /** Locks a row until the transaction ends, and returns it as it is then: an update may have come since it was read. */
+  /**
+   * Locks a row until the transaction ends, and returns it as it is then: an update may have come since it was read. SQLite
+   * has one writer at a time, so its transaction is the lock.
+   */
   *#lockRow(tenant: string, row: Row): Routine<Row> {
-    const { applied, queries } = this.#dependencies;
+    const { database, applied, queries } = this.#dependencies;
+    if (!database.dialect.isPostgres) return row;
     const at = { tenant, number: row.number };
     const [locked] = yield* applied.lockVersion(at);
     return locked?.version === row.version ? row : ((yield* queries.findByNumber(at))[0] ?? row);
