@@ -126,10 +126,11 @@ export class Connections {
    */
   bodyRefused(request: FastifyRequest, reply: FastifyReply): void {
     const { raw } = request;
-    const isClosing = this.#isShuttingDown || this.#open.get(raw.socket)?.isClosing;
+    const connection = this.#open.get(raw.socket);
+    const isClosing = this.#isShuttingDown || connection?.isClosing;
     if (isClosing || this.#awaitsContinue(request)) return;
     reply.removeHeader('connection');
-    if (raw.complete) return;
+    if (raw.complete || connection === undefined) return;
     const timer = setTimeout(() => raw.complete || raw.socket.destroy(), discardTimeoutMs).unref();
     raw.once('close', () => clearTimeout(timer));
   }
