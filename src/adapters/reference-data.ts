@@ -44,16 +44,16 @@ function phoneNumber(dialled: string, countryCode: string | undefined): string |
 }
 
 /**
- * The texts that people may mean. An optional zero, as in `+49 (0)30`, is dialled or not. `00`, or the country's calling
- * code, may stand for a plus sign; a calling code before an optional zero does.
+ * The texts that people may mean. An optional zero, as in `+49 (0)30`, is dialled or not. `00` may stand for a plus sign,
+ * and the country's calling code may lack it; before an optional zero, the code always lacks it.
  */
 function readingsOf(dialled: string, country: CountryCode | undefined): string[] {
   const callingCode = country && getCountryCallingCode(country);
-  if (dialled.includes('(0)')) {
-    const written = callingCode !== undefined && dialled.startsWith(`${callingCode}(0)`) ? `+${dialled}` : dialled;
-    return [written.replace('(0)', '0'), written.replace('(0)', '')].flatMap((text) => withPlus(text, callingCode));
-  }
-  return withPlus(dialled, callingCode);
+  const isCodeFirst = callingCode !== undefined && dialled.startsWith(`${callingCode}(0)`);
+  const written = isCodeFirst ? `+${dialled}` : dialled;
+  // Both are the same text if there is no optional zero.
+  const texts = new Set([written.replace('(0)', '0'), written.replace('(0)', '')]);
+  return [...texts].flatMap((text) => withPlus(text, callingCode));
 }
 
 function withPlus(text: string, callingCode: string | undefined): string[] {
