@@ -71,10 +71,7 @@ function keptEntryQueries({ builder, isPostgres }: Dialect) {
         .limit(pageSize),
     ),
     findErasure: compileQuery((at: Place) => rowAt(at).select(['erasure', 'sealed'])),
-    /** The version of a customer, locked until the transaction ends. SQLite's transaction is the lock; see `lockHead`. */
-    lockVersion: compileQuery((at: Place) => {
-      const version = rowAt(at).select('version');
-      return isPostgres ? version.forUpdate() : version;
-    }),
+    /** The version of a customer, locked until the transaction ends. Absent on SQLite, whose transaction is the lock. */
+    lockVersion: isPostgres ? compileQuery((at: Place) => rowAt(at).select('version').forUpdate()) : undefined,
   };
 }

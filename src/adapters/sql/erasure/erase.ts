@@ -129,15 +129,19 @@ export class Eraser {
     if (raced !== undefined) {
       return isSameRequest(raced, key) ? { entry: raced, row, replayed: true } : { code: 'IDEMPOTENCY_KEY_REUSED' };
     }
-    const known = yield* log.find(tenant, number);
-    const current = known === undefined ? yield* this.#lockRow(tenant, row) : row;
-    if (known === undefined && context.accepts?.(current.version) === false) return { code: 'VERSION_MISMATCH' };
     const record = recordOf(tenant, number, key);
+    const known = yield* log.find(tenant, number);
+    if (known !== undefined) {
+      // `finish` stores only the record of the request that began the erasure.
+      if (record !== undefined) yield* idempotency.insertRecord(record);
+      return { entry: known, row, replayed: false };
+    }
+    const current = yield* this.#lockRow(tenant, row);
+    if (context.accepts?.(current.version) === false) return { code: 'VERSION_MISMATCH' };
     // PostgreSQL stores the idempotency record here already, so that a concurrent request with the same key waits for
     // this transaction and then fails. SQLite has one writer, and its two files commit one after the other, so `finish`
-    // stores the record there. A known entry lacks this request's key: then the record is stored here on SQLite too.
-    if (record && (known || database.dialect.isPostgres)) yield* idempotency.insertRecord(record);
-    if (known !== undefined) return { entry: known, row, replayed: false };
+    // stores the record there.
+    if (record !== undefined && database.dialect.isPostgres) yield* idempotency.insertRecord(record);
     const { sealed, content } = this.#newEntry(tenant, current, context);
     const entry = { ...(yield* log.append(tenant, number, head, sealed, key)), number, content };
     // Finished in the same transaction: an update that waits for the locked row then finds that its version is gone.
@@ -145,13 +149,10 @@ export class Eraser {
     return { entry, row: current, replayed: false };
   }
 
-  /**
-   * Locks a row until the transaction ends, and returns it as it is then: an update may have come since it was read. SQLite
-   * has one writer at a time, so its transaction is the lock.
-   */
+  /** Locks a row until the transaction ends, and returns it as it is then: an update may have come since it was read. */
   *#lockRow(tenant: string, row: Row): Routine<Row> {
-    const { database, applied, queries } = this.#dependencies;
-    if (!database.dialect.isPostgres) return row;
+    const { applied, queries } = this.#dependencies;
+    if (applied.lockVersion === undefined) return row;
     const at = { tenant, number: row.number };
     const [locked] = yield* applied.lockVersion(at);
     return locked?.version === row.version ? row : ((yield* queries.findByNumber(at))[0] ?? row);
