@@ -116,7 +116,7 @@ export class SqlCustomers implements CustomerRepository {
   countCustomers: CustomerRepository['countCustomers'] = () => {
     const { database, queries } = this.#dependencies;
     return database.read(function* () {
-      // First the anonymized ones, so that there are at least as many customers.
+      // Counted before all customers, so that an erasure in between cannot make the difference negative.
       const found = yield* queries.countAnonymized({});
       const anonymizedOf = new Map(found.map(({ tenant, count }) => [tenant, count]));
       const counts = (yield* queries.countAll({})).map(({ tenant, count }): [TenantId, CustomerCount] => {
