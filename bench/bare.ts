@@ -23,8 +23,9 @@ const database = databaseUrl === undefined ? undefined : new pg.Pool({ connectio
 
 const tenant = 'acme';
 const customers = Number(process.env.CUSTOMERS ?? 0);
-const queries = customerQueries(postgresDialect);
-const writer = changeWriter(postgresDialect, queries, () => {});
+const dialect = postgresDialect({ keysApart: false, isCitus: false });
+const queries = customerQueries(dialect);
+const writer = changeWriter(dialect, queries, () => {});
 let added = 0;
 
 /** The service's statement for a request to each path. */

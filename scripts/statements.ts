@@ -7,22 +7,18 @@ import { logQueries } from '../src/adapters/sql/erasure/erasure-log.ts';
 import { keyCopyQueries } from '../src/adapters/sql/erasure/key-copies.ts';
 import { idempotencyQueries } from '../src/adapters/sql/idempotency-records.ts';
 import { rootKeyQueries } from '../src/adapters/sql/root-keys.ts';
-import {
-  type Dialect,
-  postgresApartDialect,
-  postgresDialect,
-  type SqlDatabase,
-  sqliteDialect,
-} from '../src/adapters/sql/schema/database.ts';
+import { type Dialect, postgresDialect, type SqlDatabase, sqliteDialect } from '../src/adapters/sql/schema/database.ts';
 import { migrations } from '../src/adapters/sql/schema/migrations.ts';
 import { tenantQueries } from '../src/adapters/sql/tenants.ts';
 import { writeProbe } from '../src/adapters/sql/write-probe.ts';
 
-const dialects: Record<string, Dialect> = {
+export const dialects = {
   SQLite: sqliteDialect,
-  PostgreSQL: postgresDialect,
-  'PostgreSQL, keys in a database of their own': postgresApartDialect,
-};
+  PostgreSQL: postgresDialect({ keysApart: false, isCitus: false }),
+  'PostgreSQL, keys in a database of their own': postgresDialect({ keysApart: true, isCitus: false }),
+  Citus: postgresDialect({ keysApart: false, isCitus: true }),
+  'Citus, keys in a database of their own': postgresDialect({ keysApart: true, isCitus: true }),
+} satisfies Record<string, Dialect>;
 
 const makers: Record<string, (dialect: Dialect) => unknown> = {
   'Customers and data keys, reads': customerQueries,
@@ -37,6 +33,10 @@ const makers: Record<string, (dialect: Dialect) => unknown> = {
   'Write probe': (dialect) => writeProbe({ dialect } as SqlDatabase),
 };
 
+/** The statements of a dialect, without those of the schema, by the title of their section. */
+export const statementsOf = (dialect: Dialect): Record<string, readonly string[]> =>
+  Object.fromEntries(Object.entries(makers).map(([title, make]) => [title, compiledBy(dialect, make)]));
+
 /** The document, in Markdown. */
 export function statementsDocument(): string {
   const lines = [
@@ -48,7 +48,7 @@ export function statementsDocument(): string {
   const listed = new Set<string>();
   for (const [name, dialect] of Object.entries(dialects)) {
     lines.push('', `## ${name}`);
-    const sections = Object.entries(makers).map(([title, make]) => [title, compiledBy(dialect, make)] as const);
+    const sections = Object.entries(statementsOf(dialect));
     const steps = Object.entries(migrations).flatMap(([part, all]) =>
       all.map(({ statements }, index) => [`Schema of the ${part}, step ${index + 1}`, statements(dialect)] as const),
     );

@@ -7,7 +7,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { createPostgresDialect } from '../../src/adapters/sql/driver/dialects.ts';
+import { createPostgresDialect, type PostgresLayout } from '../../src/adapters/sql/driver/dialects.ts';
 import { openPostgres } from '../../src/adapters/sql/driver/postgres.ts';
 import { runOnce } from '../../src/adapters/sql/driver/query.ts';
 import { noTelemetry } from '../../src/adapters/telemetry/no-telemetry.ts';
@@ -17,10 +17,10 @@ import { freePort, startPostgres } from '../support/postgres-server.ts';
 import { atOnce, byExternalId, connectPostgres, idempotencyKey, noon, tenantId, tenantOf } from '../support/storage.ts';
 
 /** A dialect without tables. */
-const dialect = createPostgresDialect(() => undefined, false);
+const dialectOf = (layout: PostgresLayout) => createPostgresDialect(() => undefined, layout);
 
-function open(t: Test, url: string, options: { poolSize?: number; timeoutMs?: number } = {}) {
-  const database = openPostgres(dialect, { url, poolSize: 4, timeoutMs: 2_000, ...options }, noTelemetry);
+async function open(t: Test, url: string, options: { poolSize?: number; timeoutMs?: number; keysUrl?: string } = {}) {
+  const database = await openPostgres(dialectOf, { url, poolSize: 4, timeoutMs: 2_000, ...options }, noTelemetry);
   t.teardown(() => database.close());
   const ask = (sql: string) => database.read(() => runOnce({ sql }));
   return { database, ask };
@@ -28,7 +28,7 @@ function open(t: Test, url: string, options: { poolSize?: number; timeoutMs?: nu
 
 t.test('there are never more connections than the size of the pool, and a waiting caller gets one', async (t) => {
   const url = await newDatabase(t);
-  const { ask, database } = open(t, url, { poolSize: 3 });
+  const { ask, database } = await open(t, url, { poolSize: 3 });
   const sql = 'select pg_backend_pid() as pid, pg_sleep(0.01)';
   const pids = await atOnce(60, async (index) => {
     const [row] = await (index % 2 === 0 ? ask(sql) : database.readShort(() => runOnce({ sql })));
@@ -40,14 +40,13 @@ t.test('there are never more connections than the size of the pool, and a waitin
 t.test('a query of the records needs no connection to the database of the keys', async (t) => {
   const url = await newDatabase(t);
   const keysUrl = `postgres://nobody@127.0.0.1:${await freePort()}/keys`;
-  const database = openPostgres(dialect, { url, keysUrl, poolSize: 4, timeoutMs: 2_000 }, noTelemetry);
-  t.teardown(() => database.close());
+  const { database } = await open(t, url, { keysUrl });
   t.strictSame(await database.readShort(() => runOnce({ sql: 'select 1 as one' })), [{ one: 1 }]);
 });
 
 t.test('a connection, a lock or an answer that takes too long is an error, and the next query succeeds', async (t) => {
   const url = await newDatabase(t);
-  const { database, ask } = open(t, url, { poolSize: 1, timeoutMs: 300 });
+  const { database, ask } = await open(t, url, { poolSize: 1, timeoutMs: 300 });
   await ask('create table x (y int)');
   const since = performance.now();
   await t.rejects(ask('select pg_sleep(5)'), DatabaseFailure, 'a statement');
@@ -62,7 +61,7 @@ t.test('a connection, a lock or an answer that takes too long is an error, and t
   ]);
   t.match(slow, { status: 'fulfilled', value: 'done' });
   t.match(waiting, { status: 'rejected', reason: { cause: { message: /timeout/ } } }, 'a connection');
-  const other = open(t, url, { timeoutMs: 300 });
+  const other = await open(t, url, { timeoutMs: 300 });
   await other.database.write(function* () {
     yield* runOnce({ sql: 'lock table x' });
     const locked = t.rejects(
@@ -129,8 +128,8 @@ t.test('a transaction that cannot begin or commit is not left open in the pool',
   await withRawPostgres(url, 'drop trigger refusing on c2a.customers');
 
   // A transaction is cancelled while it waits for the lock of `exclusive`.
-  const { database, ask } = open(t, url, { poolSize: 1 });
-  const other = open(t, url);
+  const { database, ask } = await open(t, url, { poolSize: 1 });
+  const other = await open(t, url);
   let cut: Promise<unknown> | undefined;
   await other.database.exclusive(function* () {
     cut = t.rejects(
@@ -162,9 +161,8 @@ t.test('a host that accepts connections and does not answer is given up', async 
   await once(silent, 'listening');
   t.teardown(() => silent.close());
   const { port } = silent.address() as { port: number };
-  const { ask } = open(t, `postgres://u:p@127.0.0.1:${port}/d`, { timeoutMs: 300 });
   const since = performance.now();
-  await t.rejects(ask('select 1'), DatabaseFailure);
+  await t.rejects(open(t, `postgres://u:p@127.0.0.1:${port}/d`, { timeoutMs: 300 }), DatabaseFailure);
   t.ok(performance.now() - since < 3_000);
 });
 
@@ -209,14 +207,14 @@ t.test('of several hosts, the one that accepts writes is used', async (t) => {
   const readOnly = await startPostgres({ fsync: 'off', default_transaction_read_only: 'on' });
   t.teardown(() => readOnly.stop());
   const hosts = `127.0.0.1:${dead},127.0.0.1:${readOnly.port},${hostname}:${port}`;
-  const { ask } = open(t, `postgres://c2a:c2a@${hosts}${pathname}?application_name=several`);
+  const { ask } = await open(t, `postgres://c2a:c2a@${hosts}${pathname}?application_name=several`);
   t.same(await ask(`select current_setting('port') as port, current_setting('application_name') as name`), [
     { port, name: 'several' },
   ]);
-  const reading = open(t, `postgres://c2a:c2a@${hosts}/postgres?target_session_attrs=read-only`);
+  const reading = await open(t, `postgres://c2a:c2a@${hosts}/postgres?target_session_attrs=read-only`);
   t.same(await reading.ask(`select current_setting('port') as port`), [{ port: String(readOnly.port) }]);
   const nowhere = open(t, `postgres://c2a:c2a@${hosts}/postgres?target_session_attrs=standby`);
-  await t.rejects(nowhere.ask('select 1'), { cause: { message: /is not standby/ } });
+  await t.rejects(nowhere, { cause: { message: /is not standby/ } });
 });
 
 const hasOpenssl = (() => {
@@ -261,9 +259,10 @@ t.test(
     const url = (host: string, query: string) => `postgres://c2a:c2a@${host}:${server.port}/postgres?${query}`;
     const isEncrypted = 'select ssl from pg_stat_ssl where pid = pg_backend_pid()';
     const trusted = `sslmode=verify-full&sslrootcert=${certificate}`;
-    t.same(await open(t, url('localhost', trusted)).ask(isEncrypted), [{ ssl: true }]);
-    t.same(await open(t, url('localhost', 'sslmode=disable')).ask(isEncrypted), [{ ssl: false }]);
-    await t.rejects(open(t, url('127.0.0.1', trusted)).ask(isEncrypted), DatabaseFailure, 'another name');
-    await t.rejects(open(t, url('localhost', 'sslmode=verify-full')).ask(isEncrypted), DatabaseFailure, 'not trusted');
+    const ask = async (url: string) => (await open(t, url)).ask(isEncrypted);
+    t.same(await ask(url('localhost', trusted)), [{ ssl: true }]);
+    t.same(await ask(url('localhost', 'sslmode=disable')), [{ ssl: false }]);
+    await t.rejects(ask(url('127.0.0.1', trusted)), DatabaseFailure, 'another name');
+    await t.rejects(ask(url('localhost', 'sslmode=verify-full')), DatabaseFailure, 'not trusted');
   },
 );

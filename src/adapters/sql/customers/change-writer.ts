@@ -35,15 +35,17 @@ export type ChangeWriter = ReturnType<typeof changeWriter>;
 /**
  * The only writer of customers. Each change stores the row, its change event and, if the request has an
  * Idempotency-Key, its idempotency record together. PostgreSQL does so in one statement, so a change is one round trip
- * and needs no transaction; on SQLite the statements share the transaction of the caller.
+ * and needs no transaction; on SQLite and Citus the statements share the transaction of the caller.
  *
  * Every method returns the number of rows stored: 0 if another write came first or a unique key is taken.
  *
  * @param changed called for every row that is written, so that caches can drop it
  */
 export function changeWriter(dialect: Dialect, queries: KeyQueries, changed: (tenant: string, number: number) => void) {
-  const write = dialect.isPostgres ? inOneStatement(dialect) : oneByOne(dialect);
-  const insert = dialect.keysApart ? keyFirst(write.insert, queries) : write.insert;
+  const isTogether = dialect.isPostgres && !dialect.isCitus;
+  const write = isTogether ? inOneStatement(dialect) : oneByOne(dialect);
+  const isKeyStored = dialect.keysAhead || (isTogether && !dialect.keysApart);
+  const insert = isKeyStored ? write.insert : keyFirst(write.insert, queries);
   const correct = compileWrite((row: KeptEntry) =>
     dialect.builder
       .updateTable('customers')
@@ -131,7 +133,7 @@ function rowStatements() {
   };
 }
 
-/** SQLite: writes the row and then, if it was written, its event and idempotency record. */
+/** SQLite and Citus: writes the row and then, if it was written, its event and idempotency record. */
 function oneByOne(dialect: Dialect) {
   const { builder } = dialect;
   const rows = rowStatements();
@@ -174,22 +176,22 @@ function inOneStatement(dialect: Dialect) {
   const rows = rowStatements();
   type Build<Change> = (into: typeof builder, row: Change) => { returning(columns: string[]): Expression<unknown> };
   type Member = (row: IdempotencyRow & { wrapped: Buffer }) => RawBuilder<unknown>;
-  const key: Member = ({ wrapped }) =>
+  const key: Member = ({ tenant, wrapped }) =>
     sql`, keyed as (insert into ${sql.table('data_keys')} (tenant, number, wrapped)
-      select tenant, number, ${wrapped}::bytea from written)`;
+      select ${tenant}::text, number, ${wrapped}::bytea from written)`;
   // No `on conflict`: if another request with the same Idempotency-Key came first, the statement fails and is retried.
   const record: Member = (row) =>
     sql`, recorded as (insert into ${sql.table('idempotency_records')}
       (tenant, key_digest, request_digest, code, number, expires_at)
-      select tenant, ${row.key_digest}::bytea, ${row.request_digest}::bytea, ${row.code}::text, number,
+      select ${row.tenant}::text, ${row.key_digest}::bytea, ${row.request_digest}::bytea, ${row.code}::text, number,
         ${row.expires_at}::bigint from written)`;
 
   function statement<Change extends Event>(build: Build<Change>, ...members: Member[]) {
     return compileWrite((row: Change & IdempotencyRow & { wrapped: Buffer }) => ({
       compile: () =>
-        sql`with written as (${build(builder, row).returning(['tenant', 'number', 'version'])}),
+        sql`with written as (${build(builder, row).returning(['number', 'version'])}),
           changed as (insert into ${sql.table('changes')} (tenant, number, version, id, at, body)
-            select tenant, number, version, ${row.id}::text, ${row.at}::bigint, ${row.body}::text from written)
+            select ${row.tenant}::text, number, version, ${row.id}::text, ${row.at}::bigint, ${row.body}::text from written)
           ${sql.join(
             members.map((member) => member(row)),
             sql``,
@@ -211,7 +213,10 @@ function inOneStatement(dialect: Dialect) {
   };
 }
 
-/** For keys in a separate database: writes the key first, as a record without its key would be unreadable. */
+/**
+ * For keys in a separate database, and for Citus: writes the key in a statement of its own. The key first, as a record
+ * without its key would be unreadable. The key of a record that was not written is destroyed.
+ */
 function keyFirst(
   insert: (row: Insert, record?: IdempotencyRow) => Routine<number>,
   { insertKey, destroyKey, findByNumber }: KeyQueries,

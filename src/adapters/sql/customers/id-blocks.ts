@@ -173,7 +173,7 @@ export class IdBlocks {
   #discard(tenant: string, { number }: CustomerId, mayBeStored: boolean): void {
     const { database } = this.#dependencies;
     const { keysAhead, keysApart } = database.dialect;
-    // PostgreSQL with one database stores key and customer in one statement, so the key was not stored either.
+    // PostgreSQL with one database stores key and customer together, so the key was not stored either.
     if (mayBeStored || (!keysAhead && !keysApart)) return;
     const place = { tenant, number };
     database.write(() => this.#destroyKeys([place])).catch(() => this.#discarded.push(place));

@@ -23,17 +23,13 @@ const listedAtOnce = 1000;
 /** Queries that read customers, and that read, insert and destroy data keys. `change-writer.ts` writes customers. */
 export function customerQueries(dialect: Dialect) {
   const { builder } = dialect;
-  const rows = selectWithKey(dialect, 'wrapped').select(columns);
+  const rowsOf = (tenant: string) => selectWithKey(dialect, 'wrapped', tenant).select(columns);
   const withKeys = withKeysIn(dialect);
   return {
-    findByNumber: withKeys(
-      compileSingle((at: Place) =>
-        rows.where('customers.tenant', '=', at.tenant).where('customers.number', '=', at.number),
-      ),
-    ),
+    findByNumber: withKeys(compileSingle((at: Place) => rowsOf(at.tenant).where('customers.number', '=', at.number))),
     findByExternalId: withKeys(
       compileSingle((at: { tenant: string; externalId: Buffer }) =>
-        rows.where('customers.tenant', '=', at.tenant).where('external_id', '=', at.externalId),
+        rowsOf(at.tenant).where('external_id', '=', at.externalId),
       ),
     ),
     /**
@@ -42,10 +38,7 @@ export function customerQueries(dialect: Dialect) {
      */
     findHolder: withKeys(
       compileSingle((at: { tenant: string; externalId: Buffer }) =>
-        selectWithKey(dialect, 'number')
-          .select('number')
-          .where('customers.tenant', '=', at.tenant)
-          .where('external_id', '=', at.externalId),
+        selectWithKey(dialect, 'number', at.tenant).select('number').where('external_id', '=', at.externalId),
       ),
     ),
     /** Other customers that have one of these unique keys. A union, so that each SELECT reads its own unique index. */
@@ -53,9 +46,8 @@ export function customerQueries(dialect: Dialect) {
       compileQuery((at: Place & BlindIndexes) =>
         blindIndexes
           .map((column) =>
-            rows
+            rowsOf(at.tenant)
               .select(blindIndexes)
-              .where('customers.tenant', '=', at.tenant)
               .where(column, '=', at[column])
               .where('customers.number', '!=', at.number),
           )
@@ -65,11 +57,7 @@ export function customerQueries(dialect: Dialect) {
     /** A page of one tenant's customers, ordered by number. */
     listAfter: withKeys(
       compileQuery((last: Place) =>
-        rows
-          .where('customers.tenant', '=', last.tenant)
-          .where('customers.number', '>', last.number)
-          .orderBy('customers.number')
-          .limit(listedAtOnce),
+        rowsOf(last.tenant).where('customers.number', '>', last.number).orderBy('customers.number').limit(listedAtOnce),
       ),
     ),
     findBlindIndexes: compileQuery((at: Place) =>
@@ -120,18 +108,22 @@ function keyQueries({ builder }: Dialect) {
 const columns = ['number', 'version', 'sealed', 'created_at', 'updated_at', 'erasure'] as const;
 
 /**
- * Selects customers, with one column of their data key as `wrapped`: null if the key was destroyed. If the keys are in
- * a separate database, `wrapped` is always null here, and `withKeysIn` sets it.
+ * Selects customers of a tenant, with one column of their data key as `wrapped`: null if the key was destroyed. If the
+ * keys are in a separate database, `wrapped` is always null here, and `withKeysIn` sets it.
  */
-function selectWithKey<Column extends 'wrapped' | 'number'>({ builder, keysApart }: Dialect, column: Column) {
-  const customers = builder.selectFrom('customers');
+function selectWithKey<Column extends 'wrapped' | 'number'>(
+  { builder, keysApart }: Dialect,
+  column: Column,
+  tenant: string,
+) {
+  const customers = builder.selectFrom('customers').where('customers.tenant', '=', tenant);
   // A subquery, because a join takes SQLite three times as long (measured).
   const withKey = () =>
     customers.select((query) =>
       query
         .selectFrom('data_keys')
         .select(column)
-        .whereRef('data_keys.tenant', '=', 'customers.tenant')
+        .where('data_keys.tenant', '=', tenant)
         .whereRef('data_keys.number', '=', 'customers.number')
         .as('wrapped'),
     );

@@ -33,6 +33,12 @@ export interface Dialect<Tables> {
   createIndex(part: Part, name: string, table: string, columns: readonly string[], options?: IndexOptions): Compiled;
   /** PostgreSQL can lock rows, and can write several tables in one statement (`with … as (insert …)`). */
   readonly isPostgres: boolean;
+  /**
+   * PostgreSQL with Citus, which distributes the tables by tenant over several nodes. It sends a statement to one node
+   * only if the statement names the tenant for each of its tables, and has no `insert` inside of `with`; see
+   * docs/decisions/0036-citus.md.
+   */
+  readonly isCitus: boolean;
 }
 
 interface IndexOptions {
@@ -69,11 +75,20 @@ export function createSqliteDialect<Tables>(partOf: PartOfTable): Dialect<Tables
       part,
     }),
     isPostgres: false,
+    isCitus: false,
   };
 }
 
-/** PostgreSQL, with both parts in one database, or with the keys in a separate one (`keysApart`). */
-export function createPostgresDialect<Tables>(partOf: PartOfTable, keysApart: boolean): Dialect<Tables> {
+export interface PostgresLayout {
+  /** See `Dialect`. */
+  readonly keysApart: boolean;
+  readonly isCitus: boolean;
+}
+
+export function createPostgresDialect<Tables>(
+  partOf: PartOfTable,
+  { keysApart, isCitus }: PostgresLayout,
+): Dialect<Tables> {
   const placement = { schemas: { keys: 'c2a_keys', data: 'c2a' }, partOf, keysApart };
   const { schemas } = placement;
   return {
@@ -91,6 +106,7 @@ export function createPostgresDialect<Tables>(partOf: PartOfTable, keysApart: bo
       part,
     }),
     isPostgres: true,
+    isCitus,
   };
 }
 

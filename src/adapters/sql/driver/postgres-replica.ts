@@ -6,6 +6,7 @@ const checkMs = 1_000;
 export interface Replica {
   /** The sessions of the replica while it certainly has every acknowledged write; otherwise undefined. */
   sessions(): PipelinedPool | undefined;
+  /** Ends the checks. */
   close(): Promise<void>;
 }
 
@@ -52,7 +53,6 @@ export function watchReplica(primary: PipelinedPool, replica: PipelinedPool): Re
     async close() {
       clearInterval(timer);
       await checking;
-      await replica.close();
     },
   };
 }

@@ -3,7 +3,7 @@ import { DatabaseError } from 'pg';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
 import type { Telemetry } from '../../../application/ports/telemetry.ts';
 import { drainPollMs, type SqlDatabase } from './database.ts';
-import type { Dialect } from './dialects.ts';
+import type { Dialect, PostgresLayout } from './dialects.ts';
 import { PipelinedPool } from './postgres-pipeline.ts';
 import type { SessionPoolOptions } from './postgres-pool.ts';
 import { type Replica, watchReplica } from './postgres-replica.ts';
@@ -34,17 +34,46 @@ const maxRuns = 50;
 const graceMs = 1_000;
 
 /**
- * Opens a PostgreSQL database; connections are made on demand. Any number of processes may use it. The server's
+ * Opens a PostgreSQL database; further connections are made on demand. Any number of processes may use it. The server's
  * `synchronous_commit` determines how durable commits are.
  *
  * With the keys in a separate database, a write is one transaction in each database, and the keys commit first. After a
  * failed second commit or a crash, there may be a key without a record, or an unfinished erasure.
+ *
+ * @param dialectOf makes the dialect for the layout that the database has
  */
-export const openPostgres = <Tables>(
-  dialect: Dialect<Tables>,
+export async function openPostgres<Tables>(
+  dialectOf: (layout: PostgresLayout) => Dialect<Tables>,
   options: PostgresOptions,
   telemetry: PostgresTelemetry,
-): SqlDatabase<Tables> => new Postgres(dialect, options, telemetry);
+): Promise<SqlDatabase<Tables>> {
+  const pools = openPools(options, () => telemetry.connectionLost());
+  try {
+    const [citus] = await pools.data.borrow((session) =>
+      session.query(`select 1 from pg_extension where extname = 'citus'`, options.timeoutMs),
+    );
+    const layout = { keysApart: pools.keys !== pools.data, isCitus: citus !== undefined };
+    return new Postgres(dialectOf(layout), pools, options.timeoutMs, telemetry);
+  } catch (error) {
+    await closeAll(pools);
+    throw error;
+  }
+}
+
+/** The pools of both parts: the same one twice if both parts are in one database. */
+interface Pools extends Readonly<Record<Part, PipelinedPool>> {
+  readonly replica?: PipelinedPool;
+}
+
+function openPools(options: PostgresOptions, onLost: () => void): Pools {
+  const { url, keysUrl, replicaUrl, poolSize, timeoutMs } = options;
+  const settings = settingsFor(options);
+  const open = (url: string, target: Target = 'read-write') =>
+    new PipelinedPool({ url, poolSize, connectTimeoutMs: timeoutMs, target, settings, onLost });
+  const data = open(url);
+  const keys = keysUrl === undefined ? data : open(keysUrl);
+  return { data, keys, ...(replicaUrl !== undefined && { replica: open(replicaUrl, 'any') }) };
+}
 
 /** The port's methods are fields, so that spreading the object copies them. */
 class Postgres<Tables> implements SqlDatabase<Tables> {
@@ -54,8 +83,7 @@ class Postgres<Tables> implements SqlDatabase<Tables> {
       'there can be decrypted only with a key from an old backup of the keys',
   ];
   readonly #telemetry: PostgresTelemetry;
-  /** The same pool twice if both parts are in one database. */
-  readonly #pools: Readonly<Record<Part, PipelinedPool>>;
+  readonly #pools: Pools;
   readonly #replica: Replica | undefined;
   readonly #exclusive: TransactionOptions;
   readonly #transaction: TransactionOptions;
@@ -63,17 +91,11 @@ class Postgres<Tables> implements SqlDatabase<Tables> {
   readonly #timeoutMs: number;
   #inFlight = 0;
 
-  constructor(dialect: Dialect<Tables>, options: PostgresOptions, telemetry: PostgresTelemetry) {
-    const { url, keysUrl, replicaUrl, poolSize, timeoutMs } = options;
-    const settings = settingsFor(options);
-    const onLost = () => telemetry.connectionLost();
-    const open = (url: string, target: Target = 'read-write') =>
-      new PipelinedPool({ url, poolSize, connectTimeoutMs: timeoutMs, target, settings, onLost });
-    const data = open(url);
+  constructor(dialect: Dialect<Tables>, pools: Pools, timeoutMs: number, telemetry: PostgresTelemetry) {
     this.dialect = dialect;
     this.#telemetry = telemetry;
-    this.#pools = { data, keys: keysUrl === undefined ? data : open(keysUrl) };
-    this.#replica = replicaUrl === undefined ? undefined : watchReplica(data, open(replicaUrl, 'any'));
+    this.#pools = pools;
+    this.#replica = pools.replica && watchReplica(pools.data, pools.replica);
     this.#timeoutMs = timeoutMs + graceMs;
     this.#exclusive = { pools: this.#pools, rollbackTimeoutMs: this.#timeoutMs };
     this.#transaction = { ...this.#exclusive, timeoutMs: this.#timeoutMs };
@@ -82,6 +104,8 @@ class Postgres<Tables> implements SqlDatabase<Tables> {
   read = <Result>(routine: () => Routine<Result>): Promise<Result> => this.#timeRead(() => this.#runEach(routine));
 
   readShort = <Result>(routine: () => Routine<Result>): Promise<Result> => {
+    // On a shared session, a query to a node that does not answer would delay the reads of all tenants.
+    if (this.dialect.isCitus) return this.read(routine);
     const readFrom = (records: PipelinedPool) => this.#timeRead(() => this.#runShared(routine, records));
     const replica = this.#replica?.sessions();
     if (replica === undefined) return readFrom(this.#pools.data);
@@ -94,7 +118,8 @@ class Postgres<Tables> implements SqlDatabase<Tables> {
   writeWithoutTransaction = <Result>(routine: () => Routine<Result>): Promise<Result> => {
     // The replica needs the setting `synchronous_commit`, which behind a pooler lasts for one transaction only.
     const needsSettings = this.#replica !== undefined && this.#pools.data.sawPooler;
-    return needsSettings ? this.write(routine) : this.#commit(() => this.#runEach(routine));
+    // On Citus, a change takes several statements; see `change-writer.ts`.
+    return needsSettings || this.dialect.isCitus ? this.write(routine) : this.#commit(() => this.#runEach(routine));
   };
 
   exclusive = <Result>(routine: () => Routine<Result>): Promise<Result> =>
@@ -110,7 +135,7 @@ class Postgres<Tables> implements SqlDatabase<Tables> {
   close = async (): Promise<void> => {
     while (this.#inFlight > 0) await delay(drainPollMs);
     await this.#replica?.close();
-    for (const pool of new Set(Object.values(this.#pools))) await pool.close();
+    await closeAll(this.#pools);
   };
 
   /** Runs a routine without a transaction. */
@@ -161,6 +186,10 @@ class Postgres<Tables> implements SqlDatabase<Tables> {
       this.#inFlight -= 1;
     }
   }
+}
+
+async function closeAll(pools: Pools): Promise<void> {
+  for (const pool of new Set<PipelinedPool>(Object.values(pools))) await pool.close();
 }
 
 async function withRetries<Result>(write: () => Promise<Result>): Promise<Result> {

@@ -1,7 +1,12 @@
 /** The SQL driver with its types bound to the tables of this program. */
 import type { Telemetry } from '../../../application/ports/telemetry.ts';
 import type { SqlDatabase as Database } from '../driver/database.ts';
-import { createPostgresDialect, createSqliteDialect, type Dialect as DriverDialect } from '../driver/dialects.ts';
+import {
+  createPostgresDialect,
+  createSqliteDialect,
+  type Dialect as DriverDialect,
+  type PostgresLayout,
+} from '../driver/dialects.ts';
 import type { PostgresOptions } from '../driver/postgres.ts';
 import * as sqlite from '../driver/sqlite.ts';
 import { partOf, type Tables } from './tables.ts';
@@ -11,9 +16,7 @@ export type SqlDatabase = Database<Tables>;
 export type SqliteDatabase = sqlite.SqliteDatabase<Tables>;
 
 export const sqliteDialect: Dialect = createSqliteDialect(partOf);
-export const postgresDialect: Dialect = createPostgresDialect(partOf, false);
-/** PostgreSQL with the keys in a separate database. */
-export const postgresApartDialect: Dialect = createPostgresDialect(partOf, true);
+export const postgresDialect = (layout: PostgresLayout): Dialect => createPostgresDialect(partOf, layout);
 
 export const openSqlite = (
   options: sqlite.SqliteOptions,
@@ -26,6 +29,5 @@ export async function openPostgres(
   telemetry: Pick<Telemetry, 'commit' | 'read' | 'connectionLost'>,
 ): Promise<SqlDatabase> {
   const driver = await import('../driver/postgres.ts');
-  const dialect = options.keysUrl === undefined ? postgresDialect : postgresApartDialect;
-  return driver.openPostgres(dialect, options, telemetry);
+  return driver.openPostgres(postgresDialect, options, telemetry);
 }

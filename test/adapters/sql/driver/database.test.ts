@@ -37,9 +37,9 @@ const open: Record<string, (t: Test) => Promise<SqlDatabase<Tables>>> = {
     openPostgresAt({ url: await newDatabase(t), keysUrl: await newDatabase(t) }),
 };
 
-const openPostgresAt = (place: { url: string; keysUrl?: string }): SqlDatabase<Tables> =>
+const openPostgresAt = (place: { url: string; keysUrl?: string }): Promise<SqlDatabase<Tables>> =>
   openPostgres(
-    createPostgresDialect<Tables>(partOf, place.keysUrl !== undefined),
+    (layout) => createPostgresDialect<Tables>(partOf, layout),
     { ...place, poolSize: 4, timeoutMs: 5_000 },
     noTelemetry,
   );
@@ -123,7 +123,7 @@ for (const [name, opening] of Object.entries(open)) {
 
 t.test('PostgreSQL', async (t) => {
   t.test('a routine that meets a conflict with another writer is rolled back and runs again', async (t) => {
-    const { database, insert, ids } = await prepare(t, openPostgresAt({ url: await newDatabase(t) }));
+    const { database, insert, ids } = await prepare(t, await openPostgresAt({ url: await newDatabase(t) }));
     await database.write(() => insert.data({ id: 0 }));
     for (const [way, keys] of [
       ['write', [4]],
@@ -146,7 +146,7 @@ t.test('PostgreSQL', async (t) => {
   });
 
   t.test('it gives up after 50 write conflicts, and other writes go on', async (t) => {
-    const { database, insert, ids } = await prepare(t, openPostgresAt({ url: await newDatabase(t) }));
+    const { database, insert, ids } = await prepare(t, await openPostgresAt({ url: await newDatabase(t) }));
     await database.write(() => insert.data({ id: 0 }));
     let runs = 0;
     const failing = database.write(() => {
@@ -167,7 +167,7 @@ t.test('PostgreSQL', async (t) => {
 
 t.test('with the keys in a separate database, each query goes to the database of its tables', async (t) => {
   const place = { url: await newDatabase(t), keysUrl: await newDatabase(t) };
-  const { database, insert } = await prepare(t, openPostgresAt(place));
+  const { database, insert } = await prepare(t, await openPostgresAt(place));
   await database.writeWithoutTransaction(function* () {
     yield* insert.keys({ id: 1 });
     yield* insert.data({ id: 2 });

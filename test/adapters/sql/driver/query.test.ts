@@ -11,8 +11,8 @@ interface Tables {
 const partOf = (table: string): Part | undefined => (({ people: 'data', secrets: 'keys' }) as const)[table];
 
 const sqlite = createSqliteDialect<Tables>(partOf);
-const together = createPostgresDialect<Tables>(partOf, false);
-const apart = createPostgresDialect<Tables>(partOf, true);
+const together = createPostgresDialect<Tables>(partOf, { keysApart: false, isCitus: false });
+const apart = createPostgresDialect<Tables>(partOf, { keysApart: true, isCitus: false });
 
 /** The first query of a routine. */
 function first(routine: Routine<unknown>) {
