@@ -166,6 +166,27 @@ t.test('a host that accepts connections and does not answer is given up', async 
   t.ok(performance.now() - since < 3_000);
 });
 
+t.test('an error that names a lost connection does not end a session that still answers', async (t) => {
+  const { database, ask } = await open(t, await newDatabase(t), { poolSize: 2 });
+  const pid = async () => (await ask('select pg_backend_pid() as pid'))[0]?.pid;
+  const before = await pid();
+  for (const code of ['08006', '57P01']) {
+    const sql = `do $$ begin raise exception 'the node is away' using errcode = '${code}'; end $$`;
+    const failure = { name: 'DatabaseFailure', mayBeStored: true, cause: { message: 'the node is away' } };
+    await t.rejects(ask(sql), failure);
+    await t.rejects(
+      database.write(() => runOnce({ sql })),
+      failure,
+    );
+    const [{ pid: shared } = {}] = await database.readShort(() => runOnce({ sql: 'select pg_backend_pid() as pid' }));
+    await t.rejects(async () => database.readShort(() => runOnce({ sql })), failure);
+    t.same(await database.readShort(() => runOnce({ sql: 'select pg_backend_pid() as pid' })), [{ pid: shared }]);
+    t.equal(await pid(), before, code);
+  }
+  await t.rejects(ask('select pg_terminate_backend(pg_backend_pid())'), { name: 'DatabaseFailure', mayBeStored: true });
+  t.not(await pid(), before);
+});
+
 t.test('lost connections are replaced, and acknowledged writes are stored', async (t) => {
   const url = await newDatabase(t);
   const { repository } = await connectPostgres(t, { url });

@@ -56,15 +56,31 @@ export class Session {
       const { rows, rowCount } = await this.#client.query<SqlRow>(config);
       return gives === 'count' ? [{ count: rowCount }] : rows;
     } catch (error) {
-      if (isFatal(error)) this.error ??= error as Error;
-      throw new DatabaseFailure(error, this.error !== undefined);
+      const code = error instanceof DatabaseError ? (error.code ?? '') : 'none';
+      // Without an SQLSTATE, the connection was lost or its server did not answer in time. 25006: it became a standby.
+      const isBroken = code === 'none' || code === '25006';
+      const isLost = isConnectionLost.test(code);
+      if (isBroken || (isLost && !(await this.#answers(timeoutMs)))) this.error ??= error as Error;
+      throw new DatabaseFailure(error, isLost || this.error !== undefined);
     }
+  }
+
+  /** Whether the server still answers, after an error that may have ended the session. */
+  #answers(timeoutMs: number | undefined): Promise<boolean> {
+    const nothing = { text: '', query_timeout: timeoutMs };
+    return this.#client.query(nothing).then(
+      () => true,
+      () => false,
+    );
   }
 }
 
-/** Whether the connection was lost, or the server is shutting down or became a standby (25006). */
-const isFatal = (error: unknown): boolean =>
-  !(error instanceof DatabaseError) || /^(08|57P|25006$)/.test(error.code ?? '');
+/**
+ * SQLSTATEs of a lost connection (08) and of a server that shuts down (57P). Usually it is this session's server, and
+ * the session has ended. But Citus also reports the lost connection to one of its nodes so: then the session goes on,
+ * and tenants on other nodes are served. Either way, the statement may have been carried out.
+ */
+const isConnectionLost = /^(08|57P)/;
 
 const names = new WeakMap<CompiledQuery, string>();
 let named = 0;
