@@ -8,6 +8,7 @@ import { openMemoryStorage } from './adapters/memory/storage.ts';
 import { createReferenceData } from './adapters/reference-data.ts';
 import { restoreBackup } from './adapters/sql/maintenance/backup-restore.ts';
 import { transferDeployment } from './adapters/sql/maintenance/transfer.ts';
+import { distributionStatements } from './adapters/sql/schema/citus.ts';
 import type { Part } from './adapters/sql/schema/tables.ts';
 import { openPostgresStorage, openSqliteStorage, usePostgresTool } from './adapters/sql/storage.ts';
 import type { Storage } from './adapters/storage.ts';
@@ -120,6 +121,13 @@ export const transfer = (
   onProgress: (progress: TransferProgress) => void,
 ): Promise<Readonly<Record<string, number>>> =>
   transferDeployment({ ...poolOf(config), masterKeyFile: masterKeyFileOf(config) }, from, to, onProgress);
+
+/** The SQL that distributes the tables of the records' database, or of the keys' database, over a Citus cluster. */
+export function citusStatements({ keysDatabaseUrl }: Config, isForKeys: boolean): readonly string[] {
+  if (keysDatabaseUrl !== '') return distributionStatements(isForKeys ? 'keys' : 'data');
+  if (isForKeys) throw new Error('the keys are in the database of the records: C2A_KEYS_DATABASE_URL is not set');
+  return distributionStatements();
+}
 
 /** Creates the HTTP server, which does not listen yet, and starts the jobs. Closing it closes everything. */
 export async function openServer(

@@ -26,6 +26,10 @@ const deployment: Deployment = {
     const config = readConfig(options);
     return (await loadCompose(config, false)).transfer(config, ...args);
   },
+  async citusStatements(options, isForKeys) {
+    const config = readConfig(options);
+    return (await loadCompose(config, false)).citusStatements(config, isForKeys);
+  },
   about: async () => (await import('./process/about.ts')).about(),
 };
 

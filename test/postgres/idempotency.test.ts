@@ -1,11 +1,11 @@
 /** One Idempotency-Key on different requests to two processes at once: one succeeds, the other is 422, whatever they write. */
 import t from 'tap';
-import { newDatabase } from '../support/postgres.ts';
+import { newPlaces } from '../support/postgres.ts';
 import { atOnce, connectPostgres, idempotencyKey, noon, tally, tenantOf } from '../support/storage.ts';
 
-for (const keysApart of [false, true]) {
-  t.test(keysApart ? 'keys in a database of their own' : 'one database', async (t) => {
-    const place = { url: await newDatabase(t), ...(keysApart && { keysUrl: await newDatabase(t) }) };
+for (const [name, newPlace] of Object.entries(newPlaces)) {
+  t.test(name, async (t) => {
+    const place = await newPlace(t);
     const [one, other] = [await connectPostgres(t, place), await connectPostgres(t, place)].map(({ repository }) =>
       tenantOf(repository),
     ) as [ReturnType<typeof tenantOf>, ReturnType<typeof tenantOf>];

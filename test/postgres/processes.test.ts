@@ -2,20 +2,23 @@
 import { writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { distributeTables, newCitusDatabase } from '../support/citus.ts';
 import { storing } from '../support/client.ts';
 import { deployment, type Server } from '../support/deployment.ts';
 import { newDatabase, withRawPostgres } from '../support/postgres.ts';
 import { atOnce, newFolder } from '../support/storage.ts';
 
 /** Servers on new databases, with the same master key file. */
-async function cluster(t: Test, servers: number, keysApart: boolean) {
-  const url = await newDatabase(t);
-  const words = ['--database-url', url, ...(keysApart ? ['--keys-database-url', await newDatabase(t)] : [])];
+async function cluster(t: Test, servers: number, layout: 'one database' | 'two databases' | 'Citus' = 'one database') {
+  const url = layout === 'Citus' ? await newCitusDatabase(t) : await newDatabase(t);
+  const keysUrl = layout === 'two databases' ? await newDatabase(t) : undefined;
+  const words = ['--database-url', url, ...(keysUrl === undefined ? [] : ['--keys-database-url', keysUrl])];
   const one = deployment(t, newFolder(t), words);
   const first = await one.serve();
+  if (layout === 'Citus') await distributeTables(url);
   const others = await atOnce(servers - 1, () => one.serve());
   const all = [first, ...others];
-  return { ...one, url, words, all, turn: (index: number) => all[index % all.length] as Server };
+  return { ...one, url, keysUrl, words, all, turn: (index: number) => all[index % all.length] as Server };
 }
 
 const tally = (outcomes: readonly string[]) => {
@@ -24,9 +27,9 @@ const tally = (outcomes: readonly string[]) => {
   return counts;
 };
 
-for (const keysApart of [false, true]) {
-  t.test(keysApart ? 'with the keys in a separate database' : 'with one database', async (t) => {
-    const { all, turn, command, url, words } = await cluster(t, 3, keysApart);
+for (const layout of ['one database', 'two databases', 'Citus'] as const) {
+  t.test(layout, async (t) => {
+    const { all, turn, command, url, keysUrl = url } = await cluster(t, 3, layout);
     const store = async (index: number, customer: object, headers = {}) => {
       const { status, body } = await turn(index).post('store', storing(customer), headers);
       return { outcome: `${status} ${body.status.messageCode}`, urn: body.result?.customerUrn as string };
@@ -49,8 +52,8 @@ for (const keysApart of [false, true]) {
       const stored = await atOnce(300, (index) => store(index, { externalIdentifier: `urn-${index}` }));
       t.equal(new Set(stored.map(({ urn }) => urn)).size, 300);
       const [{ last }] = (await withRawPostgres(
-        url,
-        keysApart ? 'select 100000 as last' : `select last from c2a_keys.sequences where name = 'customer'`,
+        keysUrl,
+        `select last from c2a_keys.sequences where name = 'customer'`,
       )) as [{ last: string }];
       t.ok(Number(last) >= 300);
     });
@@ -96,13 +99,12 @@ for (const keysApart of [false, true]) {
         const answers = await atOnce(6, (index) => turn(index).post('delete', { customerUrn: urn }));
         t.same(tally(answers.map(({ status }) => String(status))), { 200: 6 });
       }
-      const [keys, records] = [words[3] ?? url, url];
       const sequences = async (place: string, table: string) =>
         (await withRawPostgres(place, `select sequence from ${table}`)).map(({ sequence }) => Number(sequence));
-      const heads = () => sequences(keys, 'c2a_keys.erasure_heads');
+      const heads = () => sequences(keysUrl, 'c2a_keys.erasure_heads');
       t.ok(Number((await heads())[0]) >= 20, 'each erasure has one entry');
       const areEqual = async () =>
-        JSON.stringify(await heads()) === JSON.stringify(await sequences(records, 'c2a.erasure_positions'));
+        JSON.stringify(await heads()) === JSON.stringify(await sequences(url, 'c2a.erasure_positions'));
       for (let look = 0; look < 40 && !(await areEqual()); look += 1) await delay(500);
       t.ok(await areEqual(), 'a job has moved the position to the end of the log');
     });
@@ -110,7 +112,7 @@ for (const keysApart of [false, true]) {
 }
 
 t.test('a server without the master key does not start, and names the file', async (t) => {
-  const { masterKeyFile, words, command, beside } = await cluster(t, 1, false);
+  const { masterKeyFile, words, command, beside } = await cluster(t, 1);
   const elsewhere = deployment(t, beside('elsewhere'), words);
   await t.rejects(elsewhere.serve(), { message: /master\.key is missing.*C2A_MASTER_KEY_FILE/ });
   const copy = beside('copy.key');
@@ -123,7 +125,7 @@ t.test('a server without the master key does not start, and names the file', asy
 });
 
 t.test('acknowledged writes survive kill -9 of every server', async (t) => {
-  const { all, turn, serve } = await cluster(t, 2, false);
+  const { all, turn, serve } = await cluster(t, 2);
   const acknowledged = new Set<string>();
   let isRunning = true;
   const lanes = atOnce(8, async (lane) => {

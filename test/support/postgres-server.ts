@@ -5,7 +5,7 @@ import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { createRequire, registerHooks } from 'node:module';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 
@@ -129,6 +129,8 @@ async function installPrograms() {
     // `cp` could not make hard links: the folder is on another file system, or this is not GNU's `cp`.
     cpSync(original, folder, { recursive: true });
   }
+  const extensions = join(folder, 'native/share/postgresql/extension');
+  cpSync(resolve(import.meta.dirname, '../fixtures/citus-stand-in'), extensions, { recursive: true });
   execFileSync('chmod', ['-R', 'a+rX', folder]);
   // npm does not run the package's install script here. The script makes the symbolic links of the libraries.
   execFileSync(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: folder });

@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
 import type { Test } from 'tap';
+import { distributeTables, newCitusDatabase } from './citus.ts';
 import { shared } from './shared.ts';
+import { connectPostgres } from './storage.ts';
 
 const { url: server } = JSON.parse(readFileSync(shared, 'utf8')) as { url: string };
 
@@ -32,4 +34,11 @@ export async function newDatabase(t: Test): Promise<string> {
 export const newPlaces = {
   'one database': async (t: Test) => ({ url: await newDatabase(t) }),
   'two databases': async (t: Test) => ({ url: await newDatabase(t), keysUrl: await newDatabase(t) }),
+  Citus: async (t: Test) => {
+    const url = await newCitusDatabase(t);
+    const { close } = await connectPostgres(t, { url });
+    await close();
+    await distributeTables(url);
+    return { url };
+  },
 };

@@ -45,6 +45,8 @@ export interface Deployment {
     to: TransferSide,
     onProgress: (progress: TransferProgress) => void,
   ): Promise<Readonly<Record<string, number>>>;
+  /** The SQL that distributes the tables over a Citus cluster. @param isForKeys for the separate database of the keys */
+  citusStatements(options: Options, isForKeys: boolean): Promise<readonly string[]>;
   about(): Promise<About>;
 }
 

@@ -3,11 +3,12 @@ import type { TransferProgress, TransferSide } from '../../application/ports/mai
 import { type Context, UsageError } from './context.ts';
 import { checkIsFile, withSettings, withStorage } from './options.ts';
 
-/** `backup`, `backup-keys`, `compact`, `restore`, `restore-keys`, `move` and `keys rotate-master`. */
+/** `backup`, `backup-keys`, `compact`, `restore`, `restore-keys`, `move`, `schema citus` and `keys rotate-master`. */
 export function addMaintenanceCommands(program: Command, context: Context): void {
   addBackups(program, context);
   addRestores(program, context);
   addMove(program, context);
+  addSchema(program.command('schema'), context);
   addRotateMaster(program.command('keys'), context);
 }
 
@@ -113,6 +114,17 @@ function showProgress({ table, done, total }: TransferProgress): void {
   const bar = '#'.repeat(Math.round(share * 30)).padEnd(30, '.');
   const end = done === total ? '\n' : '';
   process.stderr.write(`\r[${bar}] ${Math.floor(share * 100)} %  ${done} of ${total} rows  ${table}\x1b[K${end}`);
+}
+
+function addSchema(group: Command, { citusStatements, print }: Context): void {
+  const command = group
+    .command('citus')
+    .description('Print the SQL that distributes the tables over a Citus cluster. Run it again after each upgrade.')
+    .option('--keys', 'for the database of the keys, if that is a separate one');
+  withStorage(command).action(async (options) => {
+    const statements = await citusStatements(options, options.keys === true);
+    print({ statements }, statements.join('\n'));
+  });
 }
 
 function addRotateMaster(group: Command, { open, print }: Context): void {

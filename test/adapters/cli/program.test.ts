@@ -95,7 +95,7 @@ const commands = [
   ...['tenant add', 'tenant list', 'tenant set'],
   ...['key issue', 'key list', 'key rotate', 'key revoke'],
   ...['erasure-receipt', 'verify-receipt', 'subject-export', 'audit verify'],
-  ...['backup', 'backup-keys', 'compact', 'restore', 'restore-keys', 'move', 'keys rotate-master'],
+  ...['backup', 'backup-keys', 'compact', 'restore', 'restore-keys', 'move', 'schema citus', 'keys rotate-master'],
   ...['health', 'licenses', 'version'],
 ];
 

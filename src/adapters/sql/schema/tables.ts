@@ -9,24 +9,33 @@ export interface Tables extends RecordTables, KeyTables {}
 
 export { type Part, parts };
 
-/** Every table, its part and its primary key, in the order of a transfer: records after the keys that they need. */
+/**
+ * Every table, its part and its primary key, in the order of a transfer: records after the keys that they need. On
+ * Citus, a `distributed` table is split by tenant over the nodes; the others stay on the coordinator, because they are
+ * small, and a start, an authentication and the list of tenants must not need every node.
+ */
 export const tables = {
-  root_keys: { part: 'keys', key: ['name'] },
-  data_keys: { part: 'keys', key: ['tenant', 'number'] },
-  erasures: { part: 'keys', key: ['tenant', 'sequence'] },
-  erasure_heads: { part: 'keys', key: ['tenant'] },
-  key_copies_used: { part: 'keys', key: ['made_at'] },
-  sequences: { part: 'keys', key: ['name'] },
-  keys_version: { part: 'keys', key: [] },
-  tenants: { part: 'data', key: ['tenant'] },
-  api_keys: { part: 'data', key: ['tenant', 'key_id'] },
-  customers: { part: 'data', key: ['tenant', 'number'] },
-  changes: { part: 'data', key: ['tenant', 'number', 'version'] },
-  idempotency_records: { part: 'data', key: ['tenant', 'key_digest'] },
-  erasure_positions: { part: 'data', key: ['tenant'] },
-  data_version: { part: 'data', key: [] },
-} as const satisfies Record<keyof RecordTables, { part: 'data'; key: readonly string[] }> &
-  Record<keyof KeyTables, { part: 'keys'; key: readonly string[] }>;
+  root_keys: { part: 'keys', key: ['name'], distributed: false },
+  data_keys: { part: 'keys', key: ['tenant', 'number'], distributed: true },
+  erasures: { part: 'keys', key: ['tenant', 'sequence'], distributed: true },
+  erasure_heads: { part: 'keys', key: ['tenant'], distributed: true },
+  key_copies_used: { part: 'keys', key: ['made_at'], distributed: false },
+  sequences: { part: 'keys', key: ['name'], distributed: false },
+  keys_version: { part: 'keys', key: [], distributed: false },
+  tenants: { part: 'data', key: ['tenant'], distributed: false },
+  api_keys: { part: 'data', key: ['tenant', 'key_id'], distributed: false },
+  customers: { part: 'data', key: ['tenant', 'number'], distributed: true },
+  changes: { part: 'data', key: ['tenant', 'number', 'version'], distributed: true },
+  idempotency_records: { part: 'data', key: ['tenant', 'key_digest'], distributed: true },
+  erasure_positions: { part: 'data', key: ['tenant'], distributed: true },
+  data_version: { part: 'data', key: [], distributed: false },
+} as const satisfies Record<keyof RecordTables, TableOf<'data'>> & Record<keyof KeyTables, TableOf<'keys'>>;
+
+interface TableOf<P extends Part> {
+  readonly part: P;
+  readonly key: readonly string[];
+  readonly distributed: boolean;
+}
 
 /** The part of a table; undefined for a name that is no table. */
 export const partOf = (table: string): Part | undefined =>
