@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { distributeTables } from '../support/citus.ts';
 import { storing } from '../support/client.ts';
 import { deployment, type Server } from '../support/deployment.ts';
 import { withRawPostgres } from '../support/postgres.ts';
@@ -95,34 +96,39 @@ const rowsOf = async ({ url }: PostgresServer) =>
 
 const withTimeouts = ['--database-timeout-ms', '2000'];
 
-t.test('a server is restarted, killed, and its connections are terminated', async (t) => {
-  const postgres = await startPostgres();
-  t.teardown(() => postgres.stop());
-  const { serve } = deployment(t, newFolder(t), ['--database-url', postgres.url]);
-  const servers = [await serve(...withTimeouts), await serve(...withTimeouts)];
-  let stored = 0;
-  stored += await settle(t, 'connections terminated ten times', servers, async () => {
-    for (let cut = 0; cut < 10; cut += 1) {
-      await withRawPostgres(
-        postgres.url,
-        `select pg_terminate_backend(pid) from pg_stat_activity
+const restarted = 'a server is restarted, killed, and its connections are terminated';
+// Citus is the stand-in of test/fixtures, whatever cluster the tests were given: they must not restart that one.
+for (const isCitus of [false, true])
+  t.test(isCitus ? `${restarted}, with Citus` : restarted, async (t) => {
+    const postgres = await startPostgres();
+    t.teardown(() => postgres.stop());
+    if (isCitus) await withRawPostgres(postgres.url, 'create extension citus');
+    const { serve } = deployment(t, newFolder(t), ['--database-url', postgres.url]);
+    const servers = [await serve(...withTimeouts), await serve(...withTimeouts)];
+    if (isCitus) await distributeTables(postgres.url);
+    let stored = 0;
+    stored += await settle(t, 'connections terminated ten times', servers, async () => {
+      for (let cut = 0; cut < 10; cut += 1) {
+        await withRawPostgres(
+          postgres.url,
+          `select pg_terminate_backend(pid) from pg_stat_activity
           where application_name = 'c2a-customers' and pid != pg_backend_pid()`,
-      );
-      await delay(50);
-    }
+        );
+        await delay(50);
+      }
+    });
+    stored += await settle(t, 'shut down and started', servers, async () => {
+      await postgres.halt();
+      await delay(500);
+      await postgres.start();
+    });
+    stored += await settle(t, 'killed and started', servers, async () => {
+      await postgres.kill();
+      await delay(500);
+      await postgres.start();
+    });
+    t.equal(await rowsOf(postgres), stored, 'every stored customer was acknowledged, once');
   });
-  stored += await settle(t, 'shut down and started', servers, async () => {
-    await postgres.halt();
-    await delay(500);
-    await postgres.start();
-  });
-  stored += await settle(t, 'killed and started', servers, async () => {
-    await postgres.kill();
-    await delay(500);
-    await postgres.start();
-  });
-  t.equal(await rowsOf(postgres), stored, 'every stored customer was acknowledged, once');
-});
 
 t.test('a primary is killed, and its synchronous standby is promoted', async (t) => {
   const replication = { wal_level: 'replica', max_wal_senders: '5', hot_standby: 'on' };
