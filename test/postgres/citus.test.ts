@@ -78,8 +78,9 @@ t.test('each statement of a request is one task on one node', { skip }, async (t
   for (const statement of new Set(Object.values(statementsOf(dialects.Citus)).flat())) {
     const { tenants } = await routingOf(statement);
     if (tenants.length === 0) continue;
+    // An untyped literal becomes a number, text or bytes. With null, Citus would not need any node.
     const explained = statement.replaceAll(/\$(\d+)/g, (_, number) =>
-      tenants.includes(Number(number)) ? `'acme'` : 'null',
+      tenants.includes(Number(number)) ? `'acme'` : `'1'`,
     );
     const plan = (await withRawPostgres(url, `explain ${explained}`)).map((row) => row['QUERY PLAN']).join('\n');
     t.match(plan, /Task Count: 1\b/, statement);
