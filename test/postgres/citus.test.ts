@@ -73,6 +73,21 @@ t.test('a store that is refused or fails leaves no data key', async (t) => {
   t.same(counts, { customers: 1, keys: 1 });
 });
 
+t.test('after an error of the commit, the write may be stored', async (t) => {
+  const { url } = await newPlaces.Citus(t);
+  const { repository } = await connectPostgres(t, { url });
+  await withRawPostgres(
+    url,
+    `create function c2a.refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$;
+     create constraint trigger refusing after insert on c2a.customers deferrable initially deferred
+       for each row execute function c2a.refuse()`,
+  );
+  const failure = { name: 'DatabaseFailure', mayBeStored: true, cause: { message: 'refused' } };
+  await t.rejects(tenantOf(repository).store('crm-1'), failure);
+  await withRawPostgres(url, 'drop trigger refusing on c2a.customers');
+  t.match(await tenantOf(repository).store('crm-1'), { code: 'SUCCESS' });
+});
+
 t.test('each statement of a request is one task on one node', { skip }, async (t) => {
   const { url } = await newPlaces.Citus(t);
   for (const statement of new Set(Object.values(statementsOf(dialects.Citus)).flat())) {

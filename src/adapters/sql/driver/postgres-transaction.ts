@@ -1,3 +1,4 @@
+import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
 import type { Loan, SessionPool } from './postgres-pool.ts';
 import type { Session } from './postgres-session.ts';
 import { type BoundQuery, type Part, parts, type Routine, type SqlRow } from './query.ts';
@@ -9,11 +10,13 @@ export interface TransactionOptions {
   readonly timeoutMs?: number;
   /** How long to wait for the answer to a rollback. */
   readonly rollbackTimeoutMs: number;
+  /** Whether a commit may have been carried out although the server answers with an error, as on Citus. */
+  readonly isCommitUncertain: boolean;
 }
 
 /** Runs a routine in one transaction for each database, begun at its first use. The keys commit first. */
 export async function inTransaction<Result>(
-  { pools, timeoutMs, rollbackTimeoutMs }: TransactionOptions,
+  { pools, timeoutMs, rollbackTimeoutMs, isCommitUncertain }: TransactionOptions,
   routine: Routine<Result>,
 ): Promise<Result> {
   const loans = new Map<SessionPool, Loan>();
@@ -36,9 +39,18 @@ export async function inTransaction<Result>(
     return session.execute(query, timeoutMs);
   }
 
+  async function commit(pool: SessionPool): Promise<void> {
+    await begun
+      .get(pool)
+      ?.query('commit', timeoutMs)
+      .catch((error) => {
+        throw isCommitUncertain ? new DatabaseFailure((error as Error).cause, true) : error;
+      });
+  }
+
   try {
     const result = await runRoutine(routine, execute);
-    for (const pool of new Set(parts.map((part) => pools[part]))) await begun.get(pool)?.query('commit', timeoutMs);
+    for (const pool of new Set(parts.map((part) => pools[part]))) await commit(pool);
     return result;
   } catch (error) {
     // The next borrower must not get a session in a transaction, not even after a failed begin or commit. After a

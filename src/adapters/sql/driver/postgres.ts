@@ -75,13 +75,18 @@ function openPools(options: PostgresOptions, onLost: () => void): Pools {
   return { data, keys, ...(replicaUrl !== undefined && { replica: open(replicaUrl, 'any') }) };
 }
 
+const unseen = [
+  'dead rows of PostgreSQL (until VACUUM removes them), its log (WAL), replicas and archives: the erased records ' +
+    'there can be decrypted only with a key from an old backup of the keys',
+];
+const unseenOnCitus =
+  'what Citus leaves where it copied a table from: on the coordinator until ' +
+  'truncate_local_data_after_distributing_table, and on a node whose shard was moved until the shard is cleaned up';
+
 /** The port's methods are fields, so that spreading the object copies them. */
 class Postgres<Tables> implements SqlDatabase<Tables> {
   readonly dialect: Dialect<Tables>;
-  readonly unseen = [
-    'dead rows of PostgreSQL (until VACUUM removes them), its log (WAL), replicas and archives: the erased records ' +
-      'there can be decrypted only with a key from an old backup of the keys',
-  ];
+  readonly unseen: readonly string[];
   readonly #telemetry: PostgresTelemetry;
   readonly #pools: Pools;
   readonly #replica: Replica | undefined;
@@ -93,11 +98,12 @@ class Postgres<Tables> implements SqlDatabase<Tables> {
 
   constructor(dialect: Dialect<Tables>, pools: Pools, timeoutMs: number, telemetry: PostgresTelemetry) {
     this.dialect = dialect;
+    this.unseen = dialect.isCitus ? [...unseen, unseenOnCitus] : unseen;
     this.#telemetry = telemetry;
     this.#pools = pools;
     this.#replica = pools.replica && watchReplica(pools.data, pools.replica);
     this.#timeoutMs = timeoutMs + graceMs;
-    this.#exclusive = { pools: this.#pools, rollbackTimeoutMs: this.#timeoutMs };
+    this.#exclusive = { pools, rollbackTimeoutMs: this.#timeoutMs, isCommitUncertain: dialect.isCitus };
     this.#transaction = { ...this.#exclusive, timeoutMs: this.#timeoutMs };
   }
 
@@ -123,7 +129,7 @@ class Postgres<Tables> implements SqlDatabase<Tables> {
   };
 
   exclusive = <Result>(routine: () => Routine<Result>): Promise<Result> =>
-    this.#commit(() => inTransaction(this.#exclusive, lockedOut(routine)));
+    this.#commit(() => inTransaction(this.#exclusive, lockedOut(routine, this.dialect.isCitus)));
 
   // The server manages its log and its dead rows.
   checkpoint = async () => undefined;
@@ -206,12 +212,14 @@ async function withRetries<Result>(write: () => Promise<Result>): Promise<Result
 }
 
 /** Runs the routine under the advisory lock, without timeouts, as migrations may rewrite tables. */
-function* lockedOut<Result>(routine: () => Routine<Result>): Routine<Result> {
+function* lockedOut<Result>(routine: () => Routine<Result>, isCitus: boolean): Routine<Result> {
   // The records first, as in every transaction.
   for (const part of ['data', 'keys'] as const) {
     const settings = "select set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)";
     yield* runOnce({ sql: settings, part });
     yield* runOnce({ sql: `select pg_advisory_xact_lock(${exclusiveLock})`, part });
+    // Citus otherwise refuses DDL after other statements of a transaction that used several connections to a node.
+    if (isCitus) yield* runOnce({ sql: "set local citus.multi_shard_modify_mode = 'sequential'", part });
   }
   return yield* routine();
 }
