@@ -2,6 +2,7 @@ import type {
   ApiKey,
   Environment,
   JwtSettings,
+  KeyUse,
   Role,
   Tenant,
   TenantDirectory,
@@ -39,7 +40,7 @@ export function createSqlTenants(database: SqlDatabase): TenantDirectory {
     expireKey: (id, expiresAt) => changeKey(id, () => run.expireKey({ id, expiresAt })),
     recordUse: (uses) =>
       write(function* () {
-        for (const { tenant, id, requests, lastUsedAt } of uses) {
+        for (const { tenant, id, requests, lastUsedAt } of inLockOrder(uses)) {
           yield* run.recordUse({ tenant, id, requests, lastUsedAt });
         }
       }),
@@ -51,6 +52,12 @@ export function createSqlTenants(database: SqlDatabase): TenantDirectory {
       }),
   };
 }
+
+/** Every process locks the rows in the same order: two that lock them in different orders deadlock on PostgreSQL. */
+const inLockOrder = (uses: readonly KeyUse[]): readonly KeyUse[] => {
+  const place = ({ tenant, id }: KeyUse) => `${tenant} ${id}`;
+  return [...uses].sort((one, other) => (place(one) < place(other) ? -1 : 1));
+};
 
 const keyColumns = [
   ...(['tenant', 'key_id', 'digest', 'prefix', 'name', 'role', 'environment'] as const),
