@@ -42,7 +42,7 @@ export async function unlockVault({
     const roots = yield* readRoots(run);
     if (roots !== undefined) return openWithFile(file, roots);
     // Do not create new keys: they would decrypt none of the records.
-    if ((yield* run.anyCustomer({})).length > 0)
+    if ((yield* run.anyNumberTaken({})).length > 0 || (yield* run.anyTenant({})).length > 0)
       throw new MasterKeyError('there are records but no keys for them: restore a backup of the keys');
     // If several processes start together, the lock lets only one of them create the keys.
     const masterKey = makeMasterKey(file);
@@ -112,7 +112,9 @@ function* readRoots({ list }: ReturnType<typeof rootKeyQueries>): Routine<Wrappe
 
 export const rootKeyQueries = ({ builder }: Dialect) => ({
   list: compileQuery((_: object) => builder.selectFrom('root_keys').select(['name', 'wrapped'])),
-  anyCustomer: compileQuery((_: object) => builder.selectFrom('customers').select('number').limit(1)),
+  // A record needs a number that these keys have issued. If they are other, empty keys, its tenant is still there.
+  anyNumberTaken: compileQuery((_: object) => builder.selectFrom('sequences').select('name').where('last', '>', 0)),
+  anyTenant: compileQuery((_: object) => builder.selectFrom('tenants').select('tenant').limit(1)),
   insert: compileQuery(({ name, wrapped }: Tables['root_keys']) =>
     builder.insertInto('root_keys').values({ name, wrapped }),
   ),
