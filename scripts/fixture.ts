@@ -10,7 +10,7 @@ import { openServer, openServices } from '../src/compose.ts';
 import { readConfig } from '../src/config.ts';
 import { createDemoTenant } from '../src/process/demo.ts';
 
-// Each part has its own migrations; version 1 has one migration of each part.
+// Each part has its own migrations; version 1 has one migration of each part. A release may add several.
 const version = migrations.data.length + migrations.keys.length - 1;
 const folder = resolve(import.meta.dirname, '../test/fixtures', `schema-${version}`);
 if (existsSync(folder)) throw new Error(`${folder} already exists and must not change`);

@@ -6,6 +6,7 @@ import { appliedQueries } from '../src/adapters/sql/erasure/applied-positions.ts
 import { logQueries } from '../src/adapters/sql/erasure/erasure-log.ts';
 import { keyCopyQueries } from '../src/adapters/sql/erasure/key-copies.ts';
 import { idempotencyQueries } from '../src/adapters/sql/idempotency-records.ts';
+import { leaseQueries } from '../src/adapters/sql/leases.ts';
 import { rootKeyQueries } from '../src/adapters/sql/root-keys.ts';
 import { type Dialect, postgresDialect, type SqlDatabase, sqliteDialect } from '../src/adapters/sql/schema/database.ts';
 import { migrations } from '../src/adapters/sql/schema/migrations.ts';
@@ -30,6 +31,7 @@ const makers: Record<string, (dialect: Dialect) => unknown> = {
   'Backups of the keys': keyCopyQueries,
   'Tenants and API keys': tenantQueries,
   'Root keys': rootKeyQueries,
+  Leases: leaseQueries,
   'Write probe': (dialect) => writeProbe({ dialect } as SqlDatabase),
 };
 

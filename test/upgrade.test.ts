@@ -4,13 +4,9 @@ import { migrations } from '../src/adapters/sql/schema/migrations.ts';
 import { fixtures, unpack, upgrade } from './support/fixtures.ts';
 import { newFolder } from './support/storage.ts';
 
-t.test('there is a fixture of each schema version', async (t) => {
-  const versions = migrations.data.length + migrations.keys.length - 1;
-  t.same(
-    [...fixtures].sort(),
-    Array.from({ length: versions }, (_, index) => `schema-${index + 1}`),
-    'npm run generate:fixture makes the fixture of the current version',
-  );
+t.test('there is a fixture of the current schema version', async (t) => {
+  const version = migrations.data.length + migrations.keys.length - 1;
+  t.ok(fixtures.includes(`schema-${version}`), 'npm run generate:fixture makes it');
 });
 
 for (const fixture of fixtures) {

@@ -1,4 +1,5 @@
 import type { CustomerRepository } from '../application/ports/customer-repository.ts';
+import type { Leases } from '../application/ports/leases.ts';
 import type { Maintenance } from '../application/ports/maintenance.ts';
 import type { TenantDirectory } from '../application/ports/tenant-directory.ts';
 import type { Vault } from './crypto/vault.ts';
@@ -7,6 +8,7 @@ import type { Vault } from './crypto/vault.ts';
 export interface Storage {
   readonly repository: CustomerRepository;
   readonly directory: TenantDirectory;
+  readonly leases: Leases;
   readonly vault: Vault;
   readonly maintenance: Maintenance;
   /** Whether the storage accepts writes now. */

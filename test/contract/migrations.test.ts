@@ -4,12 +4,23 @@ import { runOnce } from '../../src/adapters/sql/driver/query.ts';
 import type { SqlDatabase } from '../../src/adapters/sql/schema/database.ts';
 import { type Migrations, migrations } from '../../src/adapters/sql/schema/migrations.ts';
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
+import type { Leases } from '../../src/application/ports/leases.ts';
 import { newDatabase } from '../support/postgres.ts';
-import { atOnce, byExternalId, connectPostgres, connectSqlite, newFolder, tenantOf } from '../support/storage.ts';
+import {
+  atOnce,
+  byExternalId,
+  connectPostgres,
+  connectSqlite,
+  idempotencyKey,
+  newFolder,
+  noon,
+  tenantOf,
+} from '../support/storage.ts';
 
 interface Opened {
   readonly database: SqlDatabase;
   readonly repository: CustomerRepository;
+  readonly leases: Leases;
 }
 type Open = (all?: Migrations) => Promise<Opened>;
 
@@ -36,7 +47,7 @@ const expanded: Migrations = {
     {
       statements: ({ builder }) => [
         builder.schema.alterTable('customers').addColumn('note', 'text').compile(),
-        builder.insertInto('tenants').values({ tenant: 'expanded', payment: '{}', created_at: 0 }).compile(),
+        builder.insertInto('leases').values({ name: 'expanded', holder: 'nobody', expires_at: 0 }).compile(),
       ],
     },
   ],
@@ -59,11 +70,33 @@ for (const [name, make] of Object.entries(storages)) {
       const open = await make(t);
       const opened = await atOnce(10, () => open(expanded));
       const rows = await opened[0]?.database.read(() =>
-        runOnce(opened[0]?.database.dialect.builder.selectFrom('tenants').selectAll().compile() as { sql: string }),
+        runOnce(opened[0]?.database.dialect.builder.selectFrom('leases').selectAll().compile() as { sql: string }),
       );
-      t.equal(rows?.filter(({ tenant }) => tenant === 'expanded').length, 1);
+      t.equal(rows?.filter(({ name }) => name === 'expanded').length, 1);
       const adds = await atOnce(10, (index) => tenantOf((opened[index] as Opened).repository).store(`crm-${index}`));
       t.ok(adds.every(({ code }) => code === 'SUCCESS'));
+    });
+
+    t.test('each step upgrades the schema before it, and keeps its data', async (t) => {
+      const open = await make(t);
+      const most = Math.max(...Object.values(migrations).map((steps) => steps.length));
+      for (let steps = 1; steps <= most; steps += 1) {
+        const { keys, data } = migrations;
+        const { repository } = await open({ keys: keys.slice(0, steps), data: data.slice(0, steps) });
+        const acme = tenantOf(repository);
+        const key = idempotencyKey(`k${steps}`, 'delete', noon + steps);
+        await acme.mustStore(`crm-${steps}`);
+        await acme.mustStore(`gone-${steps}`);
+        await acme.erase(byExternalId(`gone-${steps}`), { key });
+      }
+      const { repository, leases } = await open();
+      const acme = tenantOf(repository);
+      for (let steps = 1; steps <= most; steps += 1) t.ok(await acme.find(byExternalId(`crm-${steps}`)), `${steps}`);
+      t.equal(await leases.acquire('jobs', 'one', 60_000, noon), true);
+      await repository.deleteExpired(noon + most);
+      const { by } = await acme.mustStore('crm-new');
+      const reused = idempotencyKey('k1', 'another', noon + most);
+      t.equal((await acme.erase(by, { key: reused })).code, 'SUCCESS', 'the expired key was deleted');
     });
 
     t.test('a program works, and starts, on the schema of the next version', async (t) => {
@@ -82,8 +115,8 @@ for (const [name, make] of Object.entries(storages)) {
       const open = await make(t);
       await open(expanded);
       await open(contracted);
-      await t.rejects(open(), { message: /schema version 3; this program knows 1, and 3 is needed/ });
-      await t.rejects(open(expanded), { message: /this program knows 2, and 3 is needed/ });
+      await t.rejects(open(), { message: /schema version 4; this program knows 2, and 4 is needed/ });
+      await t.rejects(open(expanded), { message: /this program knows 3, and 4 is needed/ });
       await open(contracted);
     });
 

@@ -1,12 +1,15 @@
 import type { Test } from 'tap';
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
+import type { Leases } from '../../src/application/ports/leases.ts';
 import type { TenantDirectory } from '../../src/application/ports/tenant-directory.ts';
 import { customerRepositoryContract, sharedCustomersContract } from '../contract/customer-repository.ts';
+import { leasesContract, sharedLeasesContract } from '../contract/leases.ts';
 import { sharedTenantsContract, tenantDirectoryContract } from '../contract/tenant-directory.ts';
 
 interface Connected {
   readonly repository: CustomerRepository;
   readonly directory: TenantDirectory;
+  readonly leases: Leases;
   close(): Promise<void>;
 }
 
@@ -20,6 +23,13 @@ export function everyContract(t: Test, storage: (t: Test) => () => Promise<Conne
     sharedTenantsContract(t, (t) => {
       const connect = storage(t);
       return async () => (await connect()).directory;
+    }),
+  );
+  t.test('leases', async (t) => leasesContract(t, async (t) => (await open(t)).leases));
+  t.test('leases, shared', async (t) =>
+    sharedLeasesContract(t, (t) => {
+      const connect = storage(t);
+      return async () => (await connect()).leases;
     }),
   );
 }

@@ -8,6 +8,7 @@ import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import { type CustomerStorage, createCustomerStorage } from '../../src/adapters/sql/customer-storage.ts';
 import type { PostgresOptions } from '../../src/adapters/sql/driver/postgres.ts';
 import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
+import { createSqlLeases } from '../../src/adapters/sql/leases.ts';
 import { recoverAtStart } from '../../src/adapters/sql/recover-at-start.ts';
 import { unlockVault } from '../../src/adapters/sql/root-keys.ts';
 import { openPostgres, openSqlite, type SqlDatabase } from '../../src/adapters/sql/schema/database.ts';
@@ -84,7 +85,7 @@ function closing<Database extends SqlDatabase, Opened extends Started & { databa
     return closing;
   };
   t.teardown(close);
-  return { ...opened, directory: createSqlTenants(database), close };
+  return { ...opened, directory: createSqlTenants(database), leases: createSqlLeases(database), close };
 }
 
 /** Opens an SQLite file directly, without the driver, and closes it after `use`. */

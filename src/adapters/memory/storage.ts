@@ -1,6 +1,7 @@
 import type { CustomerRepository } from '../../application/ports/customer-repository.ts';
 import { ephemeralVault } from '../crypto/vault.ts';
 import type { Storage } from '../storage.ts';
+import { createMemoryLeases } from './leases.ts';
 import { createMemoryTenants } from './tenants.ts';
 
 /** Storage that is lost when the process ends. Records are not encrypted; the vault only signs and digests. */
@@ -8,6 +9,7 @@ export function openMemoryStorage(repository: CustomerRepository): Storage {
   return {
     repository,
     directory: createMemoryTenants(),
+    leases: createMemoryLeases(),
     vault: ephemeralVault(),
     maintenance: {
       backup: noFiles,

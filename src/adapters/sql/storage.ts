@@ -7,6 +7,7 @@ import { discardStaged, type FileMaintenance, sqliteMaintenance } from './backup
 import { createCustomerStorage } from './customer-storage.ts';
 import type { PostgresOptions } from './driver/postgres.ts';
 import { sqliteFiles } from './driver/sqlite.ts';
+import { createSqlLeases } from './leases.ts';
 import { recoverAtStart } from './recover-at-start.ts';
 import { rotateMasterKey, unlockVault } from './root-keys.ts';
 import { openPostgres, openSqlite, type SqlDatabase } from './schema/database.ts';
@@ -83,6 +84,7 @@ async function openSql(
     return {
       repository: customers.repository,
       directory: createSqlTenants(database),
+      leases: createSqlLeases(database),
       vault,
       maintenance: {
         ...fileMaintenance,

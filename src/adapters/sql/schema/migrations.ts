@@ -1,4 +1,4 @@
-/** The migrations of both parts. The first of each part creates all its tables: nothing was released before. */
+/** The migrations of both parts. */
 import type { CreateTableBuilder } from 'kysely';
 import type { Compiled } from '../driver/query.ts';
 import type { Dialect } from './database.ts';
@@ -28,6 +28,12 @@ export const migrations: Migrations = {
         positionTable(dialect, 'erasure_positions'),
       ],
     },
+    {
+      statements: (dialect) => [
+        leases(dialect),
+        ...replaceExpiryIndex(dialect, 'data', 'idempotency_records', 'idempotency_records_expiry'),
+      ],
+    },
   ],
   keys: [
     {
@@ -38,8 +44,32 @@ export const migrations: Migrations = {
         dialect.builder.insertInto('sequences').values({ name: 'customer', last: 0 }).compile(),
       ],
     },
+    {
+      statements: (dialect) =>
+        replaceExpiryIndex(dialect, 'keys', 'erasures', 'erasures_expiry', { where: 'expires_at is not null' }),
+    },
   ],
 };
+
+const leases = ({ builder, text }: Dialect): Compiled =>
+  builder.schema
+    .createTable('leases')
+    .addColumn('name', text, (column) => column.primaryKey().notNull())
+    .addColumn('holder', text, (column) => column.notNull())
+    .addColumn('expires_at', 'bigint', (column) => column.notNull())
+    .compile();
+
+/** Expired rows are searched for each tenant, as the rows of different tenants may be on different nodes. */
+const replaceExpiryIndex = (
+  { schemas, createIndex }: Dialect,
+  part: Part,
+  table: string,
+  index: string,
+  options?: Parameters<Dialect['createIndex']>[4],
+): readonly Compiled[] => [
+  { sql: `drop index ${schemas[part]}.${index}`, part },
+  createIndex(part, index, table, ['tenant', 'expires_at'], options),
+];
 
 const tenants = ({ builder, bytes, text }: Dialect): readonly Compiled[] => [
   builder.schema

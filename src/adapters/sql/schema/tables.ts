@@ -28,6 +28,7 @@ export const tables = {
   changes: { part: 'data', key: ['tenant', 'number', 'version'], distributed: true },
   idempotency_records: { part: 'data', key: ['tenant', 'key_digest'], distributed: true },
   erasure_positions: { part: 'data', key: ['tenant'], distributed: true },
+  leases: { part: 'data', key: ['name'], distributed: false },
   data_version: { part: 'data', key: [], distributed: false },
 } as const satisfies Record<keyof RecordTables, TableOf<'data'>> & Record<keyof KeyTables, TableOf<'keys'>>;
 
@@ -104,6 +105,8 @@ interface RecordTables {
   };
   /** The position up to which the records have applied the tenant's erasure log; no row before the first entry. */
   erasure_positions: { tenant: string; sequence: number; chain: Buffer };
+  /** Which process does some work at present; see `application/ports/leases.ts`. */
+  leases: { name: string; holder: string; expires_at: number };
   data_version: SchemaVersion;
 }
 
