@@ -27,10 +27,10 @@ import type { Config } from './config.ts';
 import type { ReferenceData } from './domain/reference-data.ts';
 import type { RequestLogger } from './http/access-log.ts';
 import type { LoadDocuments } from './http/routes/documentation.ts';
-import { backgroundJobs, type Job, startJobs } from './process/jobs.ts';
+import { backgroundJobs, type Job, type JobLease, jobLease, startJobs } from './process/jobs.ts';
 
 /** The use cases and the server's other dependencies. `close` finishes operations in flight and closes the storage. */
-export interface Services extends Omit<Storage, 'repository' | 'directory' | 'vault'> {
+export interface Services extends Omit<Storage, 'repository' | 'directory' | 'leases' | 'vault'> {
   readonly customers: Customers;
   readonly authentication: Authentication;
   readonly tenants: Tenants;
@@ -39,6 +39,7 @@ export interface Services extends Omit<Storage, 'repository' | 'directory' | 'va
   readonly telemetry: Telemetry;
   readonly metrics: Pick<Metrics, 'contentType' | 'render'>;
   readonly jobs: readonly Job[];
+  readonly lease: JobLease;
 }
 
 export interface OpenOptions {
@@ -60,7 +61,12 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     clock,
     onTrouble: (uri, error) => onTrouble(`could not fetch the keys of ${uri}; keys fetched before stay valid`, error),
   });
-  const { repository, directory, vault, ...storage } = await openStorage(config, options, referenceData, metrics);
+  const { repository, directory, leases, vault, ...storage } = await openStorage(
+    config,
+    options,
+    referenceData,
+    metrics,
+  );
   const { environment } = config;
   const shared = { directory, apiKeyFormat, clock, environment };
   const authentication = new Authentication({ ...shared, tokens, telemetry: metrics });
@@ -73,7 +79,15 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     erasures: new PrivacyReports({ repository, signer: vault, referenceData, clock }),
     telemetry: metrics,
     metrics,
-    jobs: backgroundJobs({ authentication, repository, clearCache: storage.clearCache, clock, warn: onTrouble }),
+    jobs: backgroundJobs({
+      authentication,
+      directory,
+      repository,
+      clearCache: storage.clearCache,
+      clock,
+      warn: onTrouble,
+    }),
+    lease: jobLease(leases, clock),
   };
 }
 
@@ -140,7 +154,7 @@ export async function openServer(
   const { createServer } = await import('./http/server.ts');
   const app = await createServer(services, { ...config, logger, loadDocuments });
   for (const line of [...services.recovered, ...services.warnings]) logger.warn(line);
-  const stopJobs = startJobs(services.jobs, { telemetry: services.telemetry, logger });
+  const stopJobs = startJobs(services.jobs, { telemetry: services.telemetry, lease: services.lease, logger });
   // Runs after the last request.
   app.addHook('onClose', async () => {
     await stopJobs();

@@ -1,5 +1,6 @@
 import type { TenantId } from '../domain/identity.ts';
 import type { PaymentSettings } from '../domain/payment-options.ts';
+import { eachTenant } from './each-tenant.ts';
 import type { Clock } from './ports/clock.ts';
 import type { CustomerCount, CustomerRepository } from './ports/customer-repository.ts';
 import type { JwtSettings, Tenant, TenantDirectory } from './ports/tenant-directory.ts';
@@ -19,7 +20,6 @@ interface Dependencies {
   readonly clock: Clock;
 }
 
-const noCustomers: CustomerCount = { customers: 0, anonymized: 0 };
 const defaultPayment: PaymentSettings = { channels: [], canSavePaymentMethod: false };
 
 export class Tenants {
@@ -49,12 +49,16 @@ export class Tenants {
     return this.#dependencies.directory.listTenants();
   }
 
-  /** All tenants, ordered by id, each with the number of its customers; see {@link CustomerRepository.countCustomers}. */
-  async listWithCounts(): Promise<readonly (Tenant & CustomerCount)[]> {
+  /**
+   * All tenants, ordered by id, each with the number of its customers; see {@link CustomerRepository.countCustomers}.
+   * `count` is undefined if the storage failed for this tenant.
+   */
+  async listWithCounts(): Promise<readonly { readonly tenant: Tenant; readonly count: CustomerCount | undefined }[]> {
     const { directory, repository } = this.#dependencies;
     const tenants = await directory.listTenants();
-    const counts = await repository.countCustomers();
-    return tenants.map((tenant) => ({ ...tenant, ...(counts.get(tenant.id) ?? noCustomers) }));
+    const ids = tenants.map(({ id }) => id);
+    const { results } = await eachTenant(ids, (id) => repository.countCustomers(id));
+    return tenants.map((tenant) => ({ tenant, count: results.get(tenant.id) }));
   }
 }
 

@@ -1,9 +1,15 @@
-/** Background jobs, which every server process repeats. The same job may run in several processes at once. */
+/** Background jobs of the server processes. Those that look at all tenants run in one process at a time. */
+import { randomUUID } from 'node:crypto';
 import type { Authentication } from '../application/authentication.ts';
+import { eachTenant } from '../application/each-tenant.ts';
 import type { Clock } from '../application/ports/clock.ts';
 import type { CustomerRepository } from '../application/ports/customer-repository.ts';
+import { DatabaseFailure } from '../application/ports/database-failure.ts';
+import type { Leases } from '../application/ports/leases.ts';
 import type { Telemetry } from '../application/ports/telemetry.ts';
-import { describeRecovery } from '../application/recovery-messages.ts';
+import type { TenantDirectory } from '../application/ports/tenant-directory.ts';
+import { describeRecovery, nameTenants } from '../application/recovery-messages.ts';
+import type { TenantId } from '../domain/identity.ts';
 
 export interface Job {
   /** The name in the log and in `c2a_job_runs_total`. */
@@ -11,11 +17,14 @@ export interface Job {
   readonly everyMs: number;
   /** `run`: run again after the last request. `finish`: wait for a run in progress. `abandon`: do not wait. */
   readonly atShutdown: 'run' | 'finish' | 'abandon';
+  /** Whether only the process with the lease of the jobs runs it. Absent: every process does. */
+  readonly inOneProcess?: true;
   run(): Promise<void>;
 }
 
 interface JobDependencies {
   readonly authentication: Pick<Authentication, 'recordUse' | 'prepareTokens'>;
+  readonly directory: Pick<TenantDirectory, 'listTenants'>;
   readonly repository: Pick<CustomerRepository, 'deleteExpired' | 'recoverErasures'>;
   /** See `Storage.clearCache`. */
   readonly clearCache: () => void;
@@ -24,54 +33,106 @@ interface JobDependencies {
   readonly warn: (message: string) => void;
 }
 
-/** To add a job, add a line here. */
-export const backgroundJobs = ({
-  authentication,
-  repository,
-  clearCache,
-  clock,
-  warn,
-}: JobDependencies): readonly Job[] => [
-  { name: 'record_api_key_use', everyMs: 5_000, atShutdown: 'run', run: () => authentication.recordUse() },
-  { name: 'recover_erasures', everyMs: 5_000, atShutdown: 'finish', run: () => recoverErasures(repository, warn) },
-  { name: 'delete_expired', everyMs: 5_000, atShutdown: 'finish', run: () => repository.deleteExpired(clock()) },
-  { name: 'clear_record_cache', everyMs: 10_000, atShutdown: 'finish', run: async () => clearCache() },
-  { name: 'refresh_issuer_keys', everyMs: 5_000, atShutdown: 'abandon', run: () => authentication.prepareTokens() },
-];
+/** To add a job, add an entry here. */
+export function backgroundJobs(dependencies: JobDependencies): readonly Job[] {
+  const { authentication, repository, clearCache, clock, warn } = dependencies;
+  const forEachTenant = async (work: (tenant: TenantId) => Promise<void>) => {
+    const tenants = await dependencies.directory.listTenants();
+    const ids = tenants.map(({ id }) => id);
+    const { unseen } = await eachTenant(ids, work);
+    if (unseen.length > 0) {
+      throw new Error(`the database failed for these tenants; the next run retries them: ${nameTenants(unseen)}`);
+    }
+  };
+  async function recoverErasures(tenant: TenantId): Promise<void> {
+    const { findings } = await repository.recoverErasures(tenant);
+    // Finished erasures are not reported: another process may just have begun them, which is normal.
+    for (const message of describeRecovery({ erasedAgain: 0, findings })) warn(message);
+  }
+  return [
+    { name: 'record_api_key_use', everyMs: 5_000, atShutdown: 'run', run: () => authentication.recordUse() },
+    {
+      name: 'recover_erasures',
+      everyMs: 5_000,
+      atShutdown: 'finish',
+      inOneProcess: true,
+      run: () => forEachTenant(recoverErasures),
+    },
+    {
+      name: 'delete_expired',
+      everyMs: 60_000,
+      atShutdown: 'finish',
+      inOneProcess: true,
+      run: () => forEachTenant((tenant) => repository.deleteExpired(tenant, clock())),
+    },
+    { name: 'clear_record_cache', everyMs: 10_000, atShutdown: 'finish', run: async () => clearCache() },
+    { name: 'refresh_issuer_keys', everyMs: 5_000, atShutdown: 'abandon', run: () => authentication.prepareTokens() },
+  ];
+}
 
-async function recoverErasures(
-  repository: JobDependencies['repository'],
-  warn: JobDependencies['warn'],
-): Promise<void> {
-  const { findings } = await repository.recoverErasures();
-  // Finished erasures are not reported: another process may just have begun them, which is normal.
-  for (const message of describeRecovery({ erasedAgain: 0, findings })) warn(message);
+/** How long the jobs of a process that has died wait for another process. */
+const leaseMs = 60_000;
+
+/** The lease of the jobs that run in one process at a time, as one process asks for it. */
+export interface JobLease {
+  /** Whether this process has the lease now. Takes it if it is free, and renews it when half of its time is over. */
+  acquire(): Promise<boolean>;
+  release(): Promise<void>;
+}
+
+export function jobLease(leases: Leases, clock: Clock): JobLease {
+  const holder = randomUUID();
+  let isHeld = false;
+  return {
+    async acquire() {
+      isHeld = await leases.acquire('jobs', holder, leaseMs, clock());
+      return isHeld;
+    },
+    async release() {
+      if (isHeld) await leases.release('jobs', holder);
+    },
+  };
 }
 
 interface RunnerDependencies {
   readonly telemetry: Pick<Telemetry, 'job'>;
   readonly logger: { warn(context: object, message: string): void };
+  readonly lease: JobLease;
 }
 
 /**
- * Runs each job at its interval, one run at a time. Counts runs and failures, and logs failures.
+ * Runs each job at its interval, one run at a time. Counts runs and failures. Logs a failure, but not its repetitions,
+ * and the first success after it.
  *
- * @returns a function that stops each job according to its `atShutdown`
+ * @returns a function that stops each job according to its `atShutdown`, then releases the lease
  */
-export function startJobs(jobs: readonly Job[], dependencies: RunnerDependencies): () => Promise<unknown> {
+export function startJobs(jobs: readonly Job[], dependencies: RunnerDependencies): () => Promise<void> {
+  const { logger, lease } = dependencies;
   const stops = jobs.map((job) => startJob(job, dependencies));
-  return () => Promise.all(stops.map((stop) => stop()));
+  return async () => {
+    await Promise.all(stops.map((stop) => stop()));
+    await lease.release().catch((error) => {
+      if (!(error instanceof DatabaseFailure)) throw error;
+      logger.warn({ err: error }, 'the lease of the background jobs was not released; it ends within a minute');
+    });
+  };
 }
 
-function startJob({ name, everyMs, atShutdown, run }: Job, { telemetry, logger }: RunnerDependencies) {
+function startJob(job: Job, { telemetry, logger, lease }: RunnerDependencies) {
+  const { name, everyMs, atShutdown, inOneProcess = false } = job;
   let running: Promise<void> | undefined;
+  let lastFailure: string | undefined;
   const runOnce = async (): Promise<void> => {
     try {
-      await run();
+      if (inOneProcess && !(await lease.acquire())) return;
+      await job.run();
       telemetry.job(name, true);
+      if (lastFailure !== undefined) logger.warn({ job: name }, 'background job succeeded again');
+      lastFailure = undefined;
     } catch (error) {
       telemetry.job(name, false);
-      logger.warn({ job: name, err: error }, 'background job failed');
+      if (lastFailure !== String(error)) logger.warn({ job: name, err: error }, 'background job failed');
+      lastFailure = String(error);
     }
   };
   const start = () => {

@@ -127,7 +127,8 @@ async function play(
       note(found);
       for (const side of sides) assert.equal(await side.hasExternalId(externalId), found !== null);
     }
-    if (turn % 2 > 0) for (const repository of repositories) await repository.deleteExpired(noon + turn);
+    if (turn % 2 > 0)
+      for (const repository of repositories) await repository.deleteExpired(tenantId(tenant), noon + turn);
   }
   return seen;
 }

@@ -14,6 +14,7 @@ import {
   idempotencyKey,
   newFolder,
   noon,
+  tenantId,
   tenantOf,
 } from '../support/storage.ts';
 
@@ -93,7 +94,7 @@ for (const [name, make] of Object.entries(storages)) {
       const acme = tenantOf(repository);
       for (let steps = 1; steps <= most; steps += 1) t.ok(await acme.find(byExternalId(`crm-${steps}`)), `${steps}`);
       t.equal(await leases.acquire('jobs', 'one', 60_000, noon), true);
-      await repository.deleteExpired(noon + most);
+      await repository.deleteExpired(tenantId('acme'), noon + most);
       const { by } = await acme.mustStore('crm-new');
       const reused = idempotencyKey('k1', 'another', noon + most);
       t.equal((await acme.erase(by, { key: reused })).code, 'SUCCESS', 'the expired key was deleted');

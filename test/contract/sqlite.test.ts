@@ -9,6 +9,7 @@ import {
   idempotencyKey,
   newFolder,
   noon,
+  tenantId,
   tenantOf,
   withRawSqlite,
 } from '../support/storage.ts';
@@ -51,6 +52,6 @@ t.test('expired idempotency records are deleted from the file', async (t) => {
     );
   await atOnce(1_200, (index) => acme.store(`crm-${index}`, {}, { key: idempotencyKey(`k${index}`, 'one', noon + 1) }));
   t.equal(count(), 1_200);
-  await repository.deleteExpired(noon + 1);
+  await repository.deleteExpired(tenantId('acme'), noon + 1);
   t.equal(count(), 0);
 });

@@ -126,7 +126,7 @@ t.test('a write that meets a half-erased customer finishes its erasure', async (
     'a store of its e-mail': ({ acme }) => acme.mustStore('crm-2', { email: jane.email }),
     'a store of its phone number': ({ acme }) => acme.mustStore('crm-2', { phoneNumber: jane.phoneNumber }),
     'an update to its e-mail': ({ acme }) => acme.update(byExternalId('crm-0'), overwrite({ email: jane.email })),
-    'a recovery': ({ recovery }) => recovery.recoverAll(),
+    'a recovery': ({ recovery }) => recovery.recover(acmeId),
   };
   for (const [name, write] of Object.entries(met)) {
     await t.test(name, async (t) => {
@@ -158,7 +158,7 @@ t.test(
     t.match((await acme.find(by))?.customer, { status: 'Anonymized', claimedRegion: { countryCode: 'DE' } });
     t.equal(await acme.find(byExternalId('crm-1')), undefined);
     t.equal(living(path), 1);
-    await customers.recovery.recoverAll();
+    await customers.recovery.recover(acmeId);
     t.equal(living(path), 0);
     await isErased(t, repository, customer.customerUrn, 'crm-1');
   },
@@ -212,7 +212,7 @@ t.test('the interrupted request gets its answer when it is retried, from the log
     t.match(await acme.erase(by, { key }), answer);
     t.equal(records(), 1);
   }
-  await recovery.recoverAll();
+  await recovery.recover(acmeId);
   t.match(await acme.erase(by, { key }), answer);
   t.equal((await acme.erase(byExternalId('crm-0'), { key: another })).code, 'IDEMPOTENCY_KEY_REUSED');
   await isErased(t, repository, customer.customerUrn, 'crm-1');
@@ -293,11 +293,11 @@ t.test('the job deletes expired digests from the log, and recovery needs them no
     withRawSqlite(sqliteFiles(path).keys, (raw) =>
       raw.prepare('SELECT key_digest IS NULL AND request_digest IS NULL FROM erasures').pluck().all(),
     );
-  await repository.deleteExpired(noon + 999);
+  await repository.deleteExpired(acmeId, noon + 999);
   t.same(digests(), [0]);
-  await repository.deleteExpired(noon + 1000);
+  await repository.deleteExpired(acmeId, noon + 1000);
   t.same(digests(), [1]);
-  t.same(await recovery.recoverAll(), { erasedAgain: 1, findings: [] });
+  t.same(await recovery.recover(acmeId), { erasedAgain: 1, findings: [] });
   await isErased(t, repository, customer.customerUrn, 'crm-1');
 });
 
@@ -313,7 +313,7 @@ t.test('an entry that is damaged keeps no start and no other erasure from being 
   }
   const damaged = vault.erasureHash('acme cu.00.2');
   withRawSqlite(keys, (raw) => raw.prepare('UPDATE erasures SET sealed = randomblob(100) WHERE hash = ?').run(damaged));
-  t.match((await customers.recovery.recoverAll()).findings, [
+  t.match((await customers.recovery.recover(acmeId)).findings, [
     { kind: 'broken_link', sequence: 2 },
     { kind: 'broken_seal', sequence: 2 },
   ]);

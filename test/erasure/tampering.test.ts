@@ -62,11 +62,11 @@ async function history(folder: string): Promise<Record<Time, string>> {
     await createSqlTenants(database).addTenant({ id: tenant, payment: { channels: [] }, createdAt: noon } as never);
     for (let number = 1; number <= customers; number += 1) await acme.mustStore(`crm-${number}`, { firstName: 'Jane' });
     for (const number of [1, 2]) await acme.erase(urnOf(number));
-    await recovery.recoverAll();
+    await recovery.recover(tenant);
   }, 'early');
   await during(async ({ acme, recovery }) => {
     for (const number of [3, 4, 5]) await acme.erase(urnOf(number), { key: idempotencyKey(`${number}`, '', noon * 2) });
-    await recovery.recoverAll();
+    await recovery.recover(tenant);
   }, 'settled');
   await during(async ({ acme }) => {
     for (const number of [6, 7]) await acme.erase(urnOf(number));
@@ -514,7 +514,7 @@ t.test('tampering', async (t) => {
 
         const opened = await open(dataDir);
         t.teardown(() => opened.database.close());
-        t.same(inWords((await opened.recovery.recoverAll()).findings), start, 'a start');
+        t.same(inWords((await opened.recovery.recover(tenant)).findings), start, 'a start');
         t.same(inWords((await opened.audit.verify(tenant)).findings), audit, 'an audit');
 
         const readable: number[] = [];

@@ -1,8 +1,12 @@
 /** Background jobs: which there are, and how they are run. */
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
+import { createMemoryLeases } from '../../src/adapters/memory/leases.ts';
 import { createMetrics } from '../../src/adapters/telemetry/metrics.ts';
-import { backgroundJobs, type Job, startJobs } from '../../src/process/jobs.ts';
+import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
+import type { Tenant } from '../../src/application/ports/tenant-directory.ts';
+import { backgroundJobs, type Job, jobLease, startJobs } from '../../src/process/jobs.ts';
+import { tenantId } from '../support/storage.ts';
 
 /** A job whose runs end when the test says so. */
 function controlled(name: string, atShutdown: Job['atShutdown']) {
@@ -24,12 +28,13 @@ function controlled(name: string, atShutdown: Job['atShutdown']) {
 type Controlled = ReturnType<typeof controlled>;
 
 /** Runs jobs over real metrics, and keeps what is logged. */
-function started(jobs: readonly Job[]) {
+function started(jobs: readonly Job[], leases = createMemoryLeases(), clock = { now: 0 }) {
   const metrics = createMetrics();
   const logged: object[] = [];
   const logger = { warn: (context: object, message: string) => logged.push({ ...context, message }) };
   const counted = async () => ((await metrics.render()).match(/^c2a_job_runs_total\{.*$/gm) ?? []).sort();
-  return { stop: startJobs(jobs, { telemetry: metrics, logger }), logged, counted };
+  const lease = jobLease(leases, () => clock.now);
+  return { stop: startJobs(jobs, { telemetry: metrics, logger, lease }), logged, counted };
 }
 
 async function until(isTrue: () => boolean): Promise<void> {
@@ -105,11 +110,12 @@ t.test('each background job does what its name says', async (t) => {
   const warnings: string[] = [];
   const jobs = backgroundJobs({
     authentication: { recordUse: call('recordUse'), prepareTokens: call('prepareTokens') },
+    directory: { listTenants: async () => [{ id: tenantId('acme') }] as Tenant[] },
     repository: {
-      deleteExpired: (now) => call(`deleteExpired ${now}`)(),
-      async recoverErasures() {
-        calls.push('recoverErasures');
-        return { erasedAgain: 0, findings: [{ kind: 'broken_seal', tenant: 'acme', sequence: 3 }] };
+      deleteExpired: (tenant, now) => call(`deleteExpired ${tenant} ${now}`)(),
+      async recoverErasures(tenant) {
+        calls.push(`recoverErasures ${tenant}`);
+        return { erasedAgain: 0, findings: [{ kind: 'broken_seal', tenant, sequence: 3 }] };
       },
     },
     clearCache: () => calls.push('clearCache'),
@@ -118,14 +124,110 @@ t.test('each background job does what its name says', async (t) => {
   });
   for (const { run } of jobs) await run();
   t.same(
-    jobs.map(({ name, atShutdown }, index) => [name, atShutdown, calls[index]]),
+    jobs.map(({ name, atShutdown, inOneProcess = false }, index) => [name, atShutdown, inOneProcess, calls[index]]),
     [
-      ['record_api_key_use', 'run', 'recordUse'],
-      ['recover_erasures', 'finish', 'recoverErasures'],
-      ['delete_expired', 'finish', 'deleteExpired 17'],
-      ['clear_record_cache', 'finish', 'clearCache'],
-      ['refresh_issuer_keys', 'abandon', 'prepareTokens'],
+      ['record_api_key_use', 'run', false, 'recordUse'],
+      ['recover_erasures', 'finish', true, 'recoverErasures acme'],
+      ['delete_expired', 'finish', true, 'deleteExpired acme 17'],
+      ['clear_record_cache', 'finish', false, 'clearCache'],
+      ['refresh_issuer_keys', 'abandon', false, 'prepareTokens'],
     ],
   );
   t.same(warnings, ['tenant acme: entry 3 of the erasure log is damaged'], 'what a recovery found is told');
+});
+
+t.test('a repeated failure is logged once, and so is the success after it', async (t) => {
+  let failure: Error | undefined = new Error('the disk is full');
+  let runs = 0;
+  const job: Job = {
+    name: 'failing',
+    everyMs: 1,
+    atShutdown: 'finish',
+    async run() {
+      runs += 1;
+      if (failure !== undefined) throw failure;
+    },
+  };
+  const { stop, logged, counted } = started([job]);
+  const afterRuns = async (count: number) => {
+    const before = runs;
+    await until(() => runs >= before + count);
+  };
+  await afterRuns(3);
+  failure = new Error('the disk is damaged');
+  await afterRuns(3);
+  failure = undefined;
+  await afterRuns(3);
+  await stop();
+  t.match(logged, [
+    { job: 'failing', err: { message: 'the disk is full' }, message: 'background job failed' },
+    { job: 'failing', err: { message: 'the disk is damaged' }, message: 'background job failed' },
+    { job: 'failing', message: 'background job succeeded again' },
+  ]);
+  t.equal(logged.length, 3);
+  t.match(await counted(), [/result="failure"\} \d/, /result="success"\} \d/]);
+});
+
+t.test('a job goes on without the tenants for which the database fails, and names them', async (t) => {
+  const done: string[] = [];
+  const away = new Set(['acme', 'umbrella']);
+  const jobs = backgroundJobs({
+    authentication: { recordUse: async () => {}, prepareTokens: async () => {} },
+    directory: {
+      listTenants: async () => ['acme', 'globex', 'umbrella'].map((name) => ({ id: tenantId(name) })) as Tenant[],
+    },
+    repository: {
+      async deleteExpired(tenant) {
+        if (away.has(tenant)) throw new DatabaseFailure(new Error('could not connect'));
+        done.push(tenant);
+      },
+      recoverErasures: async () => ({ erasedAgain: 0, findings: [] }),
+    },
+    clearCache: () => {},
+    clock: () => 0,
+    warn: (message) => t.fail(message),
+  });
+  const job = jobs.find(({ name }) => name === 'delete_expired') as Job;
+  await t.rejects(job.run(), { message: /failed for these tenants; the next run retries them: acme, umbrella$/ });
+  t.same(done, ['globex']);
+  away.clear();
+  await job.run();
+  t.same(done.sort(), ['acme', 'globex', 'globex', 'umbrella']);
+});
+
+t.test('a job that runs in one process is taken over when its process stops or its lease expires', async (t) => {
+  const leases = createMemoryLeases();
+  const clock = { now: 0 };
+  const processes = [0, 1, 2].map(() => {
+    const counts = { shared: 0, each: 0 };
+    const run = (kind: keyof typeof counts) => async () => {
+      counts[kind] += 1;
+    };
+    const jobs: Job[] = [
+      { name: 'shared', everyMs: 1, atShutdown: 'finish', inOneProcess: true, run: run('shared') },
+      { name: 'each', everyMs: 1, atShutdown: 'finish', run: run('each') },
+    ];
+    return { counts, ...started(jobs, leases, clock) };
+  });
+  /** The processes that run the shared job, after a while in which all have run the other one. */
+  async function running(among = processes) {
+    for (const { counts } of among) Object.assign(counts, { shared: 0, each: 0 });
+    await until(() => among.every(({ counts }) => counts.each > 5));
+    return among.filter(({ counts }) => counts.shared > 0);
+  }
+  const [first, ...none] = await running();
+  t.same([first !== undefined, none.length], [true, 0], 'one of three');
+  t.same(await running(), [first], 'it stays with its process');
+  t.equal((await first?.counted())?.length, 2);
+
+  await first?.stop();
+  const left = processes.filter((process) => process !== first);
+  const [second, ...others] = await running(left);
+  t.same([second !== undefined, others.length], [true, 0], 'another takes over as soon as the first has stopped');
+
+  clock.now += 29_000;
+  t.same(await running(left), [second]);
+  clock.now += 59_000;
+  t.equal((await running(left)).length, 1, 'after the lease has expired, it is again with one');
+  for (const { stop } of left) await stop();
 });

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { parseReference } from '../../application/customer-reference.ts';
+import { eachTenant } from '../../application/each-tenant.ts';
 import type { CustomerReference } from '../../application/ports/customer-repository.ts';
-import type { AuditReport } from '../../application/ports/maintenance.ts';
 import type { SignedReceipt } from '../../application/privacy-reports.ts';
 import type { CustomerUrn, TenantId } from '../../domain/identity.ts';
 import { writeNewFile } from '../files.ts';
@@ -87,19 +87,27 @@ function addAudit(group: Command, { open, print }: Context): void {
     const stranger = witnesses.find(({ tenant }) => !all.some(({ id }) => id === tenant));
     if (stranger !== undefined)
       throw new CommandError(`a receipt is of tenant ${stranger.tenant}, which is not checked`);
-    const reports: AuditReport[] = [];
-    for (const { id } of all) {
-      const positions = witnesses.filter(({ tenant }) => tenant === id).map(({ position }) => position);
-      reports.push(await maintenance.verifyErasureLog(id, positions));
-    }
+    const { results, unseen } = await eachTenant(
+      all.map(({ id }) => id),
+      (id) => {
+        const positions = witnesses.filter(({ tenant }) => tenant === id).map(({ position }) => position);
+        return maintenance.verifyErasureLog(id, positions);
+      },
+    );
+    const reports = [...results.values()];
     const entries = reports.reduce((sum, report) => sum + report.entries, 0);
     const findings = reports.flatMap((report) => report.findings);
     const lines = findings.map(({ kind, tenant, sequence, number }) =>
       [tenant, kind, sequence && `entry ${sequence}`, number && `customer ${number}`].filter(Boolean).join('  '),
     );
     const receipts = witnesses.length;
-    const text = [...lines, `checked ${entries} entries and ${receipts} receipts`].join('\n');
-    print({ tenants: all.length, entries, receipts, findings }, text, findings.length > 0 ? 1 : 0);
+    const checked = `checked ${entries} entries and ${receipts} receipts`;
+    const unchecked = unseen.map((tenant) => `${tenant}  not checked: the database failed`);
+    print(
+      { tenants: reports.length, entries, receipts, findings, unchecked: unseen },
+      [...lines, ...unchecked, checked].join('\n'),
+      findings.length + unseen.length > 0 ? 1 : 0,
+    );
   });
 }
 

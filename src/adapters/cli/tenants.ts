@@ -46,10 +46,9 @@ export function addTenantCommands(program: Command, { open, print }: Context): v
     .description('List all tenants, with their number of customers.')
     .action(async (options) => {
       const { tenants } = await open(options);
-      const views = (await tenants.listWithCounts()).map(({ customers, anonymized, ...tenant }) => ({
+      const views = (await tenants.listWithCounts()).map(({ tenant, count = unknownCount }) => ({
         ...tenantView(tenant),
-        customers,
-        anonymized,
+        ...count,
       }));
       print(views, table(views.map(cells)) || 'no tenants yet; add one with: tenant add <tenant>');
     });
@@ -116,13 +115,16 @@ function tenantView({ id, name, payment, jwt, createdAt }: Tenant) {
   };
 }
 
-type Listed = ReturnType<typeof tenantView> & CustomerCount;
+/** The count of a tenant for which the storage failed. */
+const unknownCount = { customers: null, anonymized: null };
+
+type Listed = ReturnType<typeof tenantView> & (CustomerCount | typeof unknownCount);
 
 const cells = ({ id, name = '', customers, anonymized, ...settings }: Listed) => [
   id,
   name,
-  `${customers} customers`,
-  `${anonymized} anonymized`,
+  customers === null ? 'customers unknown: the database failed' : `${customers} customers`,
+  anonymized === null ? '' : `${anonymized} anonymized`,
   settings.channels.join(' '),
   settings.canSavePaymentMethod ? 'saves payment method' : '',
   settings.jwt ? `bearer tokens of ${settings.jwt.issuer}` : '',

@@ -1,5 +1,4 @@
 import {
-  type CustomerCount,
   type CustomerReference,
   type CustomerRepository,
   changedBy,
@@ -107,9 +106,9 @@ export class MemoryCustomers implements CustomerRepository {
     return { erasedAgain: 0, findings: [] };
   }
 
-  async deleteExpired(now: number) {
+  async deleteExpired(tenant: TenantId, now: number) {
     for (const [name, { expiresAt }] of this.#idempotencyRecords) {
-      if (expiresAt <= now) this.#idempotencyRecords.delete(name);
+      if (tenantIn(name) === tenant && expiresAt <= now) this.#idempotencyRecords.delete(name);
     }
   }
 
@@ -136,17 +135,10 @@ export class MemoryCustomers implements CustomerRepository {
     } as const;
   }
 
-  async countCustomers() {
-    const counts = new Map<TenantId, CustomerCount>();
-    for (const [name, { customer }] of this.#records) {
-      const tenant = tenantIn(name);
-      const { customers, anonymized } = counts.get(tenant) ?? { customers: 0, anonymized: 0 };
-      counts.set(
-        tenant,
-        isAnonymized(customer) ? { customers, anonymized: anonymized + 1 } : { customers: customers + 1, anonymized },
-      );
-    }
-    return counts;
+  async countCustomers(tenant: TenantId) {
+    const records = [...this.#records].filter(([name]) => tenantIn(name) === tenant);
+    const anonymized = records.filter(([, { customer }]) => isAnonymized(customer)).length;
+    return { customers: records.length - anonymized, anonymized };
   }
 
   #find(tenant: TenantId, by: CustomerReference): StoredCustomer | undefined {

@@ -1,3 +1,4 @@
+import type { TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
 import type { Vault } from '../crypto/vault.ts';
 import { changeWriter } from './customers/change-writer.ts';
@@ -59,13 +60,14 @@ export function createCustomerStorage(
   const recovery = new Recovery({ ...shared, eraser });
   const ids = new IdBlocks({ database, encryption, queries, sequence });
   const residue = new ResidueSearch({ database, queries });
-  const repository = new SqlCustomers({ ...shared, ids, eraser, recovery, residue });
+  const repository = new SqlCustomers({ ...shared, ids, eraser, recovery, residue, sequence });
   return {
     repository: cached(repository, cache),
     recovery,
     audit: new ErasureAudit(shared),
     keyCopies: new KeyCopies(database, sequence),
-    sequence,
     cache,
+    listTenants: async () =>
+      (await database.read(() => queries.listTenants({}))).map(({ tenant }) => tenant as TenantId),
   };
 }

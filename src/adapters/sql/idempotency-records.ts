@@ -8,6 +8,7 @@ export type IdempotencyRow = Tables['idempotency_records'];
 /** How many expired records one statement deletes. */
 export const deletedAtOnce = 1000;
 
+type AtTime = { readonly tenant: string; readonly now: number };
 type KeyAt = { readonly tenant: string; readonly key_digest: Uint8Array };
 
 export function idempotencyQueries({ builder }: Dialect) {
@@ -32,28 +33,22 @@ export function idempotencyQueries({ builder }: Dialect) {
     deleteRecord: compileWrite((at: KeyAt) =>
       builder.deleteFrom('idempotency_records').where('tenant', '=', at.tenant).where('key_digest', '=', at.key_digest),
     ),
-    anyExpired: compileQuery((at: { now: number }) =>
-      builder.selectFrom('idempotency_records').select('tenant').where('expires_at', '<=', at.now).limit(1),
-    ),
-    deleteExpired: compileWrite((at: { now: number }) =>
+    anyExpired: compileQuery((at: AtTime) => expired(builder, at).select('tenant').limit(1)),
+    deleteExpired: compileWrite((at: AtTime) =>
       builder
         .deleteFrom('idempotency_records')
-        .where((is) =>
-          is(
-            is.refTuple('tenant', 'key_digest'),
-            'in',
-            is
-              .selectFrom('idempotency_records')
-              .select(['tenant', 'key_digest'])
-              .where('expires_at', '<=', at.now)
-              .orderBy('expires_at')
-              .limit(deletedAtOnce)
-              .$asTuple('tenant', 'key_digest'),
-          ),
+        .where('tenant', '=', at.tenant)
+        .where(
+          'key_digest',
+          'in',
+          expired(builder, at).select('key_digest').orderBy('expires_at').limit(deletedAtOnce),
         ),
     ),
   };
 }
+
+const expired = (builder: Dialect['builder'], at: AtTime) =>
+  builder.selectFrom('idempotency_records').where('tenant', '=', at.tenant).where('expires_at', '<=', at.now);
 
 const insert = (builder: Dialect['builder'], row: IdempotencyRow) =>
   builder.insertInto('idempotency_records').values({

@@ -124,11 +124,14 @@ export interface CustomerRepository {
    */
   erase(tenant: TenantId, by: CustomerReference, context: ErasureContext, key?: IdempotencyKey): Promise<WriteResult>;
 
-  /** Finishes interrupted erasures of all tenants and all processes. A job calls it. */
-  recoverErasures(): Promise<RecoveryReport>;
+  /** Finishes the tenant's erasures that were interrupted, in any process. A job calls it for each tenant. */
+  recoverErasures(tenant: TenantId): Promise<RecoveryReport>;
 
-  /** Deletes idempotency records that have expired at `now` (milliseconds since 1970), of all tenants. A job calls it. */
-  deleteExpired(now: number): Promise<void>;
+  /**
+   * Deletes the tenant's idempotency records that have expired at `now` (milliseconds since 1970). A job calls it for
+   * each tenant.
+   */
+  deleteExpired(tenant: TenantId, now: number): Promise<void>;
 
   /** The erasure of this tenant's customer; undefined if it was never erased. */
   findErasure(tenant: TenantId, urn: CustomerUrn): Promise<Erasure | undefined>;
@@ -140,10 +143,10 @@ export interface CustomerRepository {
   findResidue(tenant: TenantId, urn: CustomerUrn): Promise<Residue>;
 
   /**
-   * The number of customers of each tenant that has any. A customer whose erasure is not finished may count as not
-   * anonymized. For operators: its time may grow with the number of customers.
+   * The number of the tenant's customers. A customer whose erasure is not finished may count as not anonymized. For
+   * operators: its time may grow with the number of customers.
    */
-  countCustomers(): Promise<ReadonlyMap<TenantId, CustomerCount>>;
+  countCustomers(tenant: TenantId): Promise<CustomerCount>;
 }
 
 /** The number of a tenant's customers. */
@@ -214,10 +217,8 @@ export interface RecoveryFinding {
     | 'keys_and_records_mismatch' // log and records have different chain values at the applied position
     | 'broken_link' // an entry was changed, removed or inserted
     | 'broken_seal'
-    | 'unknown_erasures' // entries were lost, and no record contains them
-    | 'refused'; // a step failed in the database; the next run continues
-  /** Absent if the tenants to recover could not be read. */
-  readonly tenant?: string;
+    | 'unknown_erasures'; // entries were lost, and no record contains them
+  readonly tenant: string;
   /** The sequence of the entry, if the finding concerns one entry. */
   readonly sequence?: number;
   /** The number of entries concerned. */

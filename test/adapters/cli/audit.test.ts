@@ -21,7 +21,7 @@ async function erased(t: Test) {
   const urns = [];
   for (const name of ['crm-1', 'crm-2', 'crm-3', 'crm-4']) urns.push((await side.mustStore(name)).customer.customerUrn);
   for (const name of ['crm-1', 'crm-2', 'crm-3']) await side.erase(byExternalId(name));
-  await repository.recoverErasures();
+  await repository.recoverErasures(acme);
   await database.close();
   const at = ['--data-dir', dataDir];
   const receipt = join(dataDir, 'receipt.json');

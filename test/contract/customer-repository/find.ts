@@ -49,7 +49,8 @@ export function findContract<Test extends ContractTest>(test: TestRepository<Tes
   });
 
   test('countCustomers counts per tenant, anonymized customers separately', async (t, acme, repository) => {
-    t.strictSame([...(await repository.countCustomers())], []);
+    const count = (name: string) => repository.countCustomers(tenantId(name));
+    t.strictSame(await count('acme'), { customers: 0, anonymized: 0 });
     const globex = tenantOf(repository, tenantId('globex'));
     const initech = tenantOf(repository, tenantId('initech'));
     for (const externalId of ['crm-1', 'crm-2', 'crm-3']) await acme.mustStore(externalId);
@@ -59,11 +60,8 @@ export function findContract<Test extends ContractTest>(test: TestRepository<Tes
     await globex.mustStore('crm-1');
     await initech.mustStore('crm-1');
     await initech.erase(byExternalId('crm-1'));
-    const counts = await repository.countCustomers();
-    t.strictSame(Object.fromEntries(counts), {
-      acme: { customers: 2, anonymized: 1 },
-      globex: { customers: 1, anonymized: 0 },
-      initech: { customers: 0, anonymized: 1 },
-    });
+    t.strictSame(await count('acme'), { customers: 2, anonymized: 1 });
+    t.strictSame(await count('globex'), { customers: 1, anonymized: 0 });
+    t.strictSame(await count('initech'), { customers: 0, anonymized: 1 });
   });
 }

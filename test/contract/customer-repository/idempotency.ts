@@ -103,17 +103,19 @@ export function idempotencyContract<Test extends ContractTest>(test: TestReposit
     t.strictSame(await globex.store('crm-1', {}, { key: key('k', 'another') }), reused);
   });
 
-  test('deleteExpired deletes the expired idempotency records of all tenants, and no others', async (t, acme, repository) => {
+  test('deleteExpired deletes the expired idempotency records of the tenant, and no others', async (t, acme, repository) => {
     const globex = tenantOf(repository, tenantId('globex'));
     const first = await acme.mustStore('crm-1', {}, { key: key('k') });
     const theirs = await globex.mustStore('crm-1', {}, { key: key('k') });
     const later = await acme.mustStore('crm-2', {}, { key: key('l', 'a request', noon + 2 * second) });
     const records = (tenant: string, { customer }: typeof first) =>
       repository.findIdempotencyRecords(tenantId(tenant), customer.customerUrn);
-    await repository.deleteExpired(noon + second - 1);
+    await repository.deleteExpired(tenantId('acme'), noon + second - 1);
     t.strictSame(await records('acme', first), [{ code: 'SUCCESS', expiresAt: noon + second }]);
-    await repository.deleteExpired(noon + second);
-    t.strictSame([await records('acme', first), await records('globex', theirs)], [[], []]);
+    await repository.deleteExpired(tenantId('acme'), noon + second);
+    t.strictSame([await records('acme', first), (await records('globex', theirs)).length], [[], 1]);
+    await repository.deleteExpired(tenantId('globex'), noon + second);
+    t.strictSame(await records('globex', theirs), []);
     t.strictSame(await records('acme', later), [{ code: 'SUCCESS', expiresAt: noon + 2 * second }]);
   });
 }

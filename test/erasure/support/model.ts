@@ -224,7 +224,7 @@ export class Run {
     if (kind < 0.89) return this.#startValidate(externalId);
     this.#begin(
       'recover',
-      ({ customers }) => customers.recovery.recoverAll(),
+      ({ customers }) => customers.recovery.recover(tenant),
       () => {},
     );
   }
@@ -666,7 +666,7 @@ export class Run {
         return database.write(program);
       },
     };
-    const second = await customersOf(this.#place, counting, this.#parts).recovery.recoverAll();
+    const second = await customersOf(this.#place, counting, this.#parts).recovery.recover(tenant);
     must(writes === 0 && second.findings.length === 0, () => `a second recovery had work: ${JSON.stringify(second)}`);
     const { rows, log, position, head } = this.#state;
     must(isDeepStrictEqual(position, head) || log.length === 0, () => 'the position is not the head');

@@ -70,7 +70,7 @@ export class IdBlocks {
         if (attempt === maxAttempts) throw new DatabaseFailure(error);
         // The keys were restored from a backup while this process ran, so the block's other ids may be taken too.
         this.#abandon(tenant, this.#blockOf(tenant));
-        await this.#dependencies.sequence.raise();
+        await this.#dependencies.sequence.raise(tenant);
       }
     }
   }

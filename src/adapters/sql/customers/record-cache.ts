@@ -87,11 +87,11 @@ export function cached(repository: CustomerRepository, cache: RecordCache): Cust
     store: (...request) => repository.store(...request),
     update: (...request) => repository.update(...request),
     erase: (...request) => repository.erase(...request),
-    recoverErasures: () => repository.recoverErasures(),
-    deleteExpired: (now) => repository.deleteExpired(now),
+    recoverErasures: (tenant) => repository.recoverErasures(tenant),
+    deleteExpired: (tenant, now) => repository.deleteExpired(tenant, now),
     findErasure: (...of) => repository.findErasure(...of),
     findIdempotencyRecords: (...of) => repository.findIdempotencyRecords(...of),
     findResidue: (...of) => repository.findResidue(...of),
-    countCustomers: () => repository.countCustomers(),
+    countCustomers: (tenant) => repository.countCustomers(tenant),
   };
 }

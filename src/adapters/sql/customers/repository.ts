@@ -1,9 +1,9 @@
 import { andThen } from '../../../application/maybe-promise.ts';
 import {
-  type CustomerCount,
   type CustomerRepository,
   changedBy,
   type IdempotencyKey,
+  type RecoveryReport,
   type StoredCustomer,
   type WriteContext,
   type WriteResult,
@@ -25,7 +25,7 @@ import type { CustomerReader } from './customer-reader.ts';
 import { type CustomerId, type IdBlocks, NumberTaken } from './id-blocks.ts';
 import type { BlindIndexes, CustomerQueries, Row } from './queries.ts';
 import { isReadableRow, type RecordEncryption } from './record-encryption.ts';
-import { toNumber, toUrn } from './urns.ts';
+import { toNumber, toUrn, type UrnSequence } from './urns.ts';
 
 interface Dependencies {
   readonly database: SqlDatabase;
@@ -38,6 +38,7 @@ interface Dependencies {
   readonly log: ErasureLog;
   readonly eraser: Eraser;
   readonly recovery: Recovery;
+  readonly sequence: UrnSequence;
   readonly residue: ResidueSearch;
 }
 
@@ -81,16 +82,27 @@ export class SqlCustomers implements CustomerRepository {
 
   erase: CustomerRepository['erase'] = (...request) => this.#dependencies.eraser.erase(...request);
 
-  async recoverErasures() {
-    return this.#dependencies.recovery.recoverAll();
+  async recoverErasures(tenant: TenantId): Promise<RecoveryReport> {
+    const { recovery, sequence } = this.#dependencies;
+    const report = await recovery.recover(tenant);
+    // Not at a start only, which may have been unable to read the tenant's records. A failure must not hide the report:
+    // the next recovery repeats this step.
+    await sequence.raiseOnce(tenant).catch((error) => {
+      if (!(error instanceof DatabaseFailure)) throw error;
+    });
+    return report;
   }
 
-  async deleteExpired(now: number): Promise<void> {
+  async deleteExpired(tenant: TenantId, now: number): Promise<void> {
     const { database, idempotency, log } = this.#dependencies;
-    await database.write(() => log.deleteExpired(now));
-    const any = await database.read(() => idempotency.anyExpired({ now }));
+    const at = { tenant, now };
+    // Looked for first, so that the tenants without expired records cost no transaction.
+    if (await database.read(() => log.anyExpired(tenant, now))) {
+      await database.write(() => log.deleteExpired(tenant, now));
+    }
+    const any = await database.read(() => idempotency.anyExpired(at));
     // In batches, so that other writes need not wait long.
-    while (any.length > 0 && (await database.write(() => idempotency.deleteExpired({ now }))) === deletedAtOnce);
+    while (any.length > 0 && (await database.write(() => idempotency.deleteExpired(at))) === deletedAtOnce);
   }
 
   findErasure: CustomerRepository['findErasure'] = (tenant, urn) => {
@@ -113,17 +125,13 @@ export class SqlCustomers implements CustomerRepository {
   findResidue: CustomerRepository['findResidue'] = (tenant, urn) =>
     this.#dependencies.residue.find(tenant, toNumber(urn) ?? -1);
 
-  countCustomers: CustomerRepository['countCustomers'] = () => {
+  countCustomers: CustomerRepository['countCustomers'] = (tenant) => {
     const { database, queries } = this.#dependencies;
     return database.read(function* () {
       // Counted before all customers, so that an erasure in between cannot make the difference negative.
-      const found = yield* queries.countAnonymized({});
-      const anonymizedOf = new Map(found.map(({ tenant, count }) => [tenant, count]));
-      const counts = (yield* queries.countAll({})).map(({ tenant, count }): [TenantId, CustomerCount] => {
-        const anonymized = anonymizedOf.get(tenant) ?? 0;
-        return [tenant as TenantId, { customers: count - anonymized, anonymized }];
-      });
-      return new Map(counts);
+      const [{ count: anonymized } = none] = yield* queries.countAnonymized({ tenant });
+      const [{ count } = none] = yield* queries.countAll({ tenant });
+      return { customers: count - anonymized, anonymized };
     });
   };
 
@@ -267,6 +275,8 @@ export class SqlCustomers implements CustomerRepository {
     return firstConflict(comparable(wanted), holders.map(comparable));
   }
 }
+
+const none = { count: 0 };
 
 /** Blind indexes in the form in which the domain compares unique keys. */
 const comparable = ({ external_id, email, phone_number }: BlindIndexes): UniqueKeys => ({

@@ -42,17 +42,14 @@ export function sequenceQueries({ builder }: Dialect) {
         .where('number', '<=', range.last)
         .limit(1),
     ),
-    /** The highest number of each tenant's records within a range, ends included. */
-    listHighest: compileQuery((range: Range) =>
-      builder.selectFrom('tenants').select((tenants) =>
-        tenants
-          .selectFrom('customers')
-          .select((customers) => customers.fn.max('number').as('highest'))
-          .whereRef('customers.tenant', '=', 'tenants.tenant')
-          .where('number', '>=', range.first)
-          .where('number', '<=', range.last)
-          .as('highest'),
-      ),
+    /** The highest number of the tenant's records within a range, ends included. */
+    findHighest: compileQuery((range: Range & { tenant: string }) =>
+      builder
+        .selectFrom('customers')
+        .select((customers) => customers.fn.max('number').as('highest'))
+        .where('tenant', '=', range.tenant)
+        .where('number', '>=', range.first)
+        .where('number', '<=', range.last),
     ),
   };
 }
@@ -62,6 +59,8 @@ export class UrnSequence {
   readonly #database: SqlDatabase;
   readonly #run: ReturnType<typeof sequenceQueries>;
   readonly #base: number;
+  /** The tenants for which the sequence was raised. */
+  readonly #raised = new Set<string>();
 
   /** @param partition two digits */
   constructor(database: SqlDatabase, partition: string) {
@@ -93,22 +92,30 @@ export class UrnSequence {
     yield* this.#run.take({ count });
   }
 
-  /** Raises the sequence to the highest number of a record: restored keys may be older than the records. */
-  async raise(): Promise<void> {
+  /**
+   * Raises the sequence to the highest number of the tenant's records: restored keys may be older than the records.
+   */
+  async raise(tenant: string): Promise<void> {
     const run = this.#run;
-    const base = this.#base;
-    const found = await this.#database.read(() =>
-      run.listHighest({ first: base, last: base + sequencesPerPartition - 1 }),
-    );
-    const highest = found.reduce((most, row) => Math.max(most, Number(row.highest ?? 0)), 0);
+    const first = this.#base;
+    const range = { tenant, first, last: first + sequencesPerPartition - 1 };
     function* missing(): Routine<number> {
+      const [found] = yield* run.findHighest(range);
+      const highest = Number(found?.highest ?? first) - first;
       const [row] = yield* run.last({});
-      return highest - base - Number(row?.last ?? 0);
+      return highest - Number(row?.last ?? 0);
     }
-    if ((await this.#database.read(missing)) <= 0) return;
-    await this.#database.exclusive(function* () {
-      const count = yield* missing();
-      if (count > 0) yield* run.take({ count });
-    });
+    if ((await this.#database.read(missing)) > 0) {
+      await this.#database.exclusive(function* () {
+        const count = yield* missing();
+        if (count > 0) yield* run.take({ count });
+      });
+    }
+    this.#raised.add(tenant);
+  }
+
+  /** Like `raise`, but does nothing if the sequence has been raised for the tenant since this process started. */
+  async raiseOnce(tenant: string): Promise<void> {
+    if (!this.#raised.has(tenant)) await this.raise(tenant);
   }
 }

@@ -12,7 +12,6 @@ export const appliedQueries = (dialect: Dialect) => ({ ...positionQueries(dialec
 
 function positionQueries({ builder }: Dialect) {
   return {
-    listPositions: compileQuery((_: object) => builder.selectFrom('erasure_positions').selectAll()),
     findPosition: compileQuery((of: Of) =>
       builder.selectFrom('erasure_positions').select(['sequence', 'chain']).where('tenant', '=', of.tenant),
     ),
@@ -39,18 +38,7 @@ function keptEntryQueries({ builder, isPostgres }: Dialect) {
   const rowAt = (at: Place) =>
     builder.selectFrom('customers').where('tenant', '=', at.tenant).where('number', '=', at.number);
   return {
-    /** The highest erasure sequence in the rows of each tenant; reads one index entry per tenant. */
-    listHighest: compileQuery((_: object) =>
-      builder.selectFrom('tenants').select((of) => [
-        'tenant',
-        of
-          .selectFrom('customers')
-          .select((row) => row.fn.max('erasure').as('highest'))
-          .whereRef('customers.tenant', '=', 'tenants.tenant')
-          .where('erasure', 'is not', null)
-          .as('highest'),
-      ]),
-    ),
+    /** The highest erasure sequence in the rows of a tenant; reads one index entry. */
     highest: compileQuery((of: Of) =>
       builder
         .selectFrom('customers')

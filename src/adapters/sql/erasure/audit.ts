@@ -97,16 +97,14 @@ export class ErasureAudit {
   }
 
   /**
-   * How many records of all tenants cannot be decrypted, for example because they belong to another deployment. A
-   * record without a data key does not count if the log contains its erasure.
+   * How many records of a tenant cannot be decrypted, for example because they belong to another deployment. A record
+   * without a data key does not count if the log contains its erasure.
    */
-  async countUnreadable(): Promise<number> {
-    const { database, queries } = this.#dependencies;
+  async countUnreadable(tenant: string): Promise<number> {
+    const { database } = this.#dependencies;
     let unreadable = 0;
-    for (const { tenant } of await database.read(() => queries.listTenants({}))) {
-      for await (const row of this.#records(tenant)) {
-        if (!(await database.read(() => this.#isReadable(tenant, row)))) unreadable += 1;
-      }
+    for await (const row of this.#records(tenant)) {
+      if (!(await database.read(() => this.#isReadable(tenant, row)))) unreadable += 1;
     }
     return unreadable;
   }

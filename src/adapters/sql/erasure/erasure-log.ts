@@ -161,21 +161,20 @@ export class ErasureLog {
       yield* this.#run.moveHead({ tenant, sequence, chain });
   }
 
-  /** The heads of all tenants that have one. */
-  *heads(): Routine<readonly Tables['erasure_heads'][]> {
-    return yield* this.#run.listHeads({});
-  }
-
   /** Decrypts an entry. Throws `DatabaseFailure` if it is damaged. */
   open(row: EntryRow): LogEntry {
     const content = this.#dependencies.encryption.openEntry(row.hash, row.sealed);
     return { ...row, content, number: toNumber(content.erasure.urn as CustomerUrn) as number };
   }
 
+  /** Whether the log has digests of Idempotency-Keys that have expired. */
+  *anyExpired(tenant: string, now: number): Routine<boolean> {
+    return (yield* this.#run.anyExpired({ tenant, now })).length > 0;
+  }
+
   /** Removes the digests of Idempotency-Keys that have expired. */
-  *deleteExpired(now: number): Routine<void> {
-    const [any] = yield* this.#run.anyExpired({ now });
-    if (any !== undefined) yield* this.#run.deleteExpired({ now });
+  *deleteExpired(tenant: string, now: number): Routine<void> {
+    yield* this.#run.deleteExpired({ tenant, now });
   }
 }
 
@@ -190,6 +189,7 @@ export const isSamePosition = (one: Position, other: Position): boolean =>
 
 type AtHash = { readonly tenant: string; readonly hash: Buffer };
 type AtKey = { readonly tenant: string; readonly key_digest: Uint8Array };
+type AtTime = { readonly tenant: string; readonly now: number };
 type AtSequence = { readonly tenant: string; readonly sequence: number };
 
 const noDigests = { key_digest: null, request_digest: null, expires_at: null };
@@ -202,7 +202,6 @@ export function logQueries({ builder, isPostgres }: Dialect) {
     findHead: compileQuery(headOf),
     // SQLite has one writer at a time, so its transaction is the lock.
     lockHead: compileQuery((at: { tenant: string }) => (isPostgres ? headOf(at).forUpdate() : headOf(at))),
-    listHeads: compileQuery((_: object) => builder.selectFrom('erasure_heads').selectAll().orderBy('tenant')),
     insertHead: compileWrite(({ tenant, sequence, chain }: Tables['erasure_heads']) =>
       builder
         .insertInto('erasure_heads')
@@ -237,11 +236,16 @@ export function logQueries({ builder, isPostgres }: Dialect) {
     entriesAfter: compileQuery((at: AtSequence) =>
       entries.where('tenant', '=', at.tenant).where('sequence', '>', at.sequence).orderBy('sequence').limit(pageSize),
     ),
-    anyExpired: compileQuery((at: { now: number }) =>
-      builder.selectFrom('erasures').select('tenant').where('expires_at', '<=', at.now).limit(1),
+    anyExpired: compileQuery((at: AtTime) =>
+      builder
+        .selectFrom('erasures')
+        .select('tenant')
+        .where('tenant', '=', at.tenant)
+        .where('expires_at', '<=', at.now)
+        .limit(1),
     ),
-    deleteExpired: compileWrite((at: { now: number }) =>
-      builder.updateTable('erasures').set(noDigests).where('expires_at', '<=', at.now),
+    deleteExpired: compileWrite((at: AtTime) =>
+      builder.updateTable('erasures').set(noDigests).where('tenant', '=', at.tenant).where('expires_at', '<=', at.now),
     ),
     deleteDigests: compileWrite((at: AtSequence) =>
       builder

@@ -59,24 +59,7 @@ export class Recovery {
     this.#dependencies = dependencies;
   }
 
-  /** Recovers every tenant that needs recovery. If no tenant does, the cost is one comparison per tenant. */
-  async recoverAll(): Promise<RecoveryReport> {
-    let erasedAgain = 0;
-    const findings: RecoveryFinding[] = [];
-    // Damage must not prevent a start: a later read of the damaged record reports the damage.
-    const tenants = await this.#unequalTenants().catch((error) => {
-      findings.push(...refused(undefined, error).findings);
-      return [];
-    });
-    for (const tenant of tenants) {
-      // A failure for one tenant must not stop the recovery of the others.
-      const report = await this.recover(tenant).catch((error) => refused(tenant, error));
-      erasedAgain += report.erasedAgain;
-      findings.push(...report.findings);
-    }
-    return { erasedAgain, findings };
-  }
-
+  /** Recovers a tenant, if it needs recovery. If it does not, the cost is one comparison. */
   async recover(tenant: string): Promise<RecoveryReport> {
     let erasedAgain = 0;
     const findings: RecoveryFinding[] = [];
@@ -89,27 +72,6 @@ export class Recovery {
       if (pass.ended !== 'overtaken') break;
     }
     return { erasedAgain, findings };
-  }
-
-  /** Tenants whose log and records differ. */
-  async #unequalTenants(): Promise<readonly string[]> {
-    const { database, log, applied } = this.#dependencies;
-    const [heads, positions, highest] = await Promise.all([
-      database.read(() => log.heads()),
-      database.read(() => applied.listPositions({})),
-      database.read(() => applied.listHighest({})),
-    ]);
-    const headOf = new Map(heads.map((head) => [head.tenant, head]));
-    const positionOf = new Map(positions.map((position) => [position.tenant, position]));
-    const highestOf = new Map(highest.map((row) => [row.tenant, Number(row.highest ?? 0)]));
-    const tenants = new Set([...headOf.keys(), ...positionOf.keys(), ...highestOf.keys()]);
-    return [...tenants].filter((tenant) => {
-      const [head, position] = [headOf.get(tenant), positionOf.get(tenant)];
-      const last = highestOf.get(tenant) ?? 0;
-      if (head === undefined && position === undefined) return last > 0;
-      const genesis = log.genesis(tenant);
-      return !isEqual({ head: head ?? genesis, position: position ?? genesis, highest: last });
-    });
   }
 
   #stateOf(tenant: string): Promise<State> {
@@ -264,11 +226,6 @@ export class Recovery {
 
 const isEqual = ({ head, position, highest }: State): boolean =>
   isSamePosition(head, position) && highest <= position.sequence;
-
-function refused(tenant: string | undefined, error: unknown): RecoveryReport {
-  if (!(error instanceof DatabaseFailure)) throw error;
-  return { erasedAgain: 0, findings: [{ kind: 'refused', ...(tenant !== undefined && { tenant }) }] };
-}
 
 /** The findings for a log that does not contain the position of the records, or whose head is before that position. */
 function difference(tenant: string, head: Position, position: Position, lost: number): RecoveryFinding[] {

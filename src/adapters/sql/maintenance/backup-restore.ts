@@ -3,13 +3,13 @@ import { chmodSync, copyFileSync, existsSync, linkSync, renameSync, rmSync, stat
 import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Restored } from '../../../application/ports/maintenance.ts';
-import { describeRecovery } from '../../../application/recovery-messages.ts';
 import { sync } from '../../files.ts';
 import { createReferenceData } from '../../reference-data.ts';
 import { noTelemetry } from '../../telemetry/no-telemetry.ts';
 import { discard, stagedName } from '../backup.ts';
 import { createCustomerStorage } from '../customer-storage.ts';
 import { inUse, sqliteFiles, tryFile } from '../driver/sqlite.ts';
+import { recoverTenants } from '../recover-at-start.ts';
 import { unlockVault } from '../root-keys.ts';
 import { openSqlite, type SqlDatabase } from '../schema/database.ts';
 import { checkVersion, readDeployment } from '../schema/migrate.ts';
@@ -69,14 +69,16 @@ async function recover(database: SqlDatabase, { masterKeyFile, partition }: Rest
   const deployment = await readDeployment(database);
   const referenceData = createReferenceData();
   const customers = createCustomerStorage({ database, vault, referenceData, partition, deployment });
-  const unreadable = await customers.audit.countUnreadable();
+  const tenants = await customers.listTenants();
+  let unreadable = 0;
+  for (const tenant of tenants) unreadable += await customers.audit.countUnreadable(tenant);
   if (unreadable > 0 && !force) {
     throw new Error(
       `${unreadable} records could not be read with these keys: nothing was replaced (--force restores anyway)`,
     );
   }
-  const { erasedAgain, findings } = await customers.recovery.recoverAll();
-  return { erasedAgain, findings: describeRecovery({ erasedAgain: 0, findings }), unreadable };
+  const { erasedAgain, messages } = await recoverTenants(customers, tenants);
+  return { erasedAgain, findings: messages, unreadable };
 }
 
 /**
