@@ -69,6 +69,21 @@ t.test('workers share the port and the requests, and keep values unique together
   t.equal(answeredBy.size, count, 'every worker has answered');
 });
 
+t.test('one of the workers runs the jobs that look at all tenants, and each runs the others', async (t) => {
+  const server = await started(t);
+  const runsOf = async (job: string) => {
+    const { text } = await server.get('/metrics');
+    const runs = text.matchAll(new RegExp(`^c2a_job_runs_total\\{job="${job}",result="success"[^}]*\\} (\\d+)$`, 'gm'));
+    return [...runs].reduce((sum, [, number]) => sum + Number(number), 0);
+  };
+  for (let turn = 0; turn < 200 && (await runsOf('refresh_issuer_keys')) < 2 * count; turn += 1) await delay(100);
+  t.equal(await runsOf('refresh_issuer_keys'), 2 * count);
+  const runs = await runsOf('recover_erasures');
+  t.ok(runs === 1 || runs === 2, `${runs} runs`);
+  const { code } = await server.stop();
+  t.equal(code, 0);
+});
+
 t.test('a worker does not serve a cached record that another worker erased', async (t) => {
   const server = await started(t);
   const urn = await server.has({ externalIdentifier: 'crm-1', firstName: 'Jane' });
