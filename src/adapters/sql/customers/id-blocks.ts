@@ -45,7 +45,7 @@ interface Block {
 export class IdBlocks {
   readonly #dependencies: Dependencies;
   readonly #blocks = new Map<string, Block>();
-  #discarded: Place[] = [];
+  readonly #discarded: Place[] = [];
 
   constructor(dependencies: Dependencies) {
     this.#dependencies = dependencies;
@@ -129,21 +129,24 @@ export class IdBlocks {
   }
 
   async #takeBlock(tenant: string, block: Block): Promise<void> {
-    const discarded = this.#discarded;
-    this.#discarded = [];
-    const take = () => this.#take(tenant, block.size);
-    const destroy = () => this.#destroyKeys(discarded);
-    try {
-      const ids = await this.#dependencies.database.write(function* () {
-        yield* destroy();
-        return yield* take();
-      });
-      block.ready.push(...ids);
-      block.size = Math.min(2 * block.size, maxBlockSize);
-    } catch (error) {
-      this.#discarded.push(...discarded);
-      throw error;
+    const taken = this.#dependencies.database.write(() => this.#take(tenant, block.size));
+    this.#destroyDiscarded();
+    block.ready.push(...(await taken));
+    block.size = Math.min(2 * block.size, maxBlockSize);
+  }
+
+  /**
+   * Destroys the discarded keys, in the background. Each tenant has a transaction of its own: the database may fail for
+   * one tenant only, which must not keep the others from taking ids.
+   */
+  #destroyDiscarded(): void {
+    const byTenant = new Map<string, Place[]>();
+    for (const place of this.#discarded.splice(0)) {
+      const places = byTenant.get(place.tenant) ?? [];
+      byTenant.set(place.tenant, places);
+      places.push(place);
     }
+    for (const places of byTenant.values()) this.#destroy(places);
   }
 
   *#take(tenant: string, size: number): Routine<CustomerId[]> {
@@ -171,12 +174,14 @@ export class IdBlocks {
    * @param mayBeStored whether the record was possibly stored despite the error: then the key must stay
    */
   #discard(tenant: string, { number }: CustomerId, mayBeStored: boolean): void {
-    const { database } = this.#dependencies;
-    const { keysAhead, keysApart } = database.dialect;
+    const { keysAhead, keysApart } = this.#dependencies.database.dialect;
     // PostgreSQL with one database stores key and customer together, so the key was not stored either.
     if (mayBeStored || (!keysAhead && !keysApart)) return;
-    const place = { tenant, number };
-    database.write(() => this.#destroyKeys([place])).catch(() => this.#discarded.push(place));
+    this.#destroy([{ tenant, number }]);
+  }
+
+  #destroy(places: readonly Place[]): void {
+    this.#dependencies.database.write(() => this.#destroyKeys(places)).catch(() => this.#discarded.push(...places));
   }
 
   /** Destroys keys, except where a record has the number: a failed store may have stored its record. */

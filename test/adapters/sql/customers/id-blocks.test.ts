@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import type { Routine } from '../../../../src/adapters/sql/driver/query.ts';
 import { sqliteFiles } from '../../../../src/adapters/sql/driver/sqlite.ts';
 import type { SqlDatabase } from '../../../../src/adapters/sql/schema/database.ts';
 import { DatabaseFailure } from '../../../../src/application/ports/database-failure.ts';
@@ -108,6 +109,39 @@ t.test('a key that could not be destroyed is destroyed with the next block', asy
   t.same(numbers(), [1, 2, 3]);
   t.equal((await acme.mustStore('crm-2')).customer.customerUrn, 'cu.00.4');
   t.notOk(numbers().includes(3), 'the key of the store that failed');
+});
+
+t.test('keys of a tenant for which the database fails do not keep other tenants from storing', async (t) => {
+  const { path, database, over } = await opened(t);
+  let isAway = false;
+  /** Fails at the first query that names acme, as long as its node is away. */
+  function* failing<Result>(routine: Routine<Result>): Routine<Result> {
+    let next = routine.next();
+    while (!next.done) {
+      if (isAway && next.value.values.includes('acme')) throw new DatabaseFailure(new Error('the node is away'));
+      next = routine.next(yield next.value);
+    }
+    return next.value;
+  }
+  const { repository } = over({
+    ...database,
+    write: (routine) => database.write(() => failing(routine())),
+    writeWithoutTransaction: (routine) => database.writeWithoutTransaction(() => failing(routine())),
+  });
+  const [acme, globex] = ['acme', 'globex'].map((name) => tenantOf(repository, tenantId(name)));
+  for (const name of ['crm-0', 'crm-1']) await acme?.mustStore(name);
+  const ofAcme = () =>
+    withRawSqlite(sqliteFiles(path).keys, (raw) =>
+      raw.prepare("SELECT number FROM data_keys WHERE tenant = 'acme'").pluck().all(),
+    );
+  t.same(ofAcme(), [1, 2, 3]);
+  isAway = true;
+  await t.rejects(acme?.mustStore('crm-2') as Promise<unknown>, DatabaseFailure);
+  for (let number = 0; number < 20; number += 1) await globex?.mustStore(`crm-${number}`);
+  t.same(ofAcme(), [1, 2, 3]);
+  isAway = false;
+  for (let number = 20; number < 200; number += 1) await globex?.mustStore(`crm-${number}`);
+  t.same(ofAcme(), [1, 2], 'the key of the store that failed is destroyed when the next block is taken');
 });
 
 t.test('refused stores of more tenants than there are blocks leave no keys behind', async (t) => {
