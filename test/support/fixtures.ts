@@ -8,7 +8,7 @@ import type { Program } from './process.ts';
 
 const folder = join(import.meta.dirname, '../fixtures');
 
-export const fixtures: readonly string[] = readdirSync(folder);
+export const fixtures: readonly string[] = readdirSync(folder).filter((name) => name.startsWith('schema-'));
 
 interface Expected {
   readonly records: readonly { readonly customerUrn: string; readonly email?: string }[];
