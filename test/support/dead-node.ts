@@ -5,17 +5,6 @@
 import { tables } from '../../src/adapters/sql/schema/tables.ts';
 import { withRawPostgres } from './postgres.ts';
 
-/** The tables with rows of tenants that Citus distributes. Tenants, API keys and leases stay on the coordinator. */
-const distributed = [
-  'customers',
-  'changes',
-  'idempotency_records',
-  'erasure_positions',
-  'data_keys',
-  'erasures',
-  'erasure_heads',
-] as const;
-
 const schemas = { data: 'c2a', keys: 'c2a_keys' } as const;
 
 /**
@@ -25,8 +14,9 @@ const schemas = { data: 'c2a', keys: 'c2a_keys' } as const;
  * @returns a function that takes away the nodes of exactly these tenants
  */
 export async function distribute(url: string): Promise<(...tenants: readonly string[]) => Promise<void>> {
-  const views = distributed.map((table) => {
-    const name = `${schemas[tables[table].part]}.${table}`;
+  const distributed = Object.entries(tables).filter(([, table]) => table.distributed);
+  const views = distributed.map(([table, { part }]) => {
+    const name = `${schemas[part]}.${table}`;
     return `alter table ${name} rename to ${table}_shards;
       create view ${name} as select * from ${name}_shards where test_nodes.is_up(tenant) with check option;`;
   });
