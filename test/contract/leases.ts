@@ -38,6 +38,13 @@ export function leasesContract<Test extends ContractTest>(t: Test, open: OpenLea
     t.equal(await ask('one', noon + 2.5 * minute + 1), true, 'for the whole duration from the renewal');
   });
 
+  test('a lease that a wrong clock took for the future is free', async (t, leases) => {
+    const ask = (holder: string, now: number) => leases.acquire('jobs', holder, minute, now);
+    await ask('one', noon + 1_000 * minute);
+    t.equal(await ask('other', noon), true);
+    t.equal(await ask('one', noon + 1), false, 'the clock of the holder was set right');
+  });
+
   test('leases of different names are independent', async (t, leases) => {
     t.equal(await leases.acquire('jobs', 'one', minute, noon), true);
     t.equal(await leases.acquire('deliveries', 'other', minute, noon), true);

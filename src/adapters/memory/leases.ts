@@ -6,10 +6,10 @@ export function createMemoryLeases(): Leases {
   return {
     async acquire(name, holder, durationMs, now) {
       const lease = leases.get(name);
-      const isFree = lease === undefined || lease.expiresAt <= now;
-      const isHeld = lease?.holder === holder;
-      if (!isFree && !isHeld) return false;
-      if (isFree || lease.expiresAt - now < durationMs / 2) leases.set(name, { holder, expiresAt: now + durationMs });
+      const leftMs = (lease?.expiresAt ?? now) - now;
+      const isTaken = leftMs > 0 && leftMs <= durationMs;
+      if (isTaken && lease?.holder !== holder) return false;
+      if (!isTaken || leftMs < durationMs / 2) leases.set(name, { holder, expiresAt: now + durationMs });
       return true;
     },
     async release(name, holder) {

@@ -21,7 +21,14 @@ export function leaseQueries({ builder }: Dialect) {
         .updateTable('leases')
         .set({ holder: to.holder, expires_at: to.expires_at })
         .where('name', '=', to.name)
-        .where((is) => is.or([is('holder', '=', to.holder), is('expires_at', '<=', to.now)])),
+        .where((is) =>
+          is.or([
+            is('holder', '=', to.holder),
+            is('expires_at', '<=', to.now),
+            // Later than any lease that is taken now: it was taken while a clock was ahead.
+            is('expires_at', '>', to.expires_at),
+          ]),
+        ),
     ),
     remove: compileWrite((of: { name: string; holder: string }) =>
       builder.deleteFrom('leases').where('name', '=', of.name).where('holder', '=', of.holder),
@@ -35,9 +42,10 @@ export function createSqlLeases({ dialect, read, write }: SqlDatabase): Leases {
   return {
     async acquire(name, holder, durationMs, now) {
       const [lease] = await read(() => run.find({ name }));
-      if (lease !== undefined && lease.expires_at > now) {
-        if (lease.holder !== holder) return false;
-        if (lease.expires_at - now >= durationMs / 2) return true;
+      const leftMs = (lease?.expires_at ?? now) - now;
+      if (leftMs > 0 && leftMs <= durationMs) {
+        if (lease?.holder !== holder) return false;
+        if (leftMs >= durationMs / 2) return true;
       }
       const taken = { name, holder, expires_at: now + durationMs };
       return write(function* (): Routine<boolean> {

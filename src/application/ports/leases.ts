@@ -7,6 +7,7 @@ export interface Leases {
   /**
    * Takes or keeps a lease. Returns whether the holder has it at `now`. Of several holders that ask at once, one gets it.
    * The holder's own calls renew it, but only once less than half of its duration is left: a renewal is a durable write.
+   * A lease with more than `durationMs` left is free: it was taken by a process whose clock was ahead.
    *
    * @param name what the lease is for
    * @param holder identifies the process
