@@ -14,7 +14,17 @@ import { noTelemetry } from '../../src/adapters/telemetry/no-telemetry.ts';
 import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
 import { newDatabase, withRawPostgres } from '../support/postgres.ts';
 import { freePort, startPostgres } from '../support/postgres-server.ts';
-import { atOnce, byExternalId, connectPostgres, idempotencyKey, noon, tenantId, tenantOf } from '../support/storage.ts';
+import { c2a } from '../support/process.ts';
+import {
+  atOnce,
+  byExternalId,
+  connectPostgres,
+  idempotencyKey,
+  newFolder,
+  noon,
+  tenantId,
+  tenantOf,
+} from '../support/storage.ts';
 
 /** A dialect without tables. */
 const dialectOf = (layout: PostgresLayout) => createPostgresDialect(() => undefined, layout);
@@ -185,6 +195,16 @@ t.test('an error that names a lost connection does not end a session that still 
   }
   await t.rejects(ask('select pg_terminate_backend(pg_backend_pid())'), { name: 'DatabaseFailure', mayBeStored: true });
   t.not(await pid(), before);
+});
+
+t.test('without a password, the connection is closed at once, and the error says so', async (t) => {
+  const url = new URL(await newDatabase(t));
+  url.password = '';
+  const since = performance.now();
+  const { code, stderr } = await c2a(['tenant', 'list', '--database-url', url.href, '--data-dir', newFolder(t)]);
+  t.match({ code, stderr }, { code: 1, stderr: 'the server asks for a password, and the URL has none' });
+  // The server would close the connection after a minute.
+  t.ok(performance.now() - since < 30_000);
 });
 
 t.test('lost connections are replaced, and acknowledged writes are stored', async (t) => {

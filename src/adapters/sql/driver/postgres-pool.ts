@@ -89,7 +89,7 @@ export class SessionPool {
       try {
         return await this.#pool.connect();
       } catch (error) {
-        if (tried === this.#urls.length || isPoolExhausted(error)) throw new DatabaseFailure(error);
+        if (tried === this.#urls.length || isPoolExhausted(error)) throw new DatabaseFailure(inWords(error));
         if (this.#currentUrl === url) this.#currentUrl = (url + 1) % this.#urls.length;
       }
     }
@@ -113,6 +113,16 @@ export class SessionPool {
           const session = sessions.get(this);
           if (session !== undefined) session.error ??= error;
         });
+      }
+
+      // The pool leaves a connection open that could not log in, for example without a password.
+      override connect(): Promise<Client>;
+      override connect(callback: (error: Error | null) => void): void;
+      override connect(callback?: (error: Error | null) => void) {
+        const connected = super.connect();
+        connected.catch(() => this.end());
+        if (callback === undefined) return connected;
+        connected.then(() => callback(null), callback);
       }
     };
   }
@@ -140,3 +150,11 @@ const numbersAsNumbers = ((oid: number, format?: 'text') =>
 /** Whether all connections of the pool are in use: another host would not help. */
 const isPoolExhausted = (error: unknown): boolean =>
   error instanceof Error && error.message === 'timeout exceeded when trying to connect';
+
+/** What the driver, or a server, says if the server asks for a password and the URL has none. */
+const noPassword = /client password must be a string|empty password returned by client/;
+
+const inWords = (error: unknown): unknown =>
+  error instanceof Error && noPassword.test(error.message)
+    ? new Error('the server asks for a password, and the URL has none', { cause: error })
+    : error;
