@@ -6,6 +6,7 @@
 import { openServices } from '../src/compose.ts';
 import { readConfig } from '../src/config.ts';
 import { createDemoTenant } from '../src/process/demo.ts';
+import { customerBody } from './customer.ts';
 
 const customers = Number(process.argv[2]);
 /** Stores in flight: enough to fill every group commit. */
@@ -22,7 +23,7 @@ try {
   if (caller === undefined) throw new Error('the new tenant could not be authenticated');
 
   const store = async (number: number) => {
-    const { status } = await services.customers.store(caller, body(number), { requestId: 'seed' });
+    const { status } = await services.customers.store(caller, customerBody(number), { requestId: 'seed' });
     if (status.messageCode !== 'SUCCESS') throw new Error(`customer ${number}: ${status.messageCode}`);
   };
   for (let first = 1; first <= customers; first += inFlight) {
@@ -33,22 +34,4 @@ try {
   console.log(JSON.stringify(credentials));
 } finally {
   await services.close();
-}
-
-/** A request body as a tenant's backend would send it. */
-function body(number: number): object {
-  return {
-    customer: {
-      externalIdentifier: `crm-${number}`,
-      email: `jane.doe.${number}@example.com`,
-      phoneNumber: `+4915${String(number).padStart(9, '0')}`,
-      salutation: 'Frau Dr.',
-      firstName: 'Jane',
-      lastName: `Doe ${number}`,
-      gender: 'Female',
-      primaryBillingAddress: { street: 'Unter den Linden 77', city: 'Berlin', postalCode: '10117', countryCode: 'DE' },
-      privacy: { emailConsent: true, smsConsent: false },
-    },
-    claimedRegion: { countryCode: 'DE', languageCode: 'de' },
-  };
 }
