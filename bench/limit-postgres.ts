@@ -1,6 +1,6 @@
 /**
- * The durable limit on PostgreSQL: a bare Fastify that runs one prepared statement through `pg` on the service's tables,
- * and sends fixed answers. No rules, no authentication, no encryption. A write stores what the service must make durable:
+ * The durable limit on PostgreSQL: a bare Fastify that runs one prepared statement through `pg` on copies of the service's
+ * tables, and sends fixed answers. No rules, no authentication, no encryption. A write stores what the service must make durable:
  * the row with its three unique indexes, and its change event. Started as `node limit-postgres.ts <answers> <URL>`.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -11,32 +11,40 @@ import { numberOfExternalId, numberOfUrn, serveAnswers } from './fixed-answers.t
 const [answers, connectionString] = process.argv.slice(2) as [string, string];
 const tenant = 'acme';
 
+const connection = { connectionString, options: '-c search_path=durable_limit' };
 /** Reads share a connection and do not wait for earlier answers. Writes have as many connections as the service. */
-const reads = new pg.Client({ connectionString, pipeline: true });
+const reads = new pg.Client({ ...connection, pipeline: true });
 await reads.connect();
-const writes = new pg.Pool({ connectionString, max: 10 });
+const writes = new pg.Pool({ ...connection, max: 10 });
+
+await writes.query('create schema durable_limit');
+for (const table of ['c2a.customers', 'c2a.changes', 'c2a_keys.data_keys']) {
+  const copy = table.split('.')[1];
+  await writes.query(`create table ${copy} (like ${table} including all)`);
+  await writes.query(`insert into ${copy} select * from ${table}`);
+}
 
 const recordColumns = 'number, version, sealed, created_at, updated_at, erasure';
 const withEvent = (write: string, first: number) => `with written as (${write} returning number, version)
-  insert into c2a.changes (tenant, number, version, id, at, body)
+  insert into changes (tenant, number, version, id, at, body)
   select $1::text, number, version, $${first}::text, $${first + 1}::bigint, $${first + 2}::text from written`;
 const statements = {
-  readByNumber: `select ${recordColumns} from c2a.customers where tenant = $1 and number = $2`,
-  readByExternalId: `select ${recordColumns} from c2a.customers where tenant = $1 and external_id = $2`,
-  findHolder: 'select number from c2a.customers where tenant = $1 and external_id = $2',
+  readByNumber: `select ${recordColumns} from customers where tenant = $1 and number = $2`,
+  readByExternalId: `select ${recordColumns} from customers where tenant = $1 and external_id = $2`,
+  findHolder: 'select number from customers where tenant = $1 and external_id = $2',
   insert: withEvent(
-    `insert into c2a.customers
+    `insert into customers
       (tenant, number, version, external_id, email, phone_number, sealed, created_at, updated_at)
       values ($1, $2, 1, $3, $4, $5, $6, $7, $7) on conflict do nothing`,
     8,
   ),
   update: withEvent(
-    'update c2a.customers set version = version + 1, sealed = $3, updated_at = $4 where tenant = $1 and number = $2',
+    'update customers set version = version + 1, sealed = $3, updated_at = $4 where tenant = $1 and number = $2',
     5,
   ),
-  destroyKey: 'delete from c2a_keys.data_keys where tenant = $1 and number = $2',
+  destroyKey: 'delete from data_keys where tenant = $1 and number = $2',
   anonymize: withEvent(
-    `update c2a.customers set version = version + 1, external_id = null, email = null, phone_number = null,
+    `update customers set version = version + 1, external_id = null, email = null, phone_number = null,
       sealed = $3, updated_at = $4, erasure = $2 where tenant = $1 and number = $2`,
     5,
   ),
@@ -50,13 +58,13 @@ async function column<Value>(query: string): Promise<Value[]> {
   return (rows as Value[][]).map(([value]) => value as Value);
 }
 /** Bytes and text as long as those of the service. */
-const [sealedLength] = await column<number>('select length(sealed) from c2a.customers limit 1');
+const [sealedLength] = await column<number>('select length(sealed) from customers limit 1');
 const sealed = randomBytes(sealedLength as number);
-const [eventBody] = await column<string>('select body from c2a.changes limit 1');
-let last = Number((await column<string>('select max(number) from c2a.customers'))[0]) + 10 ** 9;
+const [eventBody] = await column<string>('select body from changes limit 1');
+let last = Number((await column<string>('select max(number) from customers'))[0]) + 10 ** 9;
 /** ExternalIds of customers: without the service's keys, there is no way from `crm-1` to the blind index. */
 const externalIds = await column<Buffer>(
-  'select external_id from c2a.customers where external_id is not null order by random() limit 100000',
+  'select external_id from customers where external_id is not null order by random() limit 100000',
 );
 const externalIdOf = (text: string) => externalIds[numberOfExternalId(text) % externalIds.length];
 
