@@ -1,6 +1,7 @@
 /**
  * The cost of each request, counted and not timed: SQL statements, rows written, transactions and cryptographic
- * operations. A change that adds or saves one must correct the table here, and give the reason in docs/performance.md.
+ * operations. A change that adds or saves one must correct the table here, and give the reason in
+ * docs/decisions/0035-optimizations-kept.md.
  */
 import sodium from 'sodium-native';
 import t, { type Test } from 'tap';

@@ -1,7 +1,7 @@
 /**
  * An optimization, separate from the rest: reads a body that has already arrived with a single read of the stream. Fastify's
- * own parsers wait for the stream's events, which costs 15 µs more per request (docs/performance.md). Because of request
- * batching, nearly every body has already arrived.
+ * own parsers wait for the stream's events, which costs 15 µs more per request (docs/decisions/0035-optimizations-kept.md).
+ * Because of request batching, nearly every body has already arrived.
  */
 import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';

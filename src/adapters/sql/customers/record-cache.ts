@@ -16,9 +16,9 @@ interface Cached {
 }
 
 /**
- * Decrypted records that were read recently. A cache hit costs no query and no decryption (docs/performance.md). A
- * record is returned only in the epoch in which it was read, that is, until another process writes. This process drops
- * the records that it writes. If the database has no epoch, nothing is cached.
+ * Decrypted records that were read recently. A cache hit costs no query and no decryption
+ * (docs/decisions/0035-optimizations-kept.md). A record is returned only in the epoch in which it was read, that is, until
+ * another process writes. This process drops the records that it writes. If the database has no epoch, nothing is cached.
  */
 export class RecordCache {
   readonly #epoch: () => number | undefined;

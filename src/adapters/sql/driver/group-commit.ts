@@ -25,8 +25,9 @@ interface Job {
  * Group commit: writes that arrive together share one transaction, and so one sync to disk. Each write keeps its own
  * result. If one of them throws, all are rolled back and run again, each in a separate transaction.
  *
- * While requests keep arriving, a write waits briefly for other writes. On a disk that allows only 48 commits/s, each
- * commit then carries some 59 stores (docs/performance.md).
+ * While requests keep arriving, a write waits briefly for other writes. At 64 connections each commit then carries some 62
+ * stores (docs/performance.md). docs/decisions/0037-commits-are-synced-on-the-event-loop.md says why the event loop waits
+ * for the sync.
  */
 export class GroupCommit {
   readonly #connection: SqliteConnection;
