@@ -49,8 +49,14 @@ t.test('there are never more connections than the size of the pool, and a waitin
 
 t.test('a query of the records needs no connection to the database of the keys', async (t) => {
   const url = await newDatabase(t);
-  const keysUrl = `postgres://nobody@127.0.0.1:${await freePort()}/keys`;
+  const keysUrl = await newDatabase(t);
   const { database } = await open(t, url, { keysUrl });
+  const keys = new URL(keysUrl).pathname.slice(1);
+  await withRawPostgres(
+    url,
+    `alter database ${keys} allow_connections false;
+     select pg_terminate_backend(pid) from pg_stat_activity where datname = '${keys}'`,
+  );
   t.strictSame(await database.readShort(() => runOnce({ sql: 'select 1 as one' })), [{ one: 1 }]);
 });
 

@@ -1,4 +1,4 @@
-import { Client, Pool, type PoolClient, types } from 'pg';
+import { Client, Pool, type PoolClient, type QueryConfig, types } from 'pg';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
 import { Session } from './postgres-session.ts';
 import { isTarget, parseUrl, type Target } from './postgres-url.ts';
@@ -40,6 +40,7 @@ export class SessionPool {
   readonly #settings: SessionPoolOptions['settings'];
   readonly #urls: readonly string[];
   readonly #target: Target;
+  readonly #timeoutMs: number;
   readonly #pool: Pool;
   readonly #sessions = new WeakMap<object, Session>();
   #currentUrl = 0;
@@ -48,6 +49,7 @@ export class SessionPool {
     const parsed = parseUrl(url);
     this.#settings = settings;
     this.#urls = parsed.urls;
+    this.#timeoutMs = connectTimeoutMs;
     this.#target = parsed.target ?? target;
     this.#pool = new Pool({
       Client: this.#clientClass() as unknown as new () => Client,
@@ -129,7 +131,9 @@ export class SessionPool {
 
   /** Checks the server of a new connection, and applies the settings. */
   async #prepare(client: Client): Promise<void> {
-    const [server] = (await client.query(describeServer)).rows as [
+    // A server may accept the login and then not answer.
+    const query = (text: string) => client.query({ text, query_timeout: this.#timeoutMs } as QueryConfig);
+    const [server] = (await query(describeServer)).rows as [
       { readonly standby: boolean; readonly readOnly: boolean; readonly pid: number },
     ];
     if (!isTarget(this.#target, server)) throw new Error(`the server is not ${this.#target}`);
@@ -139,7 +143,7 @@ export class SessionPool {
     const settings = (set: string) => this.#settings.map(([name, value]) => `${set} ${name} = '${value}'`).join('; ');
     // A pooled session loses its settings after each transaction, so each transaction sets them.
     this.#sessions.set(client, new Session(client, isPooled, isPooled ? `begin; ${settings('set local')}` : 'begin'));
-    if (!isPooled) await client.query(settings('set'));
+    if (!isPooled) await query(settings('set'));
   }
 }
 

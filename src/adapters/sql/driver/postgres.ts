@@ -49,10 +49,13 @@ export async function openPostgres<Tables>(
 ): Promise<SqlDatabase<Tables>> {
   const pools = openPools(options, () => telemetry.connectionLost());
   try {
-    const [citus] = await pools.data.borrow((session) =>
-      session.query(`select 1 from pg_extension where extname = 'citus'`, options.timeoutMs),
-    );
-    const layout = { keysApart: pools.keys !== pools.data, isCitus: citus !== undefined };
+    let isCitus = false;
+    for (const pool of new Set([pools.data, pools.keys])) {
+      const sql = `select 1 from pg_extension where extname = 'citus'`;
+      const extensions = await pool.borrow((session) => session.query(sql, options.timeoutMs));
+      isCitus ||= extensions.length > 0;
+    }
+    const layout = { keysApart: pools.keys !== pools.data, isCitus };
     return new Postgres(dialectOf(layout), pools, options.timeoutMs, telemetry);
   } catch (error) {
     await closeAll(pools);
