@@ -125,18 +125,18 @@ const soundVersion = (part: Part, file: string): SchemaVersion | undefined =>
 /**
  * Copies the present tenants and API keys into a staged backup, so that revoked API keys stay revoked.
  *
- * @returns true if they were copied. Undefined or false if the present ones cannot be read, or have another schema
- *   version: the backup then keeps its own tenants and API keys.
+ * @returns true if they were copied. Undefined or false if the present ones cannot be read, or have other columns, in
+ *   another schema version: the backup then keeps its own tenants and API keys.
  */
 const carryTenants = (data: string, staged: string): boolean | undefined =>
   tryFile(staged, {}, (database) => {
     if (!existsSync(data)) return false;
     database.prepare('ATTACH ? AS present').run(data);
-    const version = (schema: string) => database.prepare(`SELECT version FROM ${schema}.data_version`).pluck().get();
-    if (version('main') !== version('present')) return false;
-    const copies = ['tenants', 'api_keys'].map(
-      (table) => `DELETE FROM ${table}; INSERT INTO ${table} SELECT * FROM present.${table};`,
-    );
+    const carried = ['tenants', 'api_keys'];
+    const definition = database.prepare('SELECT sql FROM sqlite_schema WHERE name = ?').pluck();
+    const present = database.prepare('SELECT sql FROM present.sqlite_schema WHERE name = ?').pluck();
+    if (carried.some((table) => definition.get(table) !== present.get(table))) return false;
+    const copies = carried.map((table) => `DELETE FROM ${table}; INSERT INTO ${table} SELECT * FROM present.${table};`);
     // After an error, closing the file rolls back.
     database.exec(`BEGIN; ${copies.join(' ')} COMMIT`);
     return true;
