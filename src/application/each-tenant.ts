@@ -10,17 +10,20 @@ const maxTurnMs = 1;
 export interface Looked<Result> {
   /** In the order in which the tenants were given, as in `unseen`. */
   readonly results: ReadonlyMap<TenantId, Result>;
-  /** The tenants for which the storage failed. */
+  /** The tenants for which the storage failed, or for which the work was not begun. */
   readonly unseen: readonly TenantId[];
 }
 
 /**
  * Runs `work` for each tenant. A tenant for which it throws `DatabaseFailure` does not affect the others: the data of
  * one tenant may be damaged, or on a database node that is away. Any other error is rethrown.
+ *
+ * @param isOver no work is begun once this returns true: a node that does not answer costs each of its tenants a timeout
  */
 export async function eachTenant<Result>(
   tenants: readonly TenantId[],
   work: (tenant: TenantId) => Promise<Result>,
+  isOver: () => boolean = () => false,
 ): Promise<Looked<Result>> {
   const done = new Map<TenantId, Result>();
   const waiting = tenants.values();
@@ -39,12 +42,13 @@ export async function eachTenant<Result>(
   }
   async function lane(): Promise<void> {
     for (const tenant of waiting) {
+      if (performance.now() - turnBegan >= maxTurnMs) await nextTurn();
+      if (isOver()) return;
       try {
         done.set(tenant, await work(tenant));
       } catch (error) {
         if (!(error instanceof DatabaseFailure)) throw error;
       }
-      if (performance.now() - turnBegan >= maxTurnMs) await nextTurn();
     }
   }
   await Promise.all(Array.from({ length: lanes }, lane));

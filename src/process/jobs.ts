@@ -19,7 +19,8 @@ export interface Job {
   readonly atShutdown: 'run' | 'finish' | 'abandon';
   /** Whether only the process with the lease of the jobs runs it. Absent: every process does. */
   readonly inOneProcess?: true;
-  run(): Promise<void>;
+  /** @param stopping aborted when the server stops: a run may then end early */
+  run(stopping: AbortSignal): Promise<void>;
 }
 
 interface JobDependencies {
@@ -36,18 +37,19 @@ interface JobDependencies {
 /** To add a job, add an entry here. */
 export function backgroundJobs(dependencies: JobDependencies): readonly Job[] {
   const { authentication, repository, clearCache, clock, warn } = dependencies;
-  const forEachTenant = async (work: (tenant: TenantId) => Promise<void>) => {
+  const forEachTenant = async (stopping: AbortSignal, work: (tenant: TenantId) => Promise<void>) => {
     const tenants = await dependencies.directory.listTenants();
     const ids = tenants.map(({ id }) => id);
-    const { unseen } = await eachTenant(ids, work);
-    if (unseen.length > 0) {
+    const { unseen } = await eachTenant(ids, work, () => stopping.aborted);
+    if (unseen.length > 0 && !stopping.aborted) {
       throw new Error(`the database failed for these tenants; the next run retries them: ${nameTenants(unseen)}`);
     }
   };
   async function recoverErasures(tenant: TenantId): Promise<void> {
-    const { findings } = await repository.recoverErasures(tenant);
+    const { findings, isUnfinished } = await repository.recoverErasures(tenant);
     // Finished erasures are not reported: another process may just have begun them, which is normal.
     for (const message of describeRecovery({ erasedAgain: 0, findings })) warn(message);
+    if (isUnfinished) throw new DatabaseFailure(new Error('the recovery was not finished'));
   }
   return [
     { name: 'record_api_key_use', everyMs: 5_000, atShutdown: 'run', run: () => authentication.recordUse() },
@@ -56,20 +58,22 @@ export function backgroundJobs(dependencies: JobDependencies): readonly Job[] {
       everyMs: 5_000,
       atShutdown: 'finish',
       inOneProcess: true,
-      run: () => forEachTenant(recoverErasures),
+      run: (stopping) => forEachTenant(stopping, recoverErasures),
     },
     {
       name: 'delete_expired',
       everyMs: 60_000,
       atShutdown: 'finish',
       inOneProcess: true,
-      run: () => forEachTenant((tenant) => repository.deleteExpired(tenant, clock())),
+      run: (stopping) => forEachTenant(stopping, (tenant) => repository.deleteExpired(tenant, clock())),
     },
     { name: 'clear_record_cache', everyMs: 10_000, atShutdown: 'finish', run: async () => clearCache() },
     { name: 'refresh_issuer_keys', everyMs: 5_000, atShutdown: 'abandon', run: () => authentication.prepareTokens() },
   ];
 }
 
+/** A job rests at least this many times as long as its last run took: with many tenants, a run may take seconds. */
+const leastRest = 19;
 /** How long the jobs of a process that has died wait for another process. */
 const leaseMs = 60_000;
 
@@ -90,6 +94,7 @@ export function jobLease(leases: Leases, clock: Clock): JobLease {
     },
     async release() {
       if (isHeld) await leases.release('jobs', holder);
+      isHeld = false;
     },
   };
 }
@@ -101,8 +106,9 @@ interface RunnerDependencies {
 }
 
 /**
- * Runs each job at its interval, one run at a time. Counts runs and failures. Logs a failure, but not its repetitions,
- * and the first success after it.
+ * Runs each job at its interval, one run at a time, for at most a twentieth of the time. Counts runs and failures. Logs
+ * a failure, but not its repetitions, and the first success after it. A process whose run failed gives up the lease:
+ * another one may be able to do the work.
  *
  * @returns a function that stops each job according to its `atShutdown`, then releases the lease
  */
@@ -112,20 +118,27 @@ export function startJobs(jobs: readonly Job[], dependencies: RunnerDependencies
   return async () => {
     await Promise.all(stops.map((stop) => stop()));
     await lease.release().catch((error) => {
-      if (!(error instanceof DatabaseFailure)) throw error;
+      unlessDatabaseFailure(error);
       logger.warn({ err: error }, 'the lease of the background jobs was not released; it ends within a minute');
     });
   };
+}
+
+function unlessDatabaseFailure(error: unknown): void {
+  if (!(error instanceof DatabaseFailure)) throw error;
 }
 
 function startJob(job: Job, { telemetry, logger, lease }: RunnerDependencies) {
   const { name, everyMs, atShutdown, inOneProcess = false } = job;
   let running: Promise<void> | undefined;
   let lastFailure: string | undefined;
+  let restsUntil = 0;
+  const stopping = new AbortController();
   const runOnce = async (): Promise<void> => {
+    const began = performance.now();
     try {
       if (inOneProcess && !(await lease.acquire())) return;
-      await job.run();
+      await job.run(stopping.signal);
       telemetry.job(name, true);
       if (lastFailure !== undefined) logger.warn({ job: name }, 'background job succeeded again');
       lastFailure = undefined;
@@ -133,7 +146,11 @@ function startJob(job: Job, { telemetry, logger, lease }: RunnerDependencies) {
       telemetry.job(name, false);
       if (lastFailure !== String(error)) logger.warn({ job: name, err: error }, 'background job failed');
       lastFailure = String(error);
+      // If the database fails here too, the lease ends by itself.
+      if (inOneProcess) await lease.release().catch(unlessDatabaseFailure);
     }
+    const ended = performance.now();
+    restsUntil = ended + leastRest * (ended - began);
   };
   const start = () => {
     running ??= runOnce().finally(() => {
@@ -141,9 +158,11 @@ function startJob(job: Job, { telemetry, logger, lease }: RunnerDependencies) {
     });
     return running;
   };
-  const timer = setInterval(start, everyMs).unref();
+  const startUnlessResting = () => performance.now() >= restsUntil && start();
+  const timer = setInterval(startUnlessResting, everyMs).unref();
   return async (): Promise<void> => {
     clearInterval(timer);
+    stopping.abort();
     if (atShutdown === 'abandon') return;
     await running;
     if (atShutdown === 'run') await start();

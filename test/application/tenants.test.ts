@@ -28,7 +28,7 @@ t.test('jwt: null removes the token issuer', async (t) => {
 
 t.test('a tenant without customers has the counts 0', async (t) => {
   const { tenants } = (await startProcesses()).here;
-  t.match(await tenants.listWithCounts(), [{ id: 'acme', customers: 0, anonymized: 0 }]);
+  t.match(await tenants.listWithCounts(), [{ tenant: { id: 'acme' }, count: { customers: 0, anonymized: 0 } }]);
 });
 
 t.test('an existing tenant is not added, and an unknown one is not set', async (t) => {

@@ -52,6 +52,22 @@ async function isServed(t: Test, { post, info, headers }: Cluster, server: Serve
   t.equal((await info(server, tenant, name)).status, 404, 'it is erased');
 }
 
+/** Makes the erasure of acme's customer unfinished, as if the process had ended between its two steps. */
+const undoSecondStep = (url: string) =>
+  withRawPostgres(
+    url,
+    `update c2a.customers set erasure = null where tenant = 'acme' and erasure is not null;
+     delete from c2a.erasure_positions where tenant = 'acme'`,
+  );
+
+async function isErased(url: string): Promise<boolean> {
+  const [row] = await withRawPostgres(
+    url,
+    `select count(*)::int as count from c2a.customers_shards where tenant = 'acme' and erasure is not null`,
+  );
+  return row?.count === 1;
+}
+
 t.test('while a tenant has no node, it alone is not served, and every server is ready', async (t) => {
   const one = await cluster(t);
   const { server, post, info, takeAway, serve } = one;
@@ -104,31 +120,66 @@ t.test('commands work, and say what they could not look at', async (t) => {
 
 t.test('erasures of a tenant that has no node are finished once it is back, without a start', async (t) => {
   const { server, url, takeAway } = await cluster(t);
-  // As if the process had ended between the two steps of the erasure.
-  await withRawPostgres(
-    url,
-    `update c2a.customers set erasure = null where tenant = 'acme' and erasure is not null;
-     delete from c2a.erasure_positions where tenant = 'acme'`,
-  );
+  await undoSecondStep(url);
   await takeAway('acme');
-  const isErased = async () => {
-    const [row] = await withRawPostgres(
-      url,
-      `select count(*)::int as count from c2a.customers_shards where tenant = 'acme' and erasure is not null`,
-    );
-    return row?.count === 1;
-  };
   await delay(11_000);
-  t.notOk(await isErased());
+  t.notOk(await isErased(url));
   await takeAway();
-  for (let look = 0; look < 40 && !(await isErased()); look += 1) await delay(500);
-  t.ok(await isErased());
+  for (let look = 0; look < 40 && !(await isErased(url)); look += 1) await delay(500);
+  t.ok(await isErased(url));
   await delay(100);
   const { stderr } = await server.stop();
   const messages = stderr.match(/"job":"recover_erasures".*/g) ?? [];
   t.equal(messages.length, 2, 'named once, although two runs have failed, and once when it was back');
   t.match(messages[0], /failed for these tenants; the next run retries them: acme/);
   t.match(messages[1], /background job succeeded again/);
+});
+
+t.test('no URN is issued twice if a start could not look at every tenant after older keys were restored', async (t) => {
+  const { server, serve, post, url, takeAway } = await cluster(t);
+  const urnsOf = async (to: Server, tenant: string, prefix: string) => {
+    const urns: string[] = [];
+    for (let index = 0; index < 20; index += 1) {
+      const { body } = await post(to, tenant, 'store', storing({ externalIdentifier: `${prefix}-${index}` }));
+      urns.push(body.result.customerUrn);
+    }
+    return urns;
+  };
+  const before = await urnsOf(server, 'acme', 'before');
+  await server.stop();
+  await withRawPostgres(url, 'update c2a_keys.sequences set last = 0');
+  await takeAway('acme');
+  const after = await urnsOf(await serve(), 'globex', 'after');
+  t.same(
+    after.filter((urn) => before.includes(urn)),
+    [],
+  );
+});
+
+t.test('a tenant that a start could not recover is recovered before its next use', async (t) => {
+  const { server, url, info, serve, takeAway } = await cluster(t);
+  await server.stop();
+  await undoSecondStep(url);
+  await takeAway('acme');
+  const again = await serve();
+  t.equal((await info(again, 'acme', 'crm-1')).status, 500);
+  await takeAway();
+  t.equal((await info(again, 'acme', 'crm-1')).status, 200);
+  t.ok(await isErased(url));
+});
+
+t.test('a tenant whose recovery the database refuses is named', async (t) => {
+  const { server, url, command } = await cluster(t);
+  await server.stop();
+  await undoSecondStep(url);
+  await withRawPostgres(
+    url,
+    'alter table c2a.customers_shards add constraint full_disk check (erasure is null) not valid',
+  );
+  t.match(await command('key', 'list'), { code: 0, stderr: /failed during the recovery of these tenants; .*: acme\n/ });
+  await withRawPostgres(url, 'alter table c2a.customers_shards drop constraint full_disk');
+  t.match(await command('key', 'list'), { code: 0, stderr: /finished 1 erasures/ });
+  t.equal((await command('key', 'list')).stderr, '');
 });
 
 t.test('a second process takes over the jobs of one that was killed', async (t) => {

@@ -25,6 +25,8 @@ function controlled(name: string, atShutdown: Job['atShutdown']) {
     },
   };
 }
+/** Given to a run while the server does not stop. */
+const goesOn = new AbortController().signal;
 type Controlled = ReturnType<typeof controlled>;
 
 /** Runs jobs over real metrics, and keeps what is logged. */
@@ -122,7 +124,7 @@ t.test('each background job does what its name says', async (t) => {
     clock: () => 17,
     warn: (message) => warnings.push(message),
   });
-  for (const { run } of jobs) await run();
+  for (const { run } of jobs) await run(goesOn);
   t.same(
     jobs.map(({ name, atShutdown, inOneProcess = false }, index) => [name, atShutdown, inOneProcess, calls[index]]),
     [
@@ -188,11 +190,91 @@ t.test('a job goes on without the tenants for which the database fails, and name
     warn: (message) => t.fail(message),
   });
   const job = jobs.find(({ name }) => name === 'delete_expired') as Job;
-  await t.rejects(job.run(), { message: /failed for these tenants; the next run retries them: acme, umbrella$/ });
+  await t.rejects(job.run(goesOn), { message: /failed for these tenants; the next run retries them: acme, umbrella$/ });
   t.same(done, ['globex']);
   away.clear();
-  await job.run();
+  await job.run(goesOn);
   t.same(done.sort(), ['acme', 'globex', 'globex', 'umbrella']);
+});
+
+t.test('a process whose run failed gives up the lease', async (t) => {
+  const leases = createMemoryLeases();
+  const runs = { broken: 0, healthy: 0 };
+  const job = (run: () => Promise<void>): Job => ({
+    name: 'shared',
+    everyMs: 1,
+    atShutdown: 'finish',
+    inOneProcess: true,
+    run,
+  });
+  const broken = started(
+    [
+      job(async () => {
+        runs.broken += 1;
+        throw new DatabaseFailure(new Error('could not connect'));
+      }),
+    ],
+    leases,
+  );
+  await until(() => runs.broken > 0);
+  const healthy = started(
+    [
+      job(async () => {
+        runs.healthy += 1;
+      }),
+    ],
+    leases,
+  );
+  await until(() => runs.healthy > 0);
+  const failed = runs.broken;
+  await until(() => runs.healthy > 10);
+  t.equal(runs.broken, failed, 'the process that succeeds keeps the lease');
+  await Promise.all([broken.stop(), healthy.stop()]);
+});
+
+t.test('a job that takes long rests long', async (t) => {
+  let runs = 0;
+  const job: Job = {
+    name: 'slow',
+    everyMs: 1,
+    atShutdown: 'finish',
+    async run() {
+      runs += 1;
+      await delay(20);
+    },
+  };
+  const { stop } = started([job]);
+  await delay(350);
+  t.equal(runs, 1);
+  await until(() => runs === 2);
+  await stop();
+});
+
+t.test('when the server stops, a job begins no further tenant', async (t) => {
+  const begun: string[] = [];
+  const waiting = Promise.withResolvers<void>();
+  const names = Array.from({ length: 100 }, (_, index) => `tenant-${index}`);
+  const jobs = backgroundJobs({
+    authentication: { recordUse: async () => {}, prepareTokens: async () => {} },
+    directory: { listTenants: async () => names.map((name) => ({ id: tenantId(name) })) as Tenant[] },
+    repository: {
+      async deleteExpired(tenant) {
+        begun.push(tenant);
+        await waiting.promise;
+      },
+      recoverErasures: async () => ({ erasedAgain: 0, findings: [] }),
+    },
+    clearCache: () => {},
+    clock: () => 0,
+    warn: (message) => t.fail(message),
+  });
+  const stopping = new AbortController();
+  const running = (jobs.find(({ name }) => name === 'delete_expired') as Job).run(stopping.signal);
+  await until(() => begun.length > 0);
+  stopping.abort();
+  waiting.resolve();
+  await running;
+  t.ok(begun.length < 10, `${begun.length} were begun`);
 });
 
 t.test('a job that runs in one process is taken over when its process stops or its lease expires', async (t) => {

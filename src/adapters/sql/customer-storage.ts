@@ -17,6 +17,7 @@ import { KeyCopies } from './erasure/key-copies.ts';
 import { Recovery } from './erasure/recovery.ts';
 import { ResidueSearch } from './erasure/residue.ts';
 import { idempotencyQueries } from './idempotency-records.ts';
+import { recoverFirst } from './recover-first.ts';
 import type { SqlDatabase } from './schema/database.ts';
 
 interface Dependencies {
@@ -61,11 +62,15 @@ export function createCustomerStorage(
   const ids = new IdBlocks({ database, encryption, queries, sequence });
   const residue = new ResidueSearch({ database, queries });
   const repository = new SqlCustomers({ ...shared, ids, eraser, recovery, residue, sequence });
+  const unrecovered = new Set<TenantId>();
   return {
-    repository: cached(repository, cache),
+    repository: recoverFirst(cached(repository, cache), unrecovered),
+    /** The tenants that the recovery at the start left out; see `recoverFirst`. */
+    unrecovered,
     recovery,
     audit: new ErasureAudit(shared),
     keyCopies: new KeyCopies(database, sequence),
+    sequence,
     cache,
     listTenants: async () =>
       (await database.read(() => queries.listTenants({}))).map(({ tenant }) => tenant as TenantId),

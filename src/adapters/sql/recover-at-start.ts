@@ -5,9 +5,12 @@ import type { TenantId } from '../../domain/identity.ts';
 import type { CustomerStorage } from './customer-storage.ts';
 import type { SqlDatabase } from './schema/database.ts';
 
+/** How long a start waits for the recovery. A tenant that is left out is recovered before its first use. */
+const maxRecoveryMs = 10_000;
+
 /**
  * Recovers after a crash or a restore: finishes erasures, makes keys and records consistent, and ensures that no URN is
- * issued twice. Goes on without the tenants for which the database fails. Returns messages for the operator, one
+ * issued twice. Goes on without the tenants for which the database fails or takes too long. Returns messages for the operator, one
  * sentence each; later starts do not repeat them, unless the database fails again.
  *
  * @param now milliseconds since 1970
@@ -17,11 +20,12 @@ export async function recoverAtStart(
   database: SqlDatabase,
   now: number,
 ): Promise<readonly string[]> {
-  const { keyCopies } = customers;
+  const { keyCopies, sequence } = customers;
   const isCopy = await keyCopies.isUnused();
   // Damage must not prevent a start: a later read of the damaged table reports the damage.
   const tenants = await customers.listTenants().catch(undefinedIfRefused);
-  const { erasedAgain, messages } = await recoverTenants(customers, tenants ?? []);
+  const { erasedAgain, messages } = await recoverTenants(customers, tenants ?? [], performance.now() + maxRecoveryMs);
+  sequence.isDoubtful = !(tenants?.every((tenant) => sequence.isRaised(tenant)) ?? false);
   // A crash may have left destroyed keys in the write-ahead logs.
   await database.checkpoint('keys');
   await database.checkpoint('data');
@@ -41,17 +45,31 @@ export async function recoverAtStart(
   ];
 }
 
-/** Recovers tenants. Returns the number of erasures that were finished, and a sentence for each finding. */
-export async function recoverTenants({ repository }: CustomerStorage, tenants: readonly TenantId[]) {
-  const { results, unseen } = await eachTenant(tenants, (tenant) => repository.recoverErasures(tenant));
+/**
+ * Recovers tenants. Returns the number of erasures that were finished, and a sentence for each finding.
+ *
+ * @param untilMs when to stop, in milliseconds of `performance.now()`; absent: when all tenants are done
+ */
+export async function recoverTenants(
+  { repository, unrecovered }: CustomerStorage,
+  tenants: readonly TenantId[],
+  untilMs = Number.POSITIVE_INFINITY,
+) {
+  const { results, unseen } = await eachTenant(
+    tenants,
+    (tenant) => repository.recoverErasures(tenant),
+    () => performance.now() > untilMs,
+  );
+  for (const tenant of unseen) unrecovered.add(tenant);
   const reports = [...results.values()];
+  const failed = tenants.filter((tenant) => results.get(tenant)?.isUnfinished ?? unrecovered.has(tenant));
   return {
     erasedAgain: reports.reduce((sum, report) => sum + report.erasedAgain, 0),
     messages: [
       ...describeRecovery({ erasedAgain: 0, findings: reports.flatMap(({ findings }) => findings) }),
-      ...(unseen.length > 0
+      ...(failed.length > 0
         ? [
-            `the database failed during the recovery of these tenants; a job or the next start retries it: ${nameTenants(unseen)}`,
+            `the database failed during the recovery of these tenants; a job or the next start retries it: ${nameTenants(failed)}`,
           ]
         : []),
     ],

@@ -209,6 +209,8 @@ export interface RecoveryReport {
   /** The number of erasures finished: those that were interrupted, and those that a restored backup had undone. */
   readonly erasedAgain: number;
   readonly findings: readonly RecoveryFinding[];
+  /** True if the storage refused a step, for example because a disk is full: the next recovery continues. */
+  readonly isUnfinished?: true;
 }
 
 export interface RecoveryFinding {

@@ -71,6 +71,7 @@ export class IdBlocks {
         // The keys were restored from a backup while this process ran, so the block's other ids may be taken too.
         this.#abandon(tenant, this.#blockOf(tenant));
         await this.#dependencies.sequence.raise(tenant);
+        this.#dependencies.sequence.isDoubtful = true;
       }
     }
   }
@@ -129,9 +130,11 @@ export class IdBlocks {
   }
 
   async #takeBlock(tenant: string, block: Block): Promise<void> {
-    const taken = this.#dependencies.database.write(() => this.#take(tenant, block.size));
     this.#destroyDiscarded();
-    block.ready.push(...(await taken));
+    const { database, sequence } = this.#dependencies;
+    // Without a needless turn: `close` waits only for writes that have begun.
+    if (sequence.isDoubtful) await sequence.settle();
+    block.ready.push(...(await database.write(() => this.#take(tenant, block.size))));
     block.size = Math.min(2 * block.size, maxBlockSize);
   }
 

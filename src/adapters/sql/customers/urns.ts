@@ -54,6 +54,9 @@ export function sequenceQueries({ builder }: Dialect) {
   };
 }
 
+/** How many numbers are skipped, at least, if numbers may have been taken that this process does not know of. */
+export const leastSkipped = 10_000_000;
+
 /** The sequence of CustomerUrns of one partition. A number that was taken is never issued again. */
 export class UrnSequence {
   readonly #database: SqlDatabase;
@@ -61,6 +64,8 @@ export class UrnSequence {
   readonly #base: number;
   /** The tenants for which the sequence was raised. */
   readonly #raised = new Set<string>();
+  /** Whether the sequence may be behind the records of a tenant that could not be looked at; see `settle`. */
+  isDoubtful = false;
 
   /** @param partition two digits */
   constructor(database: SqlDatabase, partition: string) {
@@ -112,6 +117,17 @@ export class UrnSequence {
       });
     }
     this.#raised.add(tenant);
+  }
+
+  /** Whether the sequence has been raised for the tenant since this process started. */
+  isRaised(tenant: string): boolean {
+    return this.#raised.has(tenant);
+  }
+
+  /** Skips numbers, so that no two tenants get the same URN. To be called before numbers are taken, if `isDoubtful`. */
+  async settle(): Promise<void> {
+    await this.#database.write(() => this.skip(leastSkipped));
+    this.isDoubtful = false;
   }
 
   /** Like `raise`, but does nothing if the sequence has been raised for the tenant since this process started. */

@@ -1,9 +1,8 @@
-import type { UrnSequence } from '../customers/urns.ts';
+import { leastSkipped, type UrnSequence } from '../customers/urns.ts';
 import { compileQuery, compileWrite } from '../driver/query.ts';
 import type { Dialect, SqlDatabase } from '../schema/database.ts';
 
-/** How many URNs the first start with a backup of the keys skips, at least and at most. */
-const leastSkipped = 10_000_000;
+/** How many URNs the first start with a backup of the keys skips, at most; at least `leastSkipped`. */
 const mostSkipped = 10 ** 12;
 /** URNs skipped per millisecond of the backup's age: more than any deployment stores in that time. */
 const skippedPerMs = 10;

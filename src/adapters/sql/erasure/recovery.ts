@@ -43,8 +43,8 @@ interface KeptRow {
 interface Pass {
   readonly erasedAgain: number;
   readonly findings: readonly RecoveryFinding[];
-  /** `overtaken`: another process came first. `blocked`: the database refused a page, or a log could not be emptied. */
-  readonly ended: 'done' | 'overtaken' | 'blocked';
+  /** `overtaken`: another process came first. `refused`: the database refused a page. `blocked`: a log is in use. */
+  readonly ended: 'done' | 'overtaken' | 'refused' | 'blocked';
 }
 
 /**
@@ -69,6 +69,7 @@ export class Recovery {
       const pass = await this.#pass(tenant, state);
       erasedAgain += pass.erasedAgain;
       if (look === 0) findings.push(...pass.findings);
+      if (pass.ended === 'refused') return { erasedAgain, findings, isUnfinished: true };
       if (pass.ended !== 'overtaken') break;
     }
     return { erasedAgain, findings };
@@ -102,7 +103,8 @@ export class Recovery {
       await database.write(() => log.repairHead(tenant, walked.last));
     }
     const result = { erasedAgain: walked.erasedAgain, findings };
-    if (!walked.isComplete || !(await this.#emptyLogs())) return { ...result, ended: 'blocked' };
+    if (!walked.isComplete) return { ...result, ended: 'refused' };
+    if (!(await this.#emptyLogs())) return { ...result, ended: 'blocked' };
     return { ...result, ended: (await this.#movePosition(tenant, position, walked.last)) ? 'done' : 'overtaken' };
   }
 
