@@ -35,3 +35,11 @@ export async function serveAnswers(answers: Answers, work: Work = {}): Promise<v
 /** The number of the URN `cu.00.<number>`, and of the ExternalId `crm-<number>`. */
 export const numberOfUrn = (urn: string): number => Number(urn.slice('cu.00.'.length));
 export const numberOfExternalId = (externalId: string): number => Number(externalId.slice('crm-'.length));
+
+/** The members that `load.lua` sends, each in the bodies of one operation. */
+interface Body {
+  readonly externalId: string;
+  readonly customerUuid: string;
+  readonly customer: { readonly customerUrn: string };
+}
+export const bodyOf = (request: FastifyRequest) => request.body as Body;

@@ -4,9 +4,8 @@
  * the row with its three unique indexes, and its change event. Started as `node limit-postgres.ts <answers> <URL>`.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
-import type { FastifyRequest } from 'fastify';
 import pg from 'pg';
-import { numberOfExternalId, numberOfUrn, serveAnswers } from './fixed-answers.ts';
+import { bodyOf, numberOfExternalId, numberOfUrn, serveAnswers } from './fixed-answers.ts';
 
 const [answers, connectionString] = process.argv.slice(2) as [string, string];
 const tenant = 'acme';
@@ -83,13 +82,6 @@ async function erase(number: number): Promise<void> {
   const now = Date.now();
   await run(writes, 'anonymize', number, sealed, now, ...event(now));
 }
-
-interface Body {
-  readonly externalId: string;
-  readonly customerUuid: string;
-  readonly customer: { readonly customerUrn: string };
-}
-const bodyOf = (request: FastifyRequest) => request.body as Body;
 
 await serveAnswers(JSON.parse(answers), {
   info(request) {

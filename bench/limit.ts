@@ -6,8 +6,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import type { FastifyRequest } from 'fastify';
-import { numberOfExternalId, numberOfUrn, serveAnswers } from './fixed-answers.ts';
+import { bodyOf, numberOfExternalId, numberOfUrn, serveAnswers } from './fixed-answers.ts';
 
 const [answers, folder] = process.argv.slice(2) as [string, string];
 const tenant = 'acme';
@@ -145,13 +144,6 @@ async function erase(number: number): Promise<void> {
   });
   await checkpointRecords();
 }
-
-interface Body {
-  readonly externalId: string;
-  readonly customerUuid: string;
-  readonly customer: { readonly customerUrn: string };
-}
-const bodyOf = (request: FastifyRequest) => request.body as Body;
 
 await serveAnswers(JSON.parse(answers), {
   info(request) {
