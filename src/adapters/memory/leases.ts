@@ -1,16 +1,13 @@
-import type { Leases } from '../../application/ports/leases.ts';
+import { claim, type Lease, type Leases } from '../../application/ports/leases.ts';
 
 /** Leases in memory, which one process has to itself. */
 export function createMemoryLeases(): Leases {
-  const leases = new Map<string, { readonly holder: string; readonly expiresAt: number }>();
+  const leases = new Map<string, Lease>();
   return {
     async acquire(name, holder, durationMs, now) {
-      const lease = leases.get(name);
-      const leftMs = (lease?.expiresAt ?? now) - now;
-      const isTaken = leftMs > 0 && leftMs <= durationMs;
-      if (isTaken && lease?.holder !== holder) return false;
-      if (!isTaken || leftMs < durationMs / 2) leases.set(name, { holder, expiresAt: now + durationMs });
-      return true;
+      const claimed = claim(leases.get(name), holder, durationMs, now);
+      if (claimed === 'take') leases.set(name, { holder, expiresAt: now + durationMs });
+      return claimed !== 'refuse';
     },
     async release(name, holder) {
       if (leases.get(name)?.holder === holder) leases.delete(name);

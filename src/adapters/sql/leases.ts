@@ -1,4 +1,4 @@
-import type { Leases } from '../../application/ports/leases.ts';
+import { claim, type Leases } from '../../application/ports/leases.ts';
 import { compileQuery, compileWrite, type Routine } from './driver/query.ts';
 import type { Dialect, SqlDatabase } from './schema/database.ts';
 import type { Tables } from './schema/tables.ts';
@@ -42,11 +42,9 @@ export function createSqlLeases({ dialect, read, write }: SqlDatabase): Leases {
   return {
     async acquire(name, holder, durationMs, now) {
       const [lease] = await read(() => run.find({ name }));
-      const leftMs = (lease?.expires_at ?? now) - now;
-      if (leftMs > 0 && leftMs <= durationMs) {
-        if (lease?.holder !== holder) return false;
-        if (leftMs >= durationMs / 2) return true;
-      }
+      const present = lease && { holder: lease.holder, expiresAt: lease.expires_at };
+      const claimed = claim(present, holder, durationMs, now);
+      if (claimed !== 'take') return claimed === 'keep';
       const taken = { name, holder, expires_at: now + durationMs };
       return write(function* (): Routine<boolean> {
         return (yield* run.take({ ...taken, now })) > 0 || (yield* run.insert(taken)) > 0;

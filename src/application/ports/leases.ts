@@ -18,3 +18,24 @@ export interface Leases {
   /** Gives a lease up, so that another holder can take it at once. Does nothing if the holder does not have it. */
   release(name: string, holder: string): Promise<void>;
 }
+
+/** A lease as stored. */
+export interface Lease {
+  readonly holder: string;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number;
+}
+
+/** What {@link Leases.acquire} does with the present lease: it refuses, keeps the lease as it is, or stores a new one. */
+export function claim(
+  lease: Lease | undefined,
+  holder: string,
+  durationMs: number,
+  now: number,
+): 'refuse' | 'keep' | 'take' {
+  const leftMs = (lease?.expiresAt ?? now) - now;
+  const isFree = leftMs <= 0 || leftMs > durationMs;
+  if (isFree) return 'take';
+  if (lease?.holder !== holder) return 'refuse';
+  return leftMs < durationMs / 2 ? 'take' : 'keep';
+}
