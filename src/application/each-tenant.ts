@@ -1,5 +1,5 @@
 import type { TenantId } from '../domain/identity.ts';
-import { DatabaseFailure } from './ports/database-failure.ts';
+import { unlessDatabaseFailure } from './ports/database-failure.ts';
 
 /** How many tenants are worked on at once. */
 const lanes = 4;
@@ -7,7 +7,7 @@ const lanes = 4;
 const maxTurnMs = 1;
 
 /** The results of work for each of several tenants. */
-export interface Looked<Result> {
+export interface TenantResults<Result> {
   /** In the order in which the tenants were given, as in `unseen`. */
   readonly results: ReadonlyMap<TenantId, Result>;
   /** The tenants for which the storage failed, or for which the work was not begun. */
@@ -24,7 +24,7 @@ export async function eachTenant<Result>(
   tenants: readonly TenantId[],
   work: (tenant: TenantId) => Promise<Result>,
   isOver: () => boolean = () => false,
-): Promise<Looked<Result>> {
+): Promise<TenantResults<Result>> {
   const done = new Map<TenantId, Result>();
   const waiting = tenants.values();
   let turnBegan = performance.now();
@@ -47,7 +47,7 @@ export async function eachTenant<Result>(
       try {
         done.set(tenant, await work(tenant));
       } catch (error) {
-        if (!(error instanceof DatabaseFailure)) throw error;
+        unlessDatabaseFailure(error);
       }
     }
   }

@@ -4,7 +4,7 @@ import type { Authentication } from '../application/authentication.ts';
 import { eachTenant } from '../application/each-tenant.ts';
 import type { Clock } from '../application/ports/clock.ts';
 import type { CustomerRepository } from '../application/ports/customer-repository.ts';
-import { DatabaseFailure } from '../application/ports/database-failure.ts';
+import { DatabaseFailure, unlessDatabaseFailure } from '../application/ports/database-failure.ts';
 import type { Leases } from '../application/ports/leases.ts';
 import type { Telemetry } from '../application/ports/telemetry.ts';
 import type { TenantDirectory } from '../application/ports/tenant-directory.ts';
@@ -122,10 +122,6 @@ export function startJobs(jobs: readonly Job[], dependencies: RunnerDependencies
       logger.warn({ err: error }, 'the lease of the background jobs was not released; it ends within a minute');
     });
   };
-}
-
-function unlessDatabaseFailure(error: unknown): void {
-  if (!(error instanceof DatabaseFailure)) throw error;
 }
 
 function startJob(job: Job, { telemetry, logger, lease }: RunnerDependencies) {

@@ -1,6 +1,6 @@
 /** Background jobs: which there are, and how they are run. */
 import { setTimeout as delay } from 'node:timers/promises';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { createMemoryLeases } from '../../src/adapters/memory/leases.ts';
 import { createMetrics } from '../../src/adapters/telemetry/metrics.ts';
 import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
@@ -170,26 +170,26 @@ t.test('a repeated failure is logged once, and so is the success after it', asyn
   t.match(await counted(), [/result="failure"\} \d/, /result="success"\} \d/]);
 });
 
-t.test('a job goes on without the tenants for which the database fails, and names them', async (t) => {
-  const done: string[] = [];
-  const away = new Set(['acme', 'umbrella']);
+/** The job that deletes expired records of these tenants. */
+function deletionOf(t: Test, names: readonly string[], deleteExpired: (tenant: string) => Promise<void>): Job {
   const jobs = backgroundJobs({
     authentication: { recordUse: async () => {}, prepareTokens: async () => {} },
-    directory: {
-      listTenants: async () => ['acme', 'globex', 'umbrella'].map((name) => ({ id: tenantId(name) })) as Tenant[],
-    },
-    repository: {
-      async deleteExpired(tenant) {
-        if (away.has(tenant)) throw new DatabaseFailure(new Error('could not connect'));
-        done.push(tenant);
-      },
-      recoverErasures: async () => ({ erasedAgain: 0, findings: [] }),
-    },
+    directory: { listTenants: async () => names.map((name) => ({ id: tenantId(name) })) as Tenant[] },
+    repository: { deleteExpired, recoverErasures: async () => ({ erasedAgain: 0, findings: [] }) },
     clearCache: () => {},
     clock: () => 0,
     warn: (message) => t.fail(message),
   });
-  const job = jobs.find(({ name }) => name === 'delete_expired') as Job;
+  return jobs.find(({ name }) => name === 'delete_expired') as Job;
+}
+
+t.test('a job goes on without the tenants for which the database fails, and names them', async (t) => {
+  const done: string[] = [];
+  const away = new Set(['acme', 'umbrella']);
+  const job = deletionOf(t, ['acme', 'globex', 'umbrella'], async (tenant) => {
+    if (away.has(tenant)) throw new DatabaseFailure(new Error('could not connect'));
+    done.push(tenant);
+  });
   await t.rejects(job.run(goesOn), { message: /failed for these tenants; the next run retries them: acme, umbrella$/ });
   t.same(done, ['globex']);
   away.clear();
@@ -254,22 +254,12 @@ t.test('when the server stops, a job begins no further tenant', async (t) => {
   const begun: string[] = [];
   const waiting = Promise.withResolvers<void>();
   const names = Array.from({ length: 100 }, (_, index) => `tenant-${index}`);
-  const jobs = backgroundJobs({
-    authentication: { recordUse: async () => {}, prepareTokens: async () => {} },
-    directory: { listTenants: async () => names.map((name) => ({ id: tenantId(name) })) as Tenant[] },
-    repository: {
-      async deleteExpired(tenant) {
-        begun.push(tenant);
-        await waiting.promise;
-      },
-      recoverErasures: async () => ({ erasedAgain: 0, findings: [] }),
-    },
-    clearCache: () => {},
-    clock: () => 0,
-    warn: (message) => t.fail(message),
+  const job = deletionOf(t, names, async (tenant) => {
+    begun.push(tenant);
+    await waiting.promise;
   });
   const stopping = new AbortController();
-  const running = (jobs.find(({ name }) => name === 'delete_expired') as Job).run(stopping.signal);
+  const running = job.run(stopping.signal);
   await until(() => begun.length > 0);
   stopping.abort();
   waiting.resolve();

@@ -1,5 +1,5 @@
 import { eachTenant } from '../../application/each-tenant.ts';
-import { DatabaseFailure } from '../../application/ports/database-failure.ts';
+import { unlessDatabaseFailure } from '../../application/ports/database-failure.ts';
 import { describeRecovery, nameTenants } from '../../application/recovery-messages.ts';
 import type { TenantId } from '../../domain/identity.ts';
 import type { CustomerStorage } from './customer-storage.ts';
@@ -10,8 +10,8 @@ const maxRecoveryMs = 10_000;
 
 /**
  * Recovers after a crash or a restore: finishes erasures, makes keys and records consistent, and ensures that no URN is
- * issued twice. Goes on without the tenants for which the database fails or takes too long. Returns messages for the operator, one
- * sentence each; later starts do not repeat them, unless the database fails again.
+ * issued twice. Goes on without the tenants for which the database fails or takes too long. Returns messages for the
+ * operator, one sentence each; later starts do not repeat them, unless the database fails again.
  *
  * @param now milliseconds since 1970
  */
@@ -23,9 +23,9 @@ export async function recoverAtStart(
   const { keyCopies, sequence } = customers;
   const isCopy = await keyCopies.isUnused();
   // Damage must not prevent a start: a later read of the damaged table reports the damage.
-  const tenants = await customers.listTenants().catch(undefinedIfRefused);
+  const tenants = await customers.listTenants().catch(unlessDatabaseFailure);
   const { erasedAgain, messages } = await recoverTenants(customers, tenants ?? [], performance.now() + maxRecoveryMs);
-  sequence.isDoubtful = !(tenants?.every((tenant) => sequence.isRaised(tenant)) ?? false);
+  sequence.isDoubtful = tenants === undefined || !tenants.every((tenant) => sequence.isRaised(tenant));
   // A crash may have left destroyed keys in the write-ahead logs.
   await database.checkpoint('keys');
   await database.checkpoint('data');
@@ -62,7 +62,8 @@ export async function recoverTenants(
   );
   for (const tenant of unseen) unrecovered.add(tenant);
   const reports = [...results.values()];
-  const failed = tenants.filter((tenant) => results.get(tenant)?.isUnfinished ?? unrecovered.has(tenant));
+  const unfinished = tenants.filter((tenant) => results.get(tenant)?.isUnfinished);
+  const failed = [...unseen, ...unfinished];
   return {
     erasedAgain: reports.reduce((sum, report) => sum + report.erasedAgain, 0),
     messages: [
@@ -91,8 +92,4 @@ async function describeUnreadable({ audit }: CustomerStorage, tenants: readonly 
         ]
       : []),
   ];
-}
-
-function undefinedIfRefused(error: unknown): undefined {
-  if (!(error instanceof DatabaseFailure)) throw error;
 }

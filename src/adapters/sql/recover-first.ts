@@ -1,6 +1,6 @@
 import type { MaybePromise } from '../../application/maybe-promise.ts';
 import type { CustomerRepository, RecoveryFinding } from '../../application/ports/customer-repository.ts';
-import { DatabaseFailure } from '../../application/ports/database-failure.ts';
+import { unlessDatabaseFailure } from '../../application/ports/database-failure.ts';
 import type { TenantId } from '../../domain/identity.ts';
 
 type Method = (tenant: TenantId, ...others: unknown[]) => MaybePromise<unknown>;
@@ -23,7 +23,7 @@ export function recoverFirst(repository: CustomerRepository, unrecovered: Set<Te
       unrecovered.delete(tenant);
       if (findings.length > 0) unreported.set(tenant, findings);
     } catch (error) {
-      if (!(error instanceof DatabaseFailure)) throw error;
+      unlessDatabaseFailure(error);
     } finally {
       attempts.delete(tenant);
     }
@@ -38,9 +38,13 @@ export function recoverFirst(repository: CustomerRepository, unrecovered: Set<Te
       return attempt.then(() => method(tenant, ...others));
     };
 
-  const methods = Object.entries(repository).map(([name, method]) => [name, first(method)]);
+  // These need no recovery: on a node that does not answer, each attempt would cost them a timeout.
+  const { countCustomers, deleteExpired, ...others } = repository;
+  const methods = Object.entries(others).map(([name, method]) => [name, first(method as Method)]);
   return {
-    ...(Object.fromEntries(methods) as CustomerRepository),
+    ...(Object.fromEntries(methods) as typeof others),
+    countCustomers,
+    deleteExpired,
     async recoverErasures(tenant) {
       const report = await repository.recoverErasures(tenant);
       unrecovered.delete(tenant);

@@ -11,3 +11,8 @@ export class DatabaseFailure extends Error {
     this.mayBeStored = mayBeStored;
   }
 }
+
+/** For a `catch`: ignores a `DatabaseFailure`, and rethrows any other error. */
+export function unlessDatabaseFailure(error: unknown): undefined {
+  if (!(error instanceof DatabaseFailure)) throw error;
+}

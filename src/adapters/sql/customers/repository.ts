@@ -8,7 +8,7 @@ import {
   type WriteContext,
   type WriteResult,
 } from '../../../application/ports/customer-repository.ts';
-import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
+import { DatabaseFailure, unlessDatabaseFailure } from '../../../application/ports/database-failure.ts';
 import { isAnonymized } from '../../../domain/anonymization.ts';
 import { type Customer, type CustomerContent, newCustomer } from '../../../domain/customer.ts';
 import { changedFields } from '../../../domain/events.ts';
@@ -87,9 +87,7 @@ export class SqlCustomers implements CustomerRepository {
     const report = await recovery.recover(tenant);
     // Not at a start only, which may have been unable to read the tenant's records. A failure must not hide the report:
     // the next recovery repeats this step.
-    await sequence.raiseOnce(tenant).catch((error) => {
-      if (!(error instanceof DatabaseFailure)) throw error;
-    });
+    await sequence.raiseOnce(tenant).catch(unlessDatabaseFailure);
     return report;
   }
 

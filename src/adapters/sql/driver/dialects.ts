@@ -34,9 +34,9 @@ export interface Dialect<Tables> {
   /** PostgreSQL can lock rows, and can write several tables in one statement (`with … as (insert …)`). */
   readonly isPostgres: boolean;
   /**
-   * PostgreSQL with Citus, in one of the databases, which distributes the tables by tenant over several nodes. It sends a statement to one node
-   * only if the statement names the tenant for each of its tables, and has no `insert` inside of `with`; see
-   * docs/decisions/0036-citus.md.
+   * PostgreSQL with Citus (in at least one of the databases), which distributes the tables by tenant over several
+   * nodes. It sends a statement to one node only if the statement names the tenant for each of its tables, and has no
+   * `insert` inside of `with`; see docs/decisions/0036-citus.md.
    */
   readonly isCitus: boolean;
 }

@@ -56,10 +56,10 @@ export class Session {
       const { rows, rowCount } = await this.#client.query<SqlRow>(config);
       return gives === 'count' ? [{ count: rowCount }] : rows;
     } catch (error) {
-      const code = error instanceof DatabaseError ? (error.code ?? '') : 'none';
-      // Without an SQLSTATE, the connection was lost or its server did not answer in time. 25006: it became a standby.
-      const isBroken = code === 'none' || code === '25006';
-      const isLost = isConnectionLost.test(code);
+      const code = error instanceof DatabaseError ? (error.code ?? '') : undefined;
+      // Undefined: the connection was lost, or the server did not answer in time. 25006: the server became a standby.
+      const isBroken = code === undefined || code === '25006';
+      const isLost = lostConnection.test(code ?? '');
       if (isBroken || (isLost && !(await this.#answers(timeoutMs)))) this.error ??= error as Error;
       throw new DatabaseFailure(error, isLost || this.error !== undefined);
     }
@@ -80,7 +80,7 @@ export class Session {
  * the session has ended. But Citus also reports the lost connection to one of its nodes so: then the session goes on,
  * and tenants on other nodes are served. Either way, the statement may have been carried out.
  */
-const isConnectionLost = /^(08|57P)/;
+const lostConnection = /^(08|57P)/;
 
 const names = new WeakMap<CompiledQuery, string>();
 let named = 0;
