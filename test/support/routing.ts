@@ -61,7 +61,7 @@ function judge(table: string, scope: ReadonlySet<string>, named: readonly (numbe
   found.tenants.push(...numbers);
 }
 
-/** The parameters that the conjuncts of a condition require the column `tenant` to be equal to. */
+/** The parameters with which a condition compares `tenant`, by `=` and in parts joined by AND. */
 function tenantIn(condition: Node): number[] {
   if (condition?.BoolExpr?.boolop === 'AND_EXPR') return condition.BoolExpr.args.flatMap(tenantIn);
   const { kind, name, lexpr, rexpr } = condition?.A_Expr ?? {};
