@@ -16,10 +16,12 @@ export {
 } from './domain/customer.ts';
 export {
   type Conflict,
+  type ConflictCode,
   type CustomerUrn,
+  conflictsOf,
   customerUrn,
   type ExternalId,
-  firstConflict,
+  type Holder,
   parseCustomerUrn,
   parseTenantId,
   type TenantId,

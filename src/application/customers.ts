@@ -17,7 +17,7 @@ import type { Caller } from './authentication.ts';
 import { customerReferenceFields, exactlyOneReference, referenceOf } from './customer-reference.ts';
 import { keyViolations, runOnce } from './idempotency.ts';
 import { andThen, type MaybePromise } from './maybe-promise.ts';
-import { type Completed, completed, invalid, type Outcome, refusal } from './outcome.ts';
+import { type Completed, completed, conflicting, invalid, type Outcome, refusal } from './outcome.ts';
 import type { Clock } from './ports/clock.ts';
 import type {
   CustomerRepository,
@@ -88,7 +88,7 @@ export class Customers {
     return andThen(held, (isHeld) => completed({ isAvailable: !isHeld }));
   }
 
-  /** Stores a new customer. Refusals: BAD_REQUEST, INVALID_REQUEST, the three codes of `Conflict`. */
+  /** Stores a new customer. Refusals: BAD_REQUEST, INVALID_REQUEST, the three conflicts. */
   async store(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
     if (!hasCustomer(body)) return refusal('BAD_REQUEST');
     const { repository, referenceData } = this.#dependencies;
@@ -201,6 +201,7 @@ function missingReference(violations: readonly Violation[]): Violation[] {
 
 function toOutcome<Result>(result: WriteResult, show: (stored: StoredCustomer) => Completed<Result>): Outcome<Result> {
   if (result.code === 'INVALID_REQUEST') return invalid(onePerField(result.violations));
+  if ('conflicts' in result) return conflicting(result.conflicts);
   if (result.code !== 'SUCCESS') return refusal(result.code);
   return { ...show(result.stored), ...(result.replayed && { replayed: true }) };
 }

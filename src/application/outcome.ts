@@ -1,4 +1,4 @@
-import type { Conflict } from '../domain/identity.ts';
+import type { Conflict, ConflictCode } from '../domain/identity.ts';
 import type { Violation } from '../domain/violations.ts';
 
 /** Every refusal code, with its message to the caller. */
@@ -25,7 +25,7 @@ const messages = {
     'The database did not complete the operation; retry it, using the same Idempotency-Key for a write.',
   INTERNAL_SERVER_ERROR: 'An unexpected error occurred.',
   SERVICE_UNAVAILABLE: 'The service is overloaded or shutting down; see Retry-After.',
-} as const satisfies Record<string, string> & Record<Conflict, string>;
+} as const satisfies Record<string, string> & Record<ConflictCode, string>;
 
 export type RefusalCode = keyof typeof messages;
 export type MessageCode = 'SUCCESS' | RefusalCode;
@@ -40,6 +40,8 @@ interface RefusalStatus {
   readonly message: string;
   /** With INVALID_REQUEST: all violations of the request, in a stable order. */
   readonly errors?: readonly Violation[];
+  /** With the code of a conflict: all conflicts of the request, in the order of `conflictsOf`. */
+  readonly conflicts?: readonly Conflict[];
 }
 
 /** The return value of every use case. Expected failures are refusals; unexpected ones are exceptions. */
@@ -69,6 +71,11 @@ export const refusal = (code: RefusalCode): Refusal => refusals[code];
 /** INVALID_REQUEST with all violations. */
 export const invalid = (errors: readonly Violation[]): Refusal => ({
   status: { ...refusals.INVALID_REQUEST.status, errors },
+});
+
+/** The code of the first conflict, with all conflicts. There must be at least one. */
+export const conflicting = (conflicts: readonly Conflict[]): Refusal => ({
+  status: { ...refusals[(conflicts[0] as Conflict).messageCode].status, conflicts },
 });
 
 export const isCompleted = <Result>(outcome: Outcome<Result>): outcome is Completed<Result> =>

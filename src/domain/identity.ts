@@ -142,18 +142,34 @@ export interface UniqueKeys {
   readonly phoneNumber?: string;
 }
 
-/** The order of this object is the order in which conflicts are reported. */
-const conflicts = {
-  externalId: 'CUSTOMER_ALREADY_STORED',
-  email: 'USER_WITH_SAME_EMAIL_EXISTS',
-  phoneNumber: 'USER_WITH_SAME_PHONE_NUMBER_EXISTS',
-} as const satisfies Record<keyof UniqueKeys, string>;
-/** The result of a write that violates a uniqueness rule. */
-export type Conflict = (typeof conflicts)[keyof UniqueKeys];
+/** The fields of the unique keys and the codes of their conflicts, in the order in which conflicts are reported. */
+const uniqueFields = {
+  externalId: { field: 'customer.externalIdentifier', messageCode: 'CUSTOMER_ALREADY_STORED' },
+  email: { field: 'customer.email', messageCode: 'USER_WITH_SAME_EMAIL_EXISTS' },
+  phoneNumber: { field: 'customer.phoneNumber', messageCode: 'USER_WITH_SAME_PHONE_NUMBER_EXISTS' },
+} as const satisfies Record<keyof UniqueKeys, object>;
+export type ConflictCode = (typeof uniqueFields)[keyof UniqueKeys]['messageCode'];
 
-/** The first conflict between `wanted` and the unique keys of the tenant's other customers; undefined if there is none. */
-export function firstConflict(wanted: UniqueKeys, others: readonly Partial<UniqueKeys>[]): Conflict | undefined {
-  const names = Object.keys(conflicts) as (keyof UniqueKeys)[];
-  const name = names.find((name) => wanted[name] !== undefined && others.some((other) => other[name] === wanted[name]));
-  return name && conflicts[name];
+/** A unique key of a request that another customer of the tenant holds. */
+export interface Conflict {
+  /** Path from the root of the request, e.g. `customer.email`. */
+  readonly field: string;
+  readonly messageCode: ConflictCode;
+  /** The customer that holds the value. */
+  readonly customerUrn: CustomerUrn;
+}
+
+/** The unique keys of one customer. */
+export interface Holder {
+  readonly customerUrn: CustomerUrn;
+  readonly keys: Partial<UniqueKeys>;
+}
+
+/** All conflicts between `wanted` and the tenant's other customers: ExternalId, e-mail address, phone number. */
+export function conflictsOf(wanted: UniqueKeys, others: readonly Holder[]): readonly Conflict[] {
+  const names = Object.keys(uniqueFields) as (keyof UniqueKeys)[];
+  return names.flatMap((name) => {
+    const holder = wanted[name] && others.find(({ keys }) => keys[name] === wanted[name]);
+    return holder ? [{ ...uniqueFields[name], customerUrn: holder.customerUrn }] : [];
+  });
 }

@@ -5,11 +5,12 @@
  */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox';
 import { type TSchema, type TUnsafe, Type } from '@sinclair/typebox';
-import { invalid, type Refusal, type RefusalCode, refusal, type Success } from '../application/outcome.ts';
+import { conflicting, invalid, type Refusal, type RefusalCode, refusal, type Success } from '../application/outcome.ts';
 import { type FieldTable, required } from '../domain/field-schema.ts';
+import { type Conflict, conflictsOf, customerUrn, type ExternalId } from '../domain/identity.ts';
 import type { Violation, ViolationCode } from '../domain/violations.ts';
 import { bare, httpStatus, mediaType, type RefusalShape, type WrappedRefusal, wrapped } from './envelope.ts';
-import { closedObject, membersOf, type Properties } from './field-schemas.ts';
+import { closedObject, membersOf, type Properties, urnPattern } from './field-schemas.ts';
 
 /** A server whose handlers the compiler checks against their response schemas. */
 export type ApiServer = Parameters<FastifyPluginCallbackTypebox>[0];
@@ -35,6 +36,11 @@ const violationCodes = Object.keys({
   unknown_field: 0,
   exactly_one: 0,
 } satisfies Record<ViolationCode, 0>);
+/** A conflict of each kind. */
+const keys = { externalId: 'crm-9981273' as ExternalId, email: 'jane.doe@example.com', phoneNumber: '+491701234567' };
+const conflictExamples = conflictsOf(keys, [{ customerUrn: customerUrn('00', 17), keys }]);
+const conflictCodes = conflictExamples.map(({ messageCode }) => messageCode);
+
 /** A reference to a named schema. `T` is the type of the values that it describes. */
 export const reference = <T>(schema: TSchema): TUnsafe<T> => Type.Unsafe<T>({ $ref: `${schema.$id}#` });
 
@@ -47,12 +53,25 @@ const violationSchema = closedObject(
   },
   { $id: 'Violation' },
 );
+const conflictSchema = closedObject(
+  {
+    field: Type.String({ description: 'Path from the root of the request.' }),
+    messageCode: Type.String({ enum: conflictCodes }),
+    customerUrn: Type.String({ pattern: urnPattern, description: 'The customer that holds the value.' }),
+  },
+  { $id: 'Conflict' },
+);
 const errorStatusSchema = closedObject(
   {
     messageCode: Type.String({ enum: Object.keys(httpStatus).filter((code) => code !== 'SUCCESS') }),
     message: messageSchema,
     errors: Type.Optional(
       Type.Array(reference<Violation>(violationSchema), { description: 'Only with INVALID_REQUEST: all violations.' }),
+    ),
+    conflicts: Type.Optional(
+      Type.Array(reference<Conflict>(conflictSchema), {
+        description: 'Only with the code of a conflict: all conflicts with other customers; the first has this code.',
+      }),
     ),
   },
   { $id: 'ErrorStatus' },
@@ -64,7 +83,13 @@ const errorEnvelopes = {
   wrapped: closedObject({ result: nullSchema, status: reference(errorStatusSchema) }, { $id: 'ErrorEnvelope' }),
   bare: closedObject({ status: reference(errorStatusSchema) }, { $id: 'BareErrorEnvelope' }),
 };
-export const envelopeSchemas = [successSchema, violationSchema, errorStatusSchema, ...Object.values(errorEnvelopes)];
+export const envelopeSchemas = [
+  successSchema,
+  violationSchema,
+  conflictSchema,
+  errorStatusSchema,
+  ...Object.values(errorEnvelopes),
+];
 
 /** Request headers of reads, of writes, and of writes that check a version. */
 export const readHeaders = Type.Object({
@@ -166,11 +191,7 @@ type Codes = readonly RefusalCode[];
 /** The refusal codes of requests with a body, of writes, and of writes that may conflict with another customer. */
 export const bodyRefusals: Codes = ['BAD_REQUEST', 'INVALID_REQUEST', 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'];
 export const writeRefusals: Codes = [...bodyRefusals, 'FORBIDDEN', 'REQUEST_IN_PROGRESS', 'IDEMPOTENCY_KEY_REUSED'];
-export const conflictRefusals: Codes = [
-  'CUSTOMER_ALREADY_STORED',
-  'USER_WITH_SAME_EMAIL_EXISTS',
-  'USER_WITH_SAME_PHONE_NUMBER_EXISTS',
-];
+export const conflictRefusals: Codes = conflictCodes;
 /** The refusal codes of every operation of the API, besides those of every request. */
 const apiRefusals: Codes = ['TOO_MANY_REQUESTS', 'SQL_DATABASE_FAILURE'];
 /** The refusal codes of every request, with or without credentials. */
@@ -208,6 +229,12 @@ interface Response {
   readonly content: Readonly<Record<string, { readonly schema: TSchema; readonly examples?: object }>>;
 }
 
+function exampleOf(code: RefusalCode, violations: readonly Violation[]): Refusal {
+  if (code === 'INVALID_REQUEST') return invalid(violations);
+  const conflict = conflictExamples.find(({ messageCode }) => messageCode === code);
+  return conflict === undefined ? refusal(code) : conflicting([conflict]);
+}
+
 /** The responses of refusals, by HTTP status. */
 function refusalResponses(
   shape: 'wrapped' | 'bare',
@@ -216,7 +243,7 @@ function refusalResponses(
   headers: Properties,
 ): Record<(typeof httpStatus)[RefusalCode], Response> {
   const shaped: RefusalShape = shape === 'wrapped' ? wrapped : bare;
-  const example = (code: RefusalCode) => shaped(code === 'INVALID_REQUEST' ? invalid(violations) : refusal(code));
+  const example = (code: RefusalCode) => shaped(exampleOf(code, violations));
   const responses = [...new Set(codes.map((code) => httpStatus[code]))].map((status): [number, Response] => {
     const group = [...new Set(codes)].filter((code) => httpStatus[code] === status);
     return [

@@ -4,9 +4,10 @@ import examples from 'libphonenumber-js/mobile/examples';
 import t from 'tap';
 import {
   canonicalEmail,
+  conflictsOf,
+  customerUrn,
   dialledNumber,
   type ExternalId,
-  firstConflict,
   parseCustomerUrn,
   parseTenantId,
   type UniqueKeys,
@@ -416,19 +417,24 @@ t.test('E.164 of E.164 is itself', async () => {
   );
 });
 
-t.test('of several conflicts the first of ExternalId, e-mail, phone number is reported', async (t) => {
+t.test('all conflicts are reported with their holders: ExternalId, then e-mail, then phone number', async (t) => {
   const identity = (externalId: string, email?: string, phoneNumber?: string): UniqueKeys => ({
     externalId: externalId as ExternalId,
     ...(email && { email }),
     ...(phoneNumber && { phoneNumber }),
   });
   const wanted = identity('x', 'e', '+1');
-  const byExternalId = identity('x');
-  const byEmail = identity('y', 'e');
-  const byPhone = identity('z', 'f', '+1');
-  t.equal(firstConflict(wanted, [byPhone, byEmail, byExternalId]), 'CUSTOMER_ALREADY_STORED');
-  t.equal(firstConflict(wanted, [byPhone, byEmail]), 'USER_WITH_SAME_EMAIL_EXISTS');
-  t.equal(firstConflict(wanted, [byPhone]), 'USER_WITH_SAME_PHONE_NUMBER_EXISTS');
-  t.equal(firstConflict(wanted, [identity('y', 'f', '+2')]), undefined);
-  t.equal(firstConflict(identity('x'), [identity('y')]), undefined, 'absent values do not conflict');
+  const holder = (sequence: number, keys: UniqueKeys) => ({ customerUrn: customerUrn('00', sequence), keys });
+  const byExternalId = holder(1, identity('x'));
+  const byEmail = holder(2, identity('y', 'e'));
+  const byPhone = holder(3, identity('z', 'f', '+1'));
+  const conflicts = [
+    { field: 'customer.externalIdentifier', messageCode: 'CUSTOMER_ALREADY_STORED', customerUrn: 'cu.00.1' },
+    { field: 'customer.email', messageCode: 'USER_WITH_SAME_EMAIL_EXISTS', customerUrn: 'cu.00.2' },
+    { field: 'customer.phoneNumber', messageCode: 'USER_WITH_SAME_PHONE_NUMBER_EXISTS', customerUrn: 'cu.00.3' },
+  ];
+  t.strictSame(conflictsOf(wanted, [byPhone, byEmail, byExternalId]), conflicts);
+  t.strictSame(conflictsOf(wanted, [byPhone, byEmail]), conflicts.slice(1));
+  t.strictSame(conflictsOf(wanted, [holder(4, identity('y', 'f', '+2'))]), []);
+  t.strictSame(conflictsOf(identity('x'), [holder(4, identity('y'))]), [], 'absent values do not conflict');
 });

@@ -46,7 +46,7 @@ import { createReferenceData } from 'c2a-customers/ports';
 export const openMyCustomers = async () =>
   Object.assign(new MemoryCustomers(createReferenceData()), { close: async () => {} });
 `;
-const conflictCheck = 'conflict !== undefined';
+const conflictCheck = 'conflicts[0] !== undefined';
 
 t.test('an adapter written with the package passes the contract suite, and serves', async (t) => {
   has('my-customers.ts', adapter);
@@ -77,7 +77,7 @@ await service.close();
 
 t.test('the contract suite fails for an adapter that breaks the contract', async (t) => {
   t.ok(adapter.includes(conflictCheck));
-  has('my-customers.ts', adapter.replace(conflictCheck, "conflict === 'CUSTOMER_ALREADY_STORED'"));
+  has('my-customers.ts', adapter.replace(conflictCheck, "conflicts[0]?.messageCode === 'CUSTOMER_ALREADY_STORED'"));
   const { code, stdout } = await node('--test', '--test-reporter=tap', 'my-customers.test.ts');
   t.equal(code, 1);
   t.match(stdout, /not ok \d+ - an e-mail address is unique in its canonical form/);

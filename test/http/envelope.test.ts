@@ -5,6 +5,8 @@ import Database from 'better-sqlite3';
 import t from 'tap';
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
+import { customerUrn } from '../../src/domain/identity.ts';
+import { conflicting } from '../contract/customer-repository/examples.ts';
 import { base, storing } from '../support/client.ts';
 import { refusedFor, type Service, startService } from '../support/service.ts';
 import { exchangeAll, portOf, rawRequests } from '../support/sockets.ts';
@@ -63,7 +65,7 @@ t.test('an internal error is not kept under its Idempotency-Key', async (t) => {
   let broken = true;
   const add: CustomerRepository['store'] = async () => {
     if (broken) throw new DatabaseFailure(new Error('disk full'));
-    return { code: 'CUSTOMER_ALREADY_STORED' };
+    return conflicting(customerUrn('00', 1));
   };
   const { post } = await startService(t, { repository: { ...failing(() => new Error('unused')), store: add } });
   const store = () => post('store', storing(jane), { 'idempotency-key': 'k' });

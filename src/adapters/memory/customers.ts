@@ -15,9 +15,10 @@ import { anonymize, isAnonymized, rewrittenFields } from '../../domain/anonymiza
 import { type CustomerContent, newCustomer, timestamp, uniqueKeysOf } from '../../domain/customer.ts';
 import {
   type CustomerUrn,
+  conflictsOf,
   customerUrn,
   type ExternalId,
-  firstConflict,
+  type Holder,
   type TenantId,
   type UniqueKeys,
 } from '../../domain/identity.ts';
@@ -171,13 +172,17 @@ export class MemoryCustomers implements CustomerRepository {
     const others = entriesOf(tenant, keys)
       .map((entry) => this.#holders.get(entry))
       .filter((holder) => holder !== undefined && holder !== name)
-      .map((holder) => this.#keysOf(this.#records.get(holder as string)) ?? {});
-    const conflict = keys && firstConflict(keys, others);
-    if (conflict !== undefined) return { code: conflict };
+      .map((holder) => this.#holderIn(this.#records.get(holder as string) as StoredCustomer));
+    const conflicts = keys === undefined ? [] : conflictsOf(keys, others);
+    if (conflicts[0] !== undefined) return { code: conflicts[0].messageCode, conflicts };
     for (const entry of entriesOf(tenant, this.#keysOf(previous))) this.#holders.delete(entry);
     for (const entry of entriesOf(tenant, keys)) this.#holders.set(entry, name);
     this.#records.set(name, stored);
     return { code: 'SUCCESS', stored };
+  }
+
+  #holderIn(stored: StoredCustomer): Holder {
+    return { customerUrn: stored.customer.customerUrn, keys: this.#keysOf(stored) ?? {} };
   }
 
   #keysOf(stored: StoredCustomer | undefined): UniqueKeys | undefined {

@@ -1,5 +1,5 @@
 import type { Customer, CustomerContent } from '../../domain/customer.ts';
-import type { Conflict, CustomerUrn, ExternalId, TenantId } from '../../domain/identity.ts';
+import type { Conflict, ConflictCode, CustomerUrn, ExternalId, TenantId } from '../../domain/identity.ts';
 import type { Violation } from '../../domain/violations.ts';
 import type { MaybePromise } from '../maybe-promise.ts';
 
@@ -73,7 +73,11 @@ export type WriteResult =
       /** True if an earlier request with the same Idempotency-Key made the change. `stored` is the current record. */
       readonly replayed?: true;
     }
-  | { readonly code: Conflict | 'CUSTOMER_NOT_FOUND' | 'VERSION_MISMATCH' | 'IDEMPOTENCY_KEY_REUSED' }
+  | {
+      readonly code: ConflictCode /** At least one; the first has this code. */;
+      readonly conflicts: readonly Conflict[];
+    }
+  | { readonly code: 'CUSTOMER_NOT_FOUND' | 'VERSION_MISMATCH' | 'IDEMPOTENCY_KEY_REUSED' }
   | { readonly code: 'INVALID_REQUEST'; readonly violations: readonly Violation[] };
 
 /** How to change the current record; see {@link CustomerRepository.update}. */
@@ -89,8 +93,8 @@ export type Decision =
  */
 export interface CustomerRepository {
   /**
-   * Stores a new customer under a new URN, which the repository chooses and never reuses. Returns SUCCESS, the first
-   * conflict in the order of `firstConflict`, or, with a key, IDEMPOTENCY_KEY_REUSED.
+   * Stores a new customer under a new URN, which the repository chooses and never reuses. Returns SUCCESS, the
+   * conflicts with other customers, or, with a key, IDEMPOTENCY_KEY_REUSED.
    */
   store(tenant: TenantId, content: CustomerContent, context: WriteContext, key?: IdempotencyKey): Promise<WriteResult>;
 
@@ -103,7 +107,7 @@ export interface CustomerRepository {
   /**
    * Reads a customer and applies `decide` to it, atomically. `decide` gets undefined if the customer does not exist, must
    * be pure, and may be called more than once. Returns SUCCESS with the resulting record, the code or violations that
-   * `decide` returned, or a conflict with another customer; with a key also IDEMPOTENCY_KEY_REUSED. Rethrows exceptions of
+   * `decide` returned, or the conflicts with other customers; with a key also IDEMPOTENCY_KEY_REUSED. Rethrows exceptions of
    * `decide`. Never changes an anonymized record; see {@link CustomerRepository.erase}.
    */
   update(

@@ -1,5 +1,5 @@
 import type { WriteResult } from '../../../src/application/ports/customer-repository.ts';
-import type { Conflict } from '../../../src/domain/identity.ts';
+import type { ConflictCode } from '../../../src/domain/identity.ts';
 import { atOnce, byExternalId, type Decide, overwrite, storedIn, tally } from '../scenario.ts';
 import type { ContractTest } from '../test.ts';
 import {
@@ -16,7 +16,7 @@ import {
 } from './examples.ts';
 
 export function concurrencyContract<Test extends ContractTest>(test: TestRepository<Test>): void {
-  const races: [name: string, store: (acme: Tenant, index: number) => Promise<WriteResult>, loser: Conflict][] = [
+  const races: [name: string, store: (acme: Tenant, index: number) => Promise<WriteResult>, loser: ConflictCode][] = [
     ['ExternalId', (acme) => acme.store('crm-1'), conflicts[0]],
     ['e-mail address', (acme, index) => acme.store(`crm-${index}`, { email }), conflicts[1]],
     ['phone number', (acme, index) => acme.store(`crm-${index}`, { phoneNumber }), conflicts[2]],

@@ -1,5 +1,5 @@
-import type { CustomerRepository } from '../../../src/application/ports/customer-repository.ts';
-import type { Conflict } from '../../../src/domain/identity.ts';
+import type { CustomerRepository, WriteResult } from '../../../src/application/ports/customer-repository.ts';
+import type { Conflict, ConflictCode, CustomerUrn } from '../../../src/domain/identity.ts';
 import { byUrn, type Decide, idempotencyKey, noon, type tenantOf } from '../scenario.ts';
 import type { ContractTest } from '../test.ts';
 
@@ -23,7 +23,7 @@ export const conflicts = [
   'CUSTOMER_ALREADY_STORED',
   'USER_WITH_SAME_EMAIL_EXISTS',
   'USER_WITH_SAME_PHONE_NUMBER_EXISTS',
-] as const satisfies readonly Conflict[];
+] as const satisfies readonly ConflictCode[];
 
 /** Three customers, each with one of the unique keys of {@link collisions}. */
 export const holders = [
@@ -32,7 +32,18 @@ export const holders = [
   ['has-the-phone', { phoneNumber }],
 ] as const;
 
-/** Every combination of unique keys of {@link holders}, and the conflict that it causes. */
+const conflictFields = ['customer.externalIdentifier', 'customer.email', 'customer.phoneNumber'] as const;
+
+/** The result of a write that conflicts with these customers: one for each unique key, in order; undefined: none. */
+export function conflicting(...urns: readonly (CustomerUrn | undefined)[]): WriteResult {
+  const found = conflicts.flatMap((messageCode, index) => {
+    const customerUrn = urns[index];
+    return customerUrn === undefined ? [] : [{ field: conflictFields[index] as string, messageCode, customerUrn }];
+  });
+  return { code: (found[0] as Conflict).messageCode, conflicts: found };
+}
+
+/** Every combination of unique keys of {@link holders}, and the result when each holder has a given URN. */
 export const collisions = [0b001, 0b010, 0b100, 0b011, 0b101, 0b110, 0b111].map((mask) => {
   const hits = [0, 1, 2].filter((index) => mask & (1 << index));
   const taken = {
@@ -40,7 +51,9 @@ export const collisions = [0b001, 0b010, 0b100, 0b011, 0b101, 0b110, 0b111].map(
     ...(hits.includes(1) && { email }),
     ...(hits.includes(2) && { phoneNumber }),
   };
-  return { taken, expected: conflicts[hits[0] as number] as Conflict };
+  const expected = (urns: readonly CustomerUrn[]) =>
+    conflicting(...urns.map((urn, index) => (hits.includes(index) ? urn : undefined)));
+  return { taken, expected };
 });
 
 export const violations = [

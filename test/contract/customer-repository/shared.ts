@@ -34,8 +34,8 @@ export function sharedCustomersContract<Test extends ContractTest>(t: Test, make
     t.strictSame(await after.find(erased.by), erased.stored);
     t.match(erasure, { ...actor, erasedAt: noon + 1 });
     t.strictSame(await reopened.findErasure(tenantId('acme'), erased.customer.customerUrn), erasure);
-    t.strictSame(await after.store('crm-9', { email }), { code: conflicts[1] });
-    t.strictSame(await after.store('crm-9', { phoneNumber }), { code: conflicts[2] });
+    t.match(await after.store('crm-9', { email }), { code: conflicts[1] });
+    t.match(await after.store('crm-9', { phoneNumber }), { code: conflicts[2] });
     t.strictSame(await after.store('x', {}, { key: key('k') }), {
       code: 'SUCCESS',
       stored: changed.stored,

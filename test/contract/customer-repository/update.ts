@@ -1,3 +1,4 @@
+import type { CustomerUrn } from '../../../src/domain/identity.ts';
 import { actor, byExternalId, overwrite, storedIn } from '../scenario.ts';
 import type { ContractTest } from '../test.ts';
 import {
@@ -54,12 +55,15 @@ export function updateContract<Test extends ContractTest>(test: TestRepository<T
     t.strictSame(result, { code: 'SUCCESS', stored: storedIn(result).stored }, 'not replayed');
   });
 
-  test('update returns the first conflict with other customers and writes nothing', async (t, acme) => {
-    for (const [externalId, fields] of holders) await acme.mustStore(externalId, fields);
+  test('update returns every conflict with other customers and writes nothing', async (t, acme) => {
+    const urns: CustomerUrn[] = [];
+    for (const [externalId, fields] of holders) {
+      urns.push((await acme.mustStore(externalId, fields)).customer.customerUrn);
+    }
     const { stored, by } = await acme.mustStore('crm-1', { email: 'own@example.com', firstName: 'Jane' });
     for (const { taken, expected } of collisions) {
       const result = await acme.update(by, overwrite({ ...taken, firstName: 'Changed' }));
-      t.strictSame(result, { code: expected }, JSON.stringify(taken));
+      t.strictSame(result, expected(urns), JSON.stringify(taken));
     }
     t.strictSame(await acme.find(by), stored);
     t.equal((await acme.update(by, overwrite({ email: 'new@example.com' }))).code, 'SUCCESS', 'nothing is reserved');
@@ -69,7 +73,7 @@ export function updateContract<Test extends ContractTest>(test: TestRepository<T
     const { by } = await acme.mustStore('crm-1', { email, phoneNumber });
     const result = await acme.update(by, overwrite({ email: 'JANE.DOE@example.com', phoneNumber }));
     t.equal(storedIn(result).customer.email, 'JANE.DOE@example.com');
-    t.strictSame(await acme.store('crm-2', { email }), { code: conflicts[1] });
+    t.match(await acme.store('crm-2', { email }), { code: conflicts[1] });
   });
 
   test('an update frees the old unique keys and takes the new ones at once', async (t, acme) => {
@@ -79,9 +83,9 @@ export function updateContract<Test extends ContractTest>(test: TestRepository<T
     t.equal(await acme.find(byExternalId('crm-1')), undefined);
     t.strictSame([await acme.hasExternalId('crm-1'), await acme.hasExternalId('crm-9')], [false, true]);
     t.equal((await acme.find(byExternalId('crm-9')))?.customer.customerUrn, stored.customer.customerUrn);
-    t.strictSame(await acme.store('crm-9'), { code: conflicts[0] });
-    t.strictSame(await acme.store('crm-2', { email: 'NEW@example.com' }), { code: conflicts[1] });
-    t.strictSame(await acme.store('crm-2', { phoneNumber: '+491709999999' }), { code: conflicts[2] });
+    t.match(await acme.store('crm-9'), { code: conflicts[0] });
+    t.match(await acme.store('crm-2', { email: 'NEW@example.com' }), { code: conflicts[1] });
+    t.match(await acme.store('crm-2', { phoneNumber: '+491709999999' }), { code: conflicts[2] });
     t.equal((await acme.store('crm-1', { email, phoneNumber })).code, 'SUCCESS');
   });
 
@@ -94,11 +98,11 @@ export function updateContract<Test extends ContractTest>(test: TestRepository<T
   test('two customers can swap e-mail addresses by way of a third address, not directly', async (t, acme) => {
     const one = await acme.mustStore('crm-1', { email: 'one@example.com' });
     const two = await acme.mustStore('crm-2', { email: 'two@example.com' });
-    t.strictSame(await acme.update(one.by, overwrite({ email: 'two@example.com' })), { code: conflicts[1] });
+    t.match(await acme.update(one.by, overwrite({ email: 'two@example.com' })), { code: conflicts[1] });
     await acme.update(one.by, overwrite({ email: 'third@example.com' }));
     await acme.update(two.by, overwrite({ email: 'one@example.com' }));
     t.equal(storedIn(await acme.update(one.by, overwrite({ email: 'two@example.com' }))).version, 3);
-    t.strictSame(await acme.store('crm-3', { email: 'two@example.com' }), { code: conflicts[1] });
+    t.match(await acme.store('crm-3', { email: 'two@example.com' }), { code: conflicts[1] });
     t.equal((await acme.store('crm-3', { email: 'third@example.com' })).code, 'SUCCESS');
   });
 }

@@ -12,7 +12,7 @@ import { DatabaseFailure, unlessDatabaseFailure } from '../../../application/por
 import { isAnonymized } from '../../../domain/anonymization.ts';
 import { type Customer, type CustomerContent, newCustomer } from '../../../domain/customer.ts';
 import { changedFields } from '../../../domain/events.ts';
-import { type Conflict, firstConflict, type TenantId, type UniqueKeys } from '../../../domain/identity.ts';
+import { type Conflict, conflictsOf, type Holder, type TenantId, type UniqueKeys } from '../../../domain/identity.ts';
 import type { Routine } from '../driver/query.ts';
 import type { Eraser } from '../erasure/erase.ts';
 import { type ErasureLog, positionOf } from '../erasure/erasure-log.ts';
@@ -174,8 +174,8 @@ export class SqlCustomers implements CustomerRepository {
     const event = { type: 'customer.stored', changedFields: changedFields(undefined, customer), actor } as const;
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       if ((yield* writer.insert(row, event, recordOf(tenant, number, key))) > 0) return { code: 'SUCCESS', stored };
-      const code = yield* this.#conflict(tenant, indexes, number);
-      if (code !== undefined) return { code };
+      const conflicts = yield* this.#conflicts(tenant, indexes, number);
+      if (conflicts[0] !== undefined) return { code: conflicts[0].messageCode, conflicts };
       if ((yield* queries.findByNumber({ tenant, number })).length > 0) throw new NumberTaken();
     }
     throw contention();
@@ -236,8 +236,8 @@ export class SqlCustomers implements CustomerRepository {
     const blindIndexes = keepsUniqueKeys ? undefined : encryption.blindIndexesOf(tenant, customer);
     if (blindIndexes !== undefined) {
       // If another write takes a unique key after this check, the unique constraint fails and the routine is retried.
-      const code = yield* this.#conflict(tenant, blindIndexes, number);
-      if (code !== undefined) return { code };
+      const conflicts = yield* this.#conflicts(tenant, blindIndexes, number);
+      if (conflicts[0] !== undefined) return { code: conflicts[0].messageCode, conflicts };
     }
     const written = yield* writer.update(
       {
@@ -260,17 +260,17 @@ export class SqlCustomers implements CustomerRepository {
   }
 
   /**
-   * The first conflict with another customer. Finishes the erasure of one that is being erased: this frees its keys.
+   * The conflicts with other customers. Finishes the erasure of one that is being erased: this frees its keys.
    */
-  *#conflict(tenant: string, wanted: BlindIndexes, number: number): Routine<Conflict | undefined> {
+  *#conflicts(tenant: string, wanted: BlindIndexes, number: number): Routine<readonly Conflict[]> {
     const { queries, log, eraser } = this.#dependencies;
-    const holders: BlindIndexes[] = [];
+    const holders: Holder[] = [];
     for (const row of yield* queries.findHolders({ tenant, number, ...wanted })) {
       const entry = isReadableRow(row) ? undefined : yield* log.find(tenant, row.number);
-      if (entry === undefined) holders.push(row);
+      if (entry === undefined) holders.push({ customerUrn: toUrn(row.number), keys: comparable(row) });
       else yield* eraser.finish(entry);
     }
-    return firstConflict(comparable(wanted), holders.map(comparable));
+    return conflictsOf(comparable(wanted), holders);
   }
 }
 

@@ -295,16 +295,32 @@ eachStorage((start, t) => {
     for (const [customer, outcome] of cases) t.equal((await post('store', storing(customer))).outcome, outcome);
   });
 
-  t.test('conflicts with several customers are reported in the order of the rules', async (t) => {
+  t.test('all conflicts are reported with the customers that hold the values, in the order of the rules', async (t) => {
     const { post } = await start(t);
-    await post('store', storing({ externalIdentifier: 'a', phoneNumber: '0170 1234567' }));
-    await post('store', storing({ externalIdentifier: 'b', email: 'b@example.com' }));
+    const one = await post('store', storing({ externalIdentifier: 'a', phoneNumber: '0170 1234567' }));
+    const two = await post('store', storing({ externalIdentifier: 'b', email: 'b@example.com' }));
+    const [a, b] = [one.result.customerUrn, two.result.customerUrn];
+    const byEmail = { field: 'customer.email', messageCode: 'USER_WITH_SAME_EMAIL_EXISTS', customerUrn: b };
+    const byPhone = {
+      field: 'customer.phoneNumber',
+      messageCode: 'USER_WITH_SAME_PHONE_NUMBER_EXISTS',
+      customerUrn: a,
+    };
+    const byId = { field: 'customer.externalIdentifier', messageCode: 'CUSTOMER_ALREADY_STORED', customerUrn: a };
     const collides = { externalIdentifier: 'c', email: 'b@example.com', phoneNumber: '0170 1234567' };
-    t.equal((await post('store', storing(collides))).outcome, '409 USER_WITH_SAME_EMAIL_EXISTS');
-    t.equal(
-      (await post('store', storing({ ...collides, externalIdentifier: 'a' }))).outcome,
-      '409 CUSTOMER_ALREADY_STORED',
-    );
+    const stored = await post('store', storing(collides));
+    t.equal(stored.outcome, '409 USER_WITH_SAME_EMAIL_EXISTS');
+    t.strictSame(stored.body.status.conflicts, [byEmail, byPhone]);
+    t.strictSame((await post('store', storing({ ...collides, externalIdentifier: 'a' }))).body, {
+      result: null,
+      status: {
+        messageCode: 'CUSTOMER_ALREADY_STORED',
+        message: 'A customer with this ExternalId is already stored.',
+        conflicts: [byId, byEmail, byPhone],
+      },
+    });
+    const updated = await post('update', { customer: { customerUrn: a, email: 'B@example.com' } });
+    t.strictSame(updated.body.status.conflicts, [byEmail]);
   });
 
   t.test('a URN is never issued twice, failed stores included', async (t) => {
