@@ -1,9 +1,11 @@
 /** `c2a-customers/ports`: the ports and domain functions for your own adapter. */
 export { createReferenceData } from './adapters/reference-data.ts';
 export type { MaybePromise } from './application/maybe-promise.ts';
+export type * from './application/ports/actor.ts';
 export type * from './application/ports/customer-repository.ts';
 export { changedBy } from './application/ports/customer-repository.ts';
 export { DatabaseFailure } from './application/ports/database-failure.ts';
+export type * from './application/ports/erasures.ts';
 export type * from './application/ports/tenant-directory.ts';
 export { anonymize, isAnonymized, rewrittenFields } from './domain/anonymization.ts';
 export {

@@ -8,14 +8,9 @@ import type { Caller } from './authentication.ts';
 import { customerReferenceFields, exactlyOneReference } from './customer-reference.ts';
 import { completed, invalid, type Outcome, refusal } from './outcome.ts';
 import type { Clock } from './ports/clock.ts';
-import type {
-  CustomerReference,
-  CustomerRepository,
-  ResidueFinding,
-  ResidueKind,
-  StoredCustomer,
-} from './ports/customer-repository.ts';
+import type { CustomerReference, CustomerRepository, StoredCustomer } from './ports/customer-repository.ts';
 import { DatabaseFailure } from './ports/database-failure.ts';
+import type { ResidueFinding, ResidueKind } from './ports/erasures.ts';
 import type { Signer } from './ports/signer.ts';
 
 /** A receipt of one erasure, and the deployment's signature. */

@@ -1,5 +1,5 @@
 import type { TenantId } from '../domain/identity.ts';
-import type { RecoveryFinding, RecoveryReport } from './ports/customer-repository.ts';
+import type { RecoveryFinding, RecoveryReport } from './ports/erasures.ts';
 
 /** Messages about a recovery for operators: one about finished erasures, if there are any, and one per finding. */
 export function describeRecovery({ erasedAgain, findings }: RecoveryReport): string[] {

@@ -2,8 +2,9 @@ import t, { type Test } from 'tap';
 import { ephemeralVault } from '../../src/adapters/crypto/vault.ts';
 import { MemoryCustomers } from '../../src/adapters/memory/customers.ts';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
-import type { CustomerRepository, ResidueFinding } from '../../src/application/ports/customer-repository.ts';
+import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
+import type { ResidueFinding } from '../../src/application/ports/erasures.ts';
 import { PrivacyReports } from '../../src/application/privacy-reports.ts';
 import { actor, idempotencyKey, noon, tenantId, tenantOf } from '../contract/scenario.ts';
 

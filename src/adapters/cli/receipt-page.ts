@@ -1,5 +1,5 @@
 /** A verified erasure receipt as a page that a data-protection officer can print and send. */
-import type { ResidueKind } from '../../application/ports/customer-repository.ts';
+import type { ResidueKind } from '../../application/ports/erasures.ts';
 import type { SignedReceipt } from '../../application/privacy-reports.ts';
 import { type Html, html } from './html.ts';
 

@@ -3,7 +3,6 @@ import {
   type CustomerRepository,
   changedBy,
   type Decision,
-  type Erasure,
   type ErasureContext,
   type IdempotencyKey,
   type IdempotencyRecord,
@@ -11,6 +10,7 @@ import {
   type WriteContext,
   type WriteResult,
 } from '../../application/ports/customer-repository.ts';
+import type { Erasure } from '../../application/ports/erasures.ts';
 import { anonymize, isAnonymized, rewrittenFields } from '../../domain/anonymization.ts';
 import { type CustomerContent, newCustomer, timestamp, uniqueKeysOf } from '../../domain/customer.ts';
 import {

@@ -1,6 +1,7 @@
 import type { MaybePromise } from '../../application/maybe-promise.ts';
-import type { CustomerRepository, RecoveryFinding } from '../../application/ports/customer-repository.ts';
+import type { CustomerRepository } from '../../application/ports/customer-repository.ts';
 import { unlessDatabaseFailure } from '../../application/ports/database-failure.ts';
+import type { RecoveryFinding } from '../../application/ports/erasures.ts';
 import type { TenantId } from '../../domain/identity.ts';
 
 type Method = (tenant: TenantId, ...others: unknown[]) => MaybePromise<unknown>;

@@ -1,5 +1,5 @@
 import type { TenantId } from '../../domain/identity.ts';
-import type { AuditFinding, LogPosition } from './customer-repository.ts';
+import type { AuditFinding, LogPosition } from './erasures.ts';
 
 /** Operations on a running deployment. In memory all throw; on PostgreSQL `backup`, `backupKeys` and `compact`. */
 export interface Maintenance {

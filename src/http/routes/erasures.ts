@@ -1,7 +1,7 @@
 /** `GET /erasure`, the signed receipt of an erasure, and the public key that verifies it. */
 import { Type } from '@sinclair/typebox';
 import type { FastifyInstance } from 'fastify';
-import { residueKinds } from '../../application/ports/customer-repository.ts';
+import { residueKinds } from '../../application/ports/erasures.ts';
 import { erasureFields, type PrivacyReports, type SignedReceipt } from '../../application/privacy-reports.ts';
 import { retentionGrounds } from '../../domain/anonymization.ts';
 import { answer, wrapped } from '../envelope.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type Expression, type RawBuilder, sql } from 'kysely';
-import type { Actor } from '../../../application/ports/customer-repository.ts';
+import type { Actor } from '../../../application/ports/actor.ts';
 import type { ChangeEventType } from '../../../domain/events.ts';
 import { compileQuery, compileWrite, type Routine } from '../driver/query.ts';
 import { type IdempotencyRow, idempotencyQueries } from '../idempotency-records.ts';

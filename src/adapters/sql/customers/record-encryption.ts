@@ -1,5 +1,6 @@
-import type { Erasure, Origin, StoredCustomer } from '../../../application/ports/customer-repository.ts';
+import type { Origin, StoredCustomer } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
+import type { Erasure } from '../../../application/ports/erasures.ts';
 import { anonymized, type RetainedFields } from '../../../domain/anonymization.ts';
 import { type Customer, type CustomerContent, contentOf, timestamp, uniqueKeysOf } from '../../../domain/customer.ts';
 import type { ReferenceData } from '../../../domain/reference-data.ts';

@@ -3,12 +3,12 @@ import {
   type CustomerRepository,
   changedBy,
   type IdempotencyKey,
-  type RecoveryReport,
   type StoredCustomer,
   type WriteContext,
   type WriteResult,
 } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure, unlessDatabaseFailure } from '../../../application/ports/database-failure.ts';
+import type { RecoveryReport } from '../../../application/ports/erasures.ts';
 import { isAnonymized } from '../../../domain/anonymization.ts';
 import { type Customer, type CustomerContent, newCustomer } from '../../../domain/customer.ts';
 import { changedFields } from '../../../domain/events.ts';

@@ -1,4 +1,4 @@
-import type { AuditFinding, LogPosition } from '../../../application/ports/customer-repository.ts';
+import type { AuditFinding, LogPosition } from '../../../application/ports/erasures.ts';
 import type { AuditReport } from '../../../application/ports/maintenance.ts';
 import type { CustomerQueries, Row } from '../customers/queries.ts';
 import { ifSound, isAnonymizedRow, isReadableRow, type RecordEncryption } from '../customers/record-encryption.ts';

@@ -1,4 +1,5 @@
-import type { IdempotencyKey, LogPosition } from '../../../application/ports/customer-repository.ts';
+import type { IdempotencyKey } from '../../../application/ports/customer-repository.ts';
+import type { LogPosition } from '../../../application/ports/erasures.ts';
 import type { CustomerUrn } from '../../../domain/identity.ts';
 import type { Vault } from '../../crypto/vault.ts';
 import type { CustomerQueries } from '../customers/queries.ts';

@@ -1,5 +1,5 @@
-import type { RecoveryFinding, RecoveryReport } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
+import type { RecoveryFinding, RecoveryReport } from '../../../application/ports/erasures.ts';
 import { unknownRetainedFields } from '../../../domain/anonymization.ts';
 import type { ChangeWriter } from '../customers/change-writer.ts';
 import type { CustomerQueries } from '../customers/queries.ts';

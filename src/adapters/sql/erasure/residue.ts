@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Residue, ResidueFinding, ResidueKind } from '../../../application/ports/customer-repository.ts';
+import type { Residue, ResidueFinding, ResidueKind } from '../../../application/ports/erasures.ts';
 import type { CustomerQueries } from '../customers/queries.ts';
 import { isAnonymizedRow } from '../customers/record-encryption.ts';
 import type { Routine } from '../driver/query.ts';

@@ -1,0 +1,13 @@
+/**
+ * Source revisions. A tenant's system numbers the changes of each customer, and its queue may deliver them late, twice or
+ * out of order: a request with an older revision must not overwrite what a newer one stored. A request without a
+ * revision is not fenced, and a record without one fences nobody.
+ */
+
+/** Whether a request is older than the record, or than the tombstone of its ExternalId. */
+export const isOlder = (given: number | undefined, stored: number | undefined): boolean =>
+  given !== undefined && stored !== undefined && given < stored;
+
+/** Whether a request has the revision of the record: it must then have the content of the record too. */
+export const isSameRevision = (given: number | undefined, stored: number | undefined): boolean =>
+  given !== undefined && given === stored;
