@@ -67,12 +67,12 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     referenceData,
     metrics,
   );
-  const { environment } = config;
+  const { environment, tombstoneDays } = config;
   const shared = { directory, apiKeyFormat, clock, environment };
   const authentication = new Authentication({ ...shared, tokens, telemetry: metrics });
   return {
     ...storage,
-    customers: new Customers({ repository, referenceData, digest: vault.digest, clock }),
+    customers: new Customers({ repository, referenceData, digest: vault.digest, clock, tombstoneDays }),
     authentication,
     tenants: new Tenants({ directory, repository, clock }),
     apiKeys: new ApiKeys({ ...shared, authentication }),

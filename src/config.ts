@@ -80,6 +80,12 @@ export const settings = Type.Object({
   C2A_RATE_LIMIT: text('Requests per minute, for each API key in each process.', '60000', 'off, or 1 to 999999999', {
     pattern: '^(off|[1-9]\\d{0,8})$',
   }),
+  C2A_TOMBSTONE_DAYS: integer(
+    'How long a delete with a sourceRevision keeps late requests from bringing the customer back, in days.',
+    30,
+    1,
+    3650,
+  ),
   C2A_BODY_LIMIT: integer('Maximum size of a request body in bytes.', 65_536, 1024, 1_048_576),
   C2A_HEADER_LIMIT: integer('Maximum size of the request line and headers together in bytes.', 16_384, 2048, 131_072),
   C2A_MAX_CONNECTIONS: integer('Maximum open connections. Further connections are closed at once.', 4096, 1, 1_000_000),

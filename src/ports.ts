@@ -3,7 +3,13 @@ export { createReferenceData } from './adapters/reference-data.ts';
 export type { MaybePromise } from './application/maybe-promise.ts';
 export type * from './application/ports/actor.ts';
 export type * from './application/ports/customer-repository.ts';
-export { changedBy } from './application/ports/customer-repository.ts';
+export {
+  changedBy,
+  recordedCode,
+  replayOf,
+  syncEffect,
+  withoutWriting,
+} from './application/ports/customer-repository.ts';
 export { DatabaseFailure } from './application/ports/database-failure.ts';
 export type * from './application/ports/erasures.ts';
 export type * from './application/ports/tenant-directory.ts';

@@ -1,13 +1,11 @@
-import { isAnonymized } from '../domain/anonymization.ts';
 import {
   applyChange,
   type Customer,
   type CustomerChange,
+  sourceRevision,
   storeFields,
-  timestamp,
   updateFields,
 } from '../domain/customer.ts';
-import { changedFields } from '../domain/events.ts';
 import { format, isObject, readObject, readPatch, required } from '../domain/field-schema.ts';
 import type { ExternalId } from '../domain/identity.ts';
 import { type PaymentOptions, paymentOptions } from '../domain/payment-options.ts';
@@ -17,30 +15,24 @@ import type { Caller } from './authentication.ts';
 import { customerReferenceFields, exactlyOneReference, referenceOf } from './customer-reference.ts';
 import { keyViolations, runOnce } from './idempotency.ts';
 import { andThen, type MaybePromise } from './maybe-promise.ts';
-import { type Completed, completed, conflicting, invalid, type Outcome, refusal } from './outcome.ts';
-import type { Clock } from './ports/clock.ts';
-import type {
-  CustomerRepository,
-  Decision,
-  StoredCustomer,
-  WriteContext,
-  WriteResult,
-} from './ports/customer-repository.ts';
+import { completed, invalid, type Outcome, refusal } from './outcome.ts';
+import type { CustomerRepository, Decision, StoredCustomer } from './ports/customer-repository.ts';
 import type { Digest } from './ports/digest.ts';
+import {
+  erasureCheck,
+  hasCustomer,
+  refusalFor,
+  replacing,
+  showCustomer,
+  toOutcome,
+  type WriteConditions,
+  type WriteSettings,
+  writeContext,
+} from './write-requests.ts';
 
 /** A customer and its payment options. */
 export interface Snapshot extends Customer {
   readonly options: PaymentOptions;
-}
-
-/** The request id of a write, and the headers that control it. */
-export interface WriteConditions {
-  /** Identifies the request in the access log and in the erasure log. */
-  readonly requestId: string;
-  /** The Idempotency-Key as sent. */
-  readonly idempotencyKey?: string | undefined;
-  /** If-Match (RFC 9110 section 13.1.1) as sent, and whether it matches a version. If absent, every version matches. */
-  readonly ifMatch?: { readonly text: string; accepts(version: number): boolean } | undefined;
 }
 
 /** The body of `validate`. */
@@ -50,6 +42,7 @@ export const validateFields = {
 /** The body of `delete`. */
 export const deleteFields = {
   ...customerReferenceFields,
+  sourceRevision,
   reference: format('caseNumber', "The tenant's own case number; signed into the erasure receipt."),
 } as const;
 /** The query of `info`. */
@@ -58,11 +51,10 @@ export const infoFields = {
   exId: format('externalReference', "The tenant's own identifier of the customer."),
 } as const;
 
-interface Dependencies {
+interface Dependencies extends WriteSettings {
   readonly repository: CustomerRepository;
   readonly referenceData: ReferenceData;
   readonly digest: Digest;
-  readonly clock: Clock;
 }
 
 /**
@@ -88,7 +80,10 @@ export class Customers {
     return andThen(held, (isHeld) => completed({ isAvailable: !isHeld }));
   }
 
-  /** Stores a new customer. Refusals: BAD_REQUEST, INVALID_REQUEST, the three conflicts. */
+  /**
+   * Stores a new customer. Refusals: BAD_REQUEST, INVALID_REQUEST, the three conflicts; with a source revision also
+   * STALE_REVISION.
+   */
   async store(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
     if (!hasCustomer(body)) return refusal('BAD_REQUEST');
     const { repository, referenceData } = this.#dependencies;
@@ -98,15 +93,17 @@ export class Customers {
     if (!applied.ok) return invalid(onePerField([...violations, ...applied.violations]));
     if (violations.length > 0) return invalid(onePerField(violations));
     const { id } = caller.tenant;
-    return this.#runOnce(id, conditions.idempotencyKey, ['store', applied.value], async (key) =>
-      toOutcome(await repository.store(id, applied.value, this.#contextOf(caller, conditions), key), showCustomer),
-    );
+    const { value: content } = applied;
+    return this.#runOnce(id, conditions.idempotencyKey, ['store', content], async (key) => {
+      const context = writeContext(this.#dependencies, caller, conditions, content.sourceRevision);
+      return toOutcome(await repository.store(id, content, context, key), showCustomer);
+    });
   }
 
   /**
    * Applies a merge patch (RFC 7396) to a customer. A patch that changes nothing succeeds and keeps `updatedAt`.
    * Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND (also if anonymized), VERSION_MISMATCH, the three
-   * conflicts.
+   * conflicts; with a source revision also STALE_REVISION and REVISION_CONFLICT.
    */
   async update(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
     if (!hasCustomer(body)) return refusal('BAD_REQUEST');
@@ -123,7 +120,7 @@ export class Customers {
       return invalid(onePerField([...violations, ...('refuse' in decision ? decision.refuse : [])]));
     }
     return this.#runOnce(id, idempotencyKey, ['update', change, ifMatch?.text], async (key) => {
-      const context = this.#contextOf(caller, conditions);
+      const context = writeContext(this.#dependencies, caller, conditions, change.sourceRevision);
       const decide = this.#decide(change, ifMatch, context.now);
       return toOutcome(await repository.update(id, by, decide, context, key), showCustomer);
     });
@@ -132,7 +129,7 @@ export class Customers {
   /**
    * Erases a customer (GDPR Art. 17); see {@link CustomerRepository.erase}. Succeeds and changes nothing if the customer is
    * already erased, whatever If-Match says. Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND,
-   * VERSION_MISMATCH.
+   * VERSION_MISMATCH; with a source revision also STALE_REVISION.
    */
   async erase(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<undefined>> {
     if (!isObject(body)) return refusal('BAD_REQUEST');
@@ -144,8 +141,10 @@ export class Customers {
     const { id } = caller.tenant;
     const { idempotencyKey, ifMatch } = conditions;
     const reference = given.reference ?? undefined;
-    return this.#runOnce(id, idempotencyKey, ['delete', by, ifMatch?.text, reference], async (key) => {
-      const context = { ...this.#contextOf(caller, conditions), accepts: ifMatch?.accepts, reference };
+    const revision = given.sourceRevision ?? undefined;
+    return this.#runOnce(id, idempotencyKey, ['delete', by, ifMatch?.text, reference, revision], async (key) => {
+      const check = erasureCheck(ifMatch, revision);
+      const context = { ...writeContext(this.#dependencies, caller, conditions, revision), check, reference };
       return toOutcome(await repository.erase(id, by, context, key), () => completed(undefined));
     });
   }
@@ -169,26 +168,19 @@ export class Customers {
     });
   }
 
-  #contextOf({ keyId }: Caller, { requestId }: WriteConditions): WriteContext {
-    return { keyId, requestId, now: this.#dependencies.clock() };
-  }
-
   /** Decides how an update changes the current record. */
   #decide(change: CustomerChange, ifMatch: WriteConditions['ifMatch'], now: number) {
     return (current: StoredCustomer | undefined): Decision => {
-      if (current === undefined || isAnonymized(current.customer)) return { leave: 'CUSTOMER_NOT_FOUND' };
-      if (ifMatch?.accepts(current.version) === false) return { leave: 'VERSION_MISMATCH' };
+      if (current === undefined) return { leave: 'CUSTOMER_NOT_FOUND' };
+      const revision = change.sourceRevision ?? undefined;
+      const refused = refusalFor(current, ifMatch, revision);
+      if (refused !== undefined) return { leave: refused };
       const applied = applyChange(current.customer, change, this.#dependencies.referenceData);
       if (!applied.ok) return { refuse: applied.violations };
-      if (changedFields(current.customer, applied.value).length === 0) return { leave: 'SUCCESS' };
-      const { customerUrn, createdAt } = current.customer;
-      return { write: { customerUrn, ...applied.value, createdAt, updatedAt: timestamp(now) } };
+      return replacing(current.customer, applied.value, revision, now);
     };
   }
 }
-
-/** An empty string is the same as null. */
-const hasCustomer = (body: unknown): boolean => isObject(body) && body.customer != null && body.customer !== '';
 
 /** The violation of an update without a customer reference, unless another violation already reports the reference. */
 function missingReference(violations: readonly Violation[]): Violation[] {
@@ -198,15 +190,3 @@ function missingReference(violations: readonly Violation[]): Violation[] {
     ? []
     : [violation('customer.customerUrn', 'required', 'One of customerUrn and externalIdentifier is required.')];
 }
-
-function toOutcome<Result>(result: WriteResult, show: (stored: StoredCustomer) => Completed<Result>): Outcome<Result> {
-  if (result.code === 'INVALID_REQUEST') return invalid(onePerField(result.violations));
-  if ('conflicts' in result) return conflicting(result.conflicts);
-  if (result.code !== 'SUCCESS') return refusal(result.code);
-  return { ...show(result.stored), ...(result.replayed && { replayed: true }) };
-}
-
-const showCustomer = ({ customer, version }: StoredCustomer): Completed<Customer> => ({
-  ...completed(customer),
-  version,
-});

@@ -1,6 +1,6 @@
 import type { TenantId } from '../domain/identity.ts';
 import { type Violation, violation } from '../domain/violations.ts';
-import { type Outcome, refusal } from './outcome.ts';
+import { type Refusal, refusal } from './outcome.ts';
 import type { Clock } from './ports/clock.ts';
 import type { IdempotencyKey } from './ports/customer-repository.ts';
 import type { Digest } from './ports/digest.ts';
@@ -27,12 +27,12 @@ export function keyViolations(idempotencyKey: string | undefined): Violation[] {
 export function runOnce(digest: Digest, clock: Clock) {
   const inProgress = new Set<string>();
 
-  return async <Result>(
+  return async <Answer>(
     tenant: TenantId,
     idempotencyKey: string | undefined,
     request: readonly unknown[],
-    work: (key?: IdempotencyKey) => Promise<Outcome<Result>>,
-  ): Promise<Outcome<Result>> => {
+    work: (key?: IdempotencyKey) => Promise<Answer>,
+  ): Promise<Answer | Refusal> => {
     if (idempotencyKey === undefined) return work();
     const tenantKey = `${tenant} ${idempotencyKey}`;
     if (inProgress.has(tenantKey)) return refusal('REQUEST_IN_PROGRESS');

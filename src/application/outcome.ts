@@ -14,6 +14,8 @@ const messages = {
   CUSTOMER_ALREADY_STORED: 'A customer with this ExternalId is already stored.',
   USER_WITH_SAME_EMAIL_EXISTS: 'The e-mail address belongs to another customer.',
   USER_WITH_SAME_PHONE_NUMBER_EXISTS: 'The phone number belongs to another customer.',
+  STALE_REVISION: 'What is stored has a higher sourceRevision, or the customer was erased at this one or a higher one.',
+  REVISION_CONFLICT: 'The stored customer has the same sourceRevision, but other content.',
   REQUEST_IN_PROGRESS: 'A request with the same Idempotency-Key is still running.',
   VERSION_MISMATCH: 'The record is not at the version that If-Match names; read it again.',
   PAYLOAD_TOO_LARGE: 'The body is over the size limit.',

@@ -7,6 +7,7 @@ import {
   missingFields,
   type Patch,
   required,
+  revision,
   text,
   type Values,
 } from './field-schema.ts';
@@ -79,10 +80,30 @@ const claimedRegion = group(
   'The region that the customer claims; national phone numbers are read in it.',
 );
 
+/** The revision of a request; see `source-revision.ts`. */
+export const sourceRevision = revision(
+  "A number that grows with every change of the customer in the tenant's system, such as a row version or a change time.",
+);
+
 /** The body of `store`. */
 export const storeFields = {
   customer: required(group(customerFields, 'The customer to project.')),
   claimedRegion: required(claimedRegion),
+  sourceRevision,
+} as const;
+
+/** The body of `sync`: the fields of `store`, and the CustomerUrn. */
+export const syncFields = {
+  ...storeFields,
+  customer: required(
+    group(
+      {
+        customerUrn: format('customerUrn', 'Names the record, so that externalIdentifier can change.'),
+        ...customerFields,
+      },
+      'The whole customer: a field that is absent is removed.',
+    ),
+  ),
 } as const;
 
 /** The body of `update`: the fields of `store`, and the CustomerUrn. */
@@ -94,6 +115,7 @@ export const updateFields = {
     ),
   ),
   claimedRegion,
+  sourceRevision,
 } as const;
 
 type CustomerFields = Values<typeof customerFields>;
@@ -107,6 +129,8 @@ export const anonymizedStatus = 'Anonymized';
 export interface CustomerContent extends Omit<CustomerFields, 'status'> {
   readonly status: CustomerFields['status'] | typeof anonymizedStatus;
   readonly claimedRegion: ClaimedRegion;
+  /** The revision of the tenant's system that this content has, if a request named one. */
+  readonly sourceRevision?: number;
 }
 
 /** The canonical record. Timestamps are ISO 8601, UTC, with milliseconds. */
@@ -142,7 +166,14 @@ export function applyChange(
       : customer?.phoneNumber;
   if (violations.length > 0 || customer === undefined || claimedRegion === undefined) return refused(violations);
   // `customer` already has `phoneNumber`, so assigning it again keeps the order of the field table.
-  return accepted({ ...customer, ...(phoneNumber !== undefined && { phoneNumber }), claimedRegion });
+  // A request without a revision, or with null, leaves the stored one alone.
+  const sourceRevision = change.sourceRevision ?? current?.sourceRevision;
+  return accepted({
+    ...customer,
+    ...(phoneNumber !== undefined && { phoneNumber }),
+    claimedRegion,
+    ...(sourceRevision !== undefined && { sourceRevision }),
+  });
 }
 
 /** The number in E.164. Undefined if it is invalid, or if its country is missing, which `missingFields` reports. */
@@ -189,11 +220,12 @@ export function uniqueKeysOf(content: CustomerContent, referenceData: ReferenceD
 /** The names of the content fields, in the order of the field table. */
 export const contentNames = [...Object.keys(customerFields), 'claimedRegion'] as readonly (keyof CustomerContent)[];
 
-/** The content of a record, without its CustomerUrn and times, in the order of the field table. */
+/** The content of a record, without its CustomerUrn and times, in the order of the field table; then the revision. */
 export function contentOf(customer: CustomerContent): CustomerContent {
   const content: Record<string, unknown> = {};
   for (const name of contentNames) {
     if (customer[name] !== undefined) content[name] = customer[name];
   }
+  if (customer.sourceRevision !== undefined) content.sourceRevision = customer.sourceRevision;
   return content as unknown as CustomerContent;
 }

@@ -21,6 +21,7 @@ export type Field = {
   | { readonly kind: FormatKind }
   | { readonly kind: 'choice'; readonly values: readonly string[]; readonly fallback?: string }
   | { readonly kind: 'flag'; readonly fallback: false }
+  | { readonly kind: 'revision' }
   // `always`: present even if the caller omits it, because every member has a fallback.
   | { readonly kind: 'group'; readonly fields: FieldTable; readonly always?: true }
 );
@@ -35,6 +36,8 @@ export const format = <const Kind extends FormatKind>(kind: Kind, about: string)
 export const choice = <const Value extends string>(values: readonly Value[], about: string) =>
   ({ kind: 'choice', values, about }) as const;
 export const flag = (about: string) => ({ kind: 'flag', fallback: false, about }) as const;
+/** A whole number from 0 to 2^53−1. */
+export const revision = (about: string) => ({ kind: 'revision', about }) as const;
 export const group = <const Table extends FieldTable>(fields: Table, about: string) =>
   ({ kind: 'group', fields, about }) as const;
 export const required = <const F extends Field>(field: F) => ({ ...field, required: true }) as const;
@@ -45,7 +48,9 @@ type Value<F extends Field> = F extends { readonly fields: infer Table extends F
     ? Choice
     : F extends { readonly kind: 'flag' }
       ? boolean
-      : string;
+      : F extends { readonly kind: 'revision' }
+        ? number
+        : string;
 type Certain = { readonly required: true } | { readonly fallback: unknown } | { readonly always: true };
 /** The canonical record. Required fields and fields with a fallback are always present. */
 export type Values<Table extends FieldTable> = {
@@ -129,9 +134,19 @@ function readValue(
       : fail('invalid_type', mustBeObject);
   }
   if (field.kind === 'flag') return typeof value === 'boolean' ? value : fail('invalid_type', 'Must be true or false.');
+  if (field.kind === 'revision') return readRevision(value, fail);
   if (typeof value !== 'string') return fail('invalid_type', 'Must be a string.');
   const text = canonicalText(value, fail);
   return text === undefined ? undefined : readText(field, text, fail, referenceData);
+}
+
+function readRevision(value: unknown, fail: Fail): number | undefined {
+  if (typeof value !== 'number') return fail('invalid_type', 'Must be a number.');
+  if (!Number.isSafeInteger(value) || value < 0) {
+    return fail('invalid_value', 'Must be a whole number from 0 to 9007199254740991.');
+  }
+  // Never −0.
+  return value + 0;
 }
 
 /** Without leading and trailing white space. `String.trim` keeps U+0085, which Unicode counts as white space. */

@@ -52,6 +52,8 @@ export function fieldSchema(field: Field, use: Use): TSchema {
       return closedObject(membersOf(field.fields, use, !field.required), { description });
     case 'flag':
       return Type.Boolean({ description });
+    case 'revision':
+      return Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description });
     case 'choice':
       return Type.String({ enum: field.values, description });
     case 'text':

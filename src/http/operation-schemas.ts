@@ -192,6 +192,8 @@ type Codes = readonly RefusalCode[];
 export const bodyRefusals: Codes = ['BAD_REQUEST', 'INVALID_REQUEST', 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'];
 export const writeRefusals: Codes = [...bodyRefusals, 'FORBIDDEN', 'REQUEST_IN_PROGRESS', 'IDEMPOTENCY_KEY_REUSED'];
 export const conflictRefusals: Codes = conflictCodes;
+/** The refusal codes of writes with a source revision. */
+export const revisionRefusals: Codes = ['STALE_REVISION', 'REVISION_CONFLICT'];
 /** The refusal codes of every operation of the API, besides those of every request. */
 const apiRefusals: Codes = ['TOO_MANY_REQUESTS', 'SQL_DATABASE_FAILURE'];
 /** The refusal codes of every request, with or without credentials. */
@@ -201,7 +203,9 @@ const refusalMeaning: Partial<Record<number, string>> = {
   400: 'The request is malformed, has no usable body, or breaks field rules.',
   403: "The key's role does not allow the operation.",
   404: 'The tenant has no such customer, or no such erasure.',
-  409: 'The request conflicts with another customer, or with a request in flight under the same Idempotency-Key.',
+  409:
+    'The request conflicts with another customer, with a newer sourceRevision, or with a request in flight under the ' +
+    'same Idempotency-Key.',
   412: 'If-Match names another version.',
   413: 'The body is over the limit: 64 KiB, unless the operator set another.',
   415: 'The body is not application/json, names a charset other than UTF-8, or has a content coding.',

@@ -10,6 +10,7 @@ import { findContract } from './customer-repository/find.ts';
 import { idempotencyContract } from './customer-repository/idempotency.ts';
 import { idempotencyAfterErasureContract } from './customer-repository/idempotency-after-erasure.ts';
 import { storeContract } from './customer-repository/store.ts';
+import { syncContract } from './customer-repository/sync.ts';
 import { updateContract } from './customer-repository/update.ts';
 import { tenantOf } from './scenario.ts';
 import type { ContractTest } from './test.ts';
@@ -29,6 +30,7 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
   storeContract(test);
   findContract(test);
   updateContract(test);
+  syncContract(test);
   eraseContract(test);
   idempotencyContract(test);
   idempotencyAfterErasureContract(test);

@@ -7,8 +7,10 @@ import type {
   ErasureContext,
   IdempotencyKey,
   StoredCustomer,
+  WriteContext,
   WriteResult,
 } from '../../src/application/ports/customer-repository.ts';
+import { decideSync } from '../../src/application/synchronization.ts';
 import { isAnonymized } from '../../src/domain/anonymization.ts';
 import { type CustomerContent, contentOf, timestamp } from '../../src/domain/customer.ts';
 import {
@@ -74,6 +76,12 @@ export const idempotencyKey = (name: string, request: string, expiresAt: number)
   expiresAt,
 });
 
+/** For an erasure: refuses every other version. */
+export const onlyAt =
+  (expected: number): ErasureContext['check'] =>
+  ({ version }) =>
+    version === expected ? undefined : 'VERSION_MISMATCH';
+
 /** The actor of every write. */
 export const actor = { keyId: 'key', requestId: 'request' };
 
@@ -81,24 +89,64 @@ interface When {
   /** Milliseconds since 1970. Default: noon; for an erasure one millisecond after noon. */
   readonly now?: number;
   readonly key?: IdempotencyKey;
+  /** The source revision of the request; its tombstones expire a day after `now`. */
+  readonly revision?: number;
 }
 
-type EraseRequest = Pick<ErasureContext, 'accepts' | 'reference'>;
+export const tombstoneMs = 24 * 60 * 60 * 1000;
+
+const contextOf = (now: number, revision: number | undefined): WriteContext => ({
+  ...actor,
+  now,
+  ...(revision !== undefined && { tombstone: { revision, expiresAt: now + tombstoneMs } }),
+});
+
+type EraseRequest = Pick<ErasureContext, 'check' | 'reference'>;
+
+interface Named {
+  readonly by?: CustomerReference;
+}
+
+const withRevision = (content: CustomerContent, sourceRevision: number | undefined): CustomerContent =>
+  sourceRevision === undefined ? content : { ...content, sourceRevision };
+
+/** A change that replaces the whole content, by the rules of `sync`. */
+function syncing(
+  externalId: string,
+  fields: Fields,
+  { now = noon, revision, by = byExternalId(externalId) }: When & Named,
+) {
+  const wanted = withRevision(content(externalId, fields), revision);
+  const decide = decideSync({ by, content: wanted }, undefined, now);
+  return { by, decide, context: contextOf(now, revision) };
+}
 
 /** A repository as one tenant uses it. */
 export function tenantOf(repository: CustomerRepository, tenant: TenantId = tenantId('acme')) {
   const scenario = {
-    store: (externalId: string, fields: Fields = {}, { now = noon, key }: When = {}) =>
-      repository.store(tenant, content(externalId, fields), { ...actor, now }, key),
+    store: (externalId: string, fields: Fields = {}, { now = noon, key, revision }: When = {}) =>
+      repository.store(tenant, withRevision(content(externalId, fields), revision), contextOf(now, revision), key),
     /** Stores a customer, and throws unless that succeeds. */
     mustStore: async (externalId: string, fields: Fields = {}, when: When = {}) =>
       storedIn(await scenario.store(externalId, fields, when)),
     find: async (by: CustomerReference) => repository.find(tenant, by),
     hasExternalId: async (externalId: string) => repository.hasExternalId(tenant, externalId as ExternalId),
-    update: (by: CustomerReference, decide: Decide, { now = noon, key }: When = {}) =>
-      repository.update(tenant, by, decide, { ...actor, now }, key),
-    erase: (by: CustomerReference, { now = noon + 1, key, ...request }: When & EraseRequest = {}) =>
-      repository.erase(tenant, by, { ...actor, now, ...request }, key),
+    update: (by: CustomerReference, decide: Decide, { now = noon, key, revision }: When = {}) =>
+      repository.update(tenant, by, decide, contextOf(now, revision), key),
+    /** Sets the whole content; `by` is the ExternalId unless `urn` is given. */
+    sync: (externalId: string, fields: Fields = {}, when: When & Named = {}) => {
+      const { by, decide, context } = syncing(externalId, fields, when);
+      return repository.sync(tenant, by, decide, context, when.key);
+    },
+    exchange: (...changes: readonly (readonly [externalId: string, fields: Fields, when?: When & Named])[]) =>
+      repository.exchange(
+        tenant,
+        changes.map(([externalId, fields, when = {}]) => syncing(externalId, fields, when)),
+      ),
+    findTombstone: async (externalId: string, now = noon) =>
+      repository.findTombstone(tenant, externalId as ExternalId, now),
+    erase: (by: CustomerReference, { now = noon + 1, key, revision, ...request }: When & EraseRequest = {}) =>
+      repository.erase(tenant, by, { ...contextOf(now, revision), ...request }, key),
   };
   return scenario;
 }

@@ -33,6 +33,8 @@ function arbitraryOf(field: Field, nullable: boolean): fc.Arbitrary<unknown> {
   switch (field.kind) {
     case 'text':
       return texts(field.max);
+    case 'revision':
+      return fc.maxSafeNat();
     case 'choice':
       return fc.constantFrom(...field.values);
     case 'flag':

@@ -4,7 +4,7 @@ import pg from 'pg';
 import t from 'tap';
 import type { Customer } from '../../src/domain/customer.ts';
 import { newPlaces } from '../support/postgres.ts';
-import { connectPostgres, overwrite, storedIn, tenantId, tenantOf } from '../support/storage.ts';
+import { connectPostgres, onlyAt, overwrite, storedIn, tenantId, tenantOf } from '../support/storage.ts';
 
 const numberOf = ({ customerUrn }: Customer): number => Number(customerUrn.split('.').at(-1));
 
@@ -22,7 +22,7 @@ for (const [name, newPlace] of Object.entries(newPlaces)) {
       ]);
 
       let isAnswered = false;
-      const erasing = acme.erase(by, { accepts: (version) => version === 1 }).finally(() => {
+      const erasing = acme.erase(by, { check: onlyAt(1) }).finally(() => {
         isAnswered = true;
       });
       // The erasure waits for the row, and has then locked the head of the log.
@@ -41,7 +41,7 @@ for (const [name, newPlace] of Object.entries(newPlaces)) {
     const place = await newPlace(t);
     const [one, other] = [await connectPostgres(t, place), await connectPostgres(t, place)];
     const acme = tenantOf(one.repository);
-    for (const accepts of [undefined, (version: number) => version < 3]) {
+    for (const check of [undefined, onlyAt(2)]) {
       const { by, customer } = await acme.mustStore('crm-1');
       const client = new pg.Client(place.url);
       await client.connect();
@@ -52,7 +52,7 @@ for (const [name, newPlace] of Object.entries(newPlaces)) {
       const updating = tenantOf(other.repository).update(by, overwrite(change));
       while ((await waiting()) === 0);
       // It has read the record when it waits too. PostgreSQL grants a lock in the order of requests.
-      const erasing = acme.erase(by, { accepts });
+      const erasing = acme.erase(by, { check });
       while ((await waiting()) === 1);
       await client.query('commit');
       await client.end();
@@ -71,7 +71,7 @@ for (const [name, newPlace] of Object.entries(newPlaces)) {
     const outcomes: Record<string, number> = {};
     for (let round = 0; round < 200; round += 1) {
       const { by } = await one.mustStore(`crm-${round}`);
-      const erase = one.erase(by, { accepts: (version) => version === 1 });
+      const erase = one.erase(by, { check: onlyAt(1) });
       // Long enough for the erasure to be anywhere between its first and its last statement.
       if (round % 4 > 0) await setTimeout((round % 4) - 0.5);
       const results = await Promise.all([erase, other.update(by, overwrite({ firstName: 'Jane' }))]);

@@ -49,6 +49,7 @@ export async function startService(test: Test, options: Options = {}) {
           referenceData: createReferenceData(),
           digest: ephemeralVault().digest,
           clock: read,
+          tombstoneDays: 30,
         }),
       }
     : composed;

@@ -2,17 +2,23 @@ import {
   type CustomerReference,
   type CustomerRepository,
   changedBy,
-  type Decision,
   type ErasureContext,
+  type Exchange,
   type IdempotencyKey,
   type IdempotencyRecord,
+  recordedCode,
+  replayOf,
   type StoredCustomer,
+  type SyncDecision,
+  syncEffect,
+  type Tombstone,
   type WriteContext,
   type WriteResult,
+  withoutWriting,
 } from '../../application/ports/customer-repository.ts';
 import type { Erasure } from '../../application/ports/erasures.ts';
 import { anonymize, isAnonymized, rewrittenFields } from '../../domain/anonymization.ts';
-import { type CustomerContent, newCustomer, timestamp, uniqueKeysOf } from '../../domain/customer.ts';
+import { type Customer, type CustomerContent, newCustomer, timestamp, uniqueKeysOf } from '../../domain/customer.ts';
 import {
   type CustomerUrn,
   conflictsOf,
@@ -39,6 +45,8 @@ export class MemoryCustomers implements CustomerRepository {
   readonly #holders = new Map<string, string>();
   /** By tenant and key digest. */
   readonly #idempotencyRecords = new Map<string, KeptRecord>();
+  /** By tenant and ExternalId. */
+  readonly #tombstones = new Map<string, Tombstone>();
   readonly #referenceData: ReferenceData;
   readonly #partition: string;
   #lastSequence = 0;
@@ -50,12 +58,7 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   async store(tenant: TenantId, content: CustomerContent, context: WriteContext, key?: IdempotencyKey) {
-    const { keyId, requestId, now } = context;
-    return this.#once(tenant, key, now, () => {
-      this.#lastSequence += 1;
-      const customer = newCustomer(content, customerUrn(this.#partition, this.#lastSequence), now);
-      return this.#put(tenant, { customer, version: 1, origin: { storedBy: { keyId, requestId } } });
-    });
+    return this.#once(tenant, key, context.now, () => this.#create(tenant, content, context));
   }
 
   find(tenant: TenantId, by: CustomerReference) {
@@ -67,27 +70,52 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   async update(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext, key?: IdempotencyKey) {
+    return this.#once(tenant, key, context.now, () => this.#change(tenant, by, decide, context));
+  }
+
+  async sync(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext, key?: IdempotencyKey) {
     return this.#once(tenant, key, context.now, () => {
-      const current = this.#find(tenant, by);
-      const decision = decide(current);
-      if ('refuse' in decision) return { code: 'INVALID_REQUEST', violations: decision.refuse };
-      if ('leave' in decision && decision.leave !== 'SUCCESS') return { code: decision.leave };
-      if (current === undefined)
-        throw new Error('decide returned a write or SUCCESS for a customer that does not exist');
-      if ('leave' in decision) return { code: 'SUCCESS', stored: current };
-      const origin = changedBy(current.origin, context);
-      return this.#put(tenant, { customer: decision.write, version: current.version + 1, origin }, current);
+      const before = this.#find(tenant, by);
+      const result = this.#change(tenant, by, decide, context);
+      return result.code === 'SUCCESS' ? { ...result, ...syncEffect(before, result.stored) } : result;
     });
   }
 
+  async exchange(tenant: TenantId, changes: readonly Exchange[]) {
+    const before = changes.map(({ by }) => this.#find(tenant, by));
+    for (const stored of before) if (stored) this.#release(tenant, stored);
+    const results: WriteResult[] = [];
+    for (const [index, { by, decide, context }] of changes.entries()) {
+      const urn = before[index]?.customer.customerUrn;
+      // A released record is no longer found by its ExternalId.
+      const result = this.#change(tenant, urn === undefined ? by : { urn }, decide, context);
+      if (result.code !== 'SUCCESS') {
+        this.#restore(tenant, before);
+        return { failed: index, result };
+      }
+      results.push({ ...result, ...syncEffect(before[index], result.stored) });
+    }
+    return { results };
+  }
+
+  findTombstone(tenant: TenantId, externalId: ExternalId, now: number): number | undefined {
+    const found = this.#tombstones.get(tombstoneName(tenant, externalId));
+    return found !== undefined && found.expiresAt > now ? found.revision : undefined;
+  }
+
   async erase(tenant: TenantId, by: CustomerReference, context: ErasureContext, key?: IdempotencyKey) {
-    const { keyId, requestId, now, accepts, reference } = context;
+    const { keyId, requestId, now, check, reference } = context;
     return this.#once(tenant, key, now, () => {
       const current = this.#find(tenant, by);
-      if (current === undefined) return { code: 'CUSTOMER_NOT_FOUND' };
+      if (current === undefined) {
+        if ('externalId' in by) this.#leaveTombstone(tenant, by.externalId, context);
+        return { code: 'CUSTOMER_NOT_FOUND' };
+      }
       const { customer, version } = current;
       if (isAnonymized(customer)) return { code: 'SUCCESS', stored: current };
-      if (accepts?.(version) === false) return { code: 'VERSION_MISMATCH' };
+      const refused = check?.({ version, sourceRevision: customer.sourceRevision });
+      if (refused !== undefined) return { code: refused };
+      this.#leaveTombstone(tenant, customer.externalIdentifier as ExternalId, context);
       const { customerUrn: urn } = customer;
       const rewritten = rewrittenFields(customer);
       const erasure = {
@@ -110,6 +138,9 @@ export class MemoryCustomers implements CustomerRepository {
   async deleteExpired(tenant: TenantId, now: number) {
     for (const [name, { expiresAt }] of this.#idempotencyRecords) {
       if (tenantIn(name) === tenant && expiresAt <= now) this.#idempotencyRecords.delete(name);
+    }
+    for (const [name, { expiresAt }] of this.#tombstones) {
+      if (tenantIn(name) === tenant && expiresAt <= now) this.#tombstones.delete(name);
     }
   }
 
@@ -154,15 +185,50 @@ export class MemoryCustomers implements CustomerRepository {
     const record = this.#idempotencyRecords.get(keyName);
     if (record !== undefined && record.expiresAt > now) {
       if (Buffer.compare(record.requestDigest, key.requestDigest) !== 0) return { code: 'IDEMPOTENCY_KEY_REUSED' };
-      return { code: 'SUCCESS', stored: this.#records.get(record.name) as StoredCustomer, replayed: true };
+      return replayOf(this.#records.get(record.name) as StoredCustomer, record.code);
     }
     const result = work();
     if (result.code === 'SUCCESS') {
       const { requestDigest, expiresAt } = key;
       const name = nameOf(tenant, result.stored.customer.customerUrn);
-      this.#idempotencyRecords.set(keyName, { code: result.code, name, requestDigest, expiresAt });
+      this.#idempotencyRecords.set(keyName, { code: recordedCode(result), name, requestDigest, expiresAt });
     }
     return result;
+  }
+
+  #create(tenant: TenantId, content: CustomerContent, context: WriteContext): WriteResult {
+    const { keyId, requestId, now, tombstone } = context;
+    const fence = tombstone && this.findTombstone(tenant, content.externalIdentifier as ExternalId, now);
+    if (tombstone !== undefined && fence !== undefined && tombstone.revision <= fence)
+      return { code: 'STALE_REVISION' };
+    this.#lastSequence += 1;
+    const customer = newCustomer(content, customerUrn(this.#partition, this.#lastSequence), now);
+    return this.#put(tenant, { customer, version: 1, origin: { storedBy: { keyId, requestId } } });
+  }
+
+  #change(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext): WriteResult {
+    const current = this.#find(tenant, by);
+    const decision = decide(current);
+    const unwritten = withoutWriting(decision, current);
+    if (unwritten !== undefined) return unwritten;
+    if ('create' in decision) return this.#create(tenant, decision.create, context);
+    const { customer: old, version, origin } = current as StoredCustomer;
+    const { write: customer } = decision as { write: Customer };
+    const stored = { customer, version: version + 1, origin: changedBy(origin, context) };
+    const result = this.#put(tenant, stored, current);
+    if (result.code === 'SUCCESS' && customer.externalIdentifier !== old.externalIdentifier) {
+      this.#leaveTombstone(tenant, old.externalIdentifier as ExternalId, context);
+    }
+    return result;
+  }
+
+  /** Leaves a tombstone if the write is fenced. A later or a higher one stays. */
+  #leaveTombstone(tenant: TenantId, externalId: ExternalId, { tombstone, now }: WriteContext): void {
+    if (tombstone === undefined) return;
+    const present = this.findTombstone(tenant, externalId, now);
+    if (present === undefined || present <= tombstone.revision) {
+      this.#tombstones.set(tombstoneName(tenant, externalId), tombstone);
+    }
   }
 
   /** Writes a record in place of `previous`, unless another customer has one of its unique keys. */
@@ -175,10 +241,31 @@ export class MemoryCustomers implements CustomerRepository {
       .map((holder) => this.#holderIn(this.#records.get(holder as string) as StoredCustomer));
     const conflicts = keys === undefined ? [] : conflictsOf(keys, others);
     if (conflicts[0] !== undefined) return { code: conflicts[0].messageCode, conflicts };
-    for (const entry of entriesOf(tenant, this.#keysOf(previous))) this.#holders.delete(entry);
+    if (previous !== undefined) this.#release(tenant, previous);
     for (const entry of entriesOf(tenant, keys)) this.#holders.set(entry, name);
     this.#records.set(name, stored);
     return { code: 'SUCCESS', stored };
+  }
+
+  /** Puts records back as they were before. */
+  #restore(tenant: TenantId, before: readonly (StoredCustomer | undefined)[]): void {
+    const records = before.filter((stored) => stored !== undefined);
+    for (const { customer } of records) {
+      this.#release(tenant, this.#records.get(nameOf(tenant, customer.customerUrn)) as StoredCustomer);
+    }
+    for (const stored of records) {
+      const name = nameOf(tenant, stored.customer.customerUrn);
+      for (const entry of entriesOf(tenant, this.#keysOf(stored))) this.#holders.set(entry, name);
+      this.#records.set(name, stored);
+    }
+  }
+
+  /** Frees the unique keys of a record. */
+  #release(tenant: TenantId, stored: StoredCustomer): void {
+    const name = nameOf(tenant, stored.customer.customerUrn);
+    for (const entry of entriesOf(tenant, this.#keysOf(stored))) {
+      if (this.#holders.get(entry) === name) this.#holders.delete(entry);
+    }
   }
 
   #holderIn(stored: StoredCustomer): Holder {
@@ -190,9 +277,10 @@ export class MemoryCustomers implements CustomerRepository {
   }
 }
 
-type Decide = (current: StoredCustomer | undefined) => Decision;
+type Decide = (current: StoredCustomer | undefined) => SyncDecision;
 
 const nameOf = (tenant: TenantId, urn: CustomerUrn): string => `${tenant} ${urn}`;
+const tombstoneName = (tenant: TenantId, externalId: ExternalId): string => `${tenant} ${externalId}`;
 const tenantIn = (name: string): TenantId => name.slice(0, name.indexOf(' ')) as TenantId;
 
 const entriesOf = (tenant: TenantId, keys: UniqueKeys | undefined): string[] =>

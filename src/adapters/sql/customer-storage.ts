@@ -2,6 +2,7 @@ import type { TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
 import type { Vault } from '../crypto/vault.ts';
 import { changeWriter } from './customers/change-writer.ts';
+import { CustomerChanges } from './customers/customer-changes.ts';
 import { CustomerReader } from './customers/customer-reader.ts';
 import { IdBlocks } from './customers/id-blocks.ts';
 import { customerQueries } from './customers/queries.ts';
@@ -19,6 +20,7 @@ import { ResidueSearch } from './erasure/residue.ts';
 import { idempotencyQueries } from './idempotency-records.ts';
 import { recoverFirst } from './recover-first.ts';
 import type { SqlDatabase } from './schema/database.ts';
+import { Tombstones } from './tombstones.ts';
 
 interface Dependencies {
   readonly database: SqlDatabase;
@@ -56,12 +58,14 @@ export function createCustomerStorage(
   const log = new ErasureLog({ dialect, vault, encryption, queries, deployment, changed });
   const reader = new CustomerReader({ queries, idempotency, encryption, log });
   const sequence = new UrnSequence(database, partition);
-  const shared = { database, queries, applied, idempotency, encryption, reader, writer, log };
+  const tombstones = new Tombstones(dialect, encryption);
+  const shared = { database, queries, applied, idempotency, encryption, reader, writer, log, tombstones };
   const eraser = new Eraser(shared);
+  const changes = new CustomerChanges({ ...shared, eraser });
   const recovery = new Recovery({ ...shared, eraser });
   const ids = new IdBlocks({ database, encryption, queries, sequence });
   const residue = new ResidueSearch({ database, queries });
-  const repository = new SqlCustomers({ ...shared, ids, eraser, recovery, residue, sequence });
+  const repository = new SqlCustomers({ ...shared, changes, ids, eraser, recovery, residue, sequence });
   const unrecovered = new Set<TenantId>();
   return {
     repository: recoverFirst(cached(repository, cache), unrecovered),

@@ -16,7 +16,7 @@ export function idempotencyQueries({ builder }: Dialect) {
     find: compileQuery((at: KeyAt) =>
       builder
         .selectFrom('idempotency_records')
-        .select(['request_digest', 'number', 'expires_at'])
+        .select(['request_digest', 'number', 'code', 'expires_at'])
         .where('tenant', '=', at.tenant)
         .where('key_digest', '=', at.key_digest),
     ),
@@ -60,27 +60,36 @@ const insert = (builder: Dialect['builder'], row: IdempotencyRow) =>
     expires_at: row.expires_at,
   });
 
-/** The idempotency record of a successful write to this customer; undefined if the request had no Idempotency-Key. */
-export const recordOf = (tenant: string, number: number, key: IdempotencyKey | undefined): IdempotencyRow | undefined =>
+/**
+ * The idempotency record of a successful write to this customer; undefined if the request had no Idempotency-Key.
+ *
+ * @param code see `recordedCode`
+ */
+export const recordOf = (
+  tenant: string,
+  number: number,
+  key: IdempotencyKey | undefined,
+  code = 'SUCCESS',
+): IdempotencyRow | undefined =>
   key && {
     tenant,
     number,
-    code: 'SUCCESS',
+    code,
     key_digest: key.keyDigest,
     request_digest: key.requestDigest,
     expires_at: key.expiresAt,
   };
 
-/** The earlier request with the same Idempotency-Key: its customer's number, or that the requests differ. */
-export type EarlierRequest = { readonly number: number } | 'another request';
+/** The earlier request with the same Idempotency-Key: its customer's number and its code, or that the requests differ. */
+export type EarlierRequest = { readonly number: number; readonly code: string } | 'another request';
 
 /** Compares the earlier and the present request with the same Idempotency-Key, by their digests. */
 export const earlierRequest = (
-  found: { readonly request_digest: Uint8Array | null; readonly number: number },
+  found: { readonly request_digest: Uint8Array | null; readonly number: number; readonly code?: string },
   key: IdempotencyKey,
 ): EarlierRequest =>
   found.request_digest !== null && Buffer.compare(found.request_digest, key.requestDigest) === 0
-    ? { number: found.number }
+    ? { number: found.number, code: found.code ?? 'SUCCESS' }
     : 'another request';
 
 /** The unexpired record of a key, or undefined. Deletes an expired record, so that the key can be used again. */
@@ -89,7 +98,7 @@ export function* findUnexpired(
   tenant: string,
   { keyDigest }: IdempotencyKey,
   now: number,
-): Routine<{ readonly request_digest: Uint8Array; readonly number: number } | undefined> {
+): Routine<Pick<IdempotencyRow, 'request_digest' | 'number' | 'code'> | undefined> {
   const [found] = yield* run.find({ tenant, key_digest: keyDigest });
   if (found === undefined || found.expires_at > now) return found;
   yield* run.deleteRecord({ tenant, key_digest: keyDigest });

@@ -1,4 +1,5 @@
 import type { Customer, CustomerContent } from '../../domain/customer.ts';
+import { changedFields } from '../../domain/events.ts';
 import type { Conflict, ConflictCode, CustomerUrn, ExternalId, TenantId } from '../../domain/identity.ts';
 import type { Violation } from '../../domain/violations.ts';
 import type { MaybePromise } from '../maybe-promise.ts';
@@ -9,14 +10,34 @@ import type { Erasure, RecoveryReport, Residue } from './erasures.ts';
 export interface WriteContext extends Actor {
   /** Milliseconds since 1970. */
   readonly now: number;
+  /** Present if the request has a source revision: the write is then fenced, and leaves tombstones. */
+  readonly tombstone?: Tombstone | undefined;
+}
+
+/**
+ * What a write with a source revision leaves for each ExternalId that it frees, for a limited time: a late `store` or
+ * `sync` of the ExternalId with a revision that is not higher must not bring the customer back.
+ */
+export interface Tombstone {
+  /** The source revision of the request. */
+  readonly revision: number;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number;
 }
 
 /** The actor and time of an erasure, and what its request asked for. */
 export interface ErasureContext extends WriteContext {
-  /** Whether to erase the customer at this version. Absent: at every version. */
-  readonly accepts?: ((version: number) => boolean) | undefined;
+  /** The reason not to erase the customer as it is now; undefined to erase it. Absent: always erases. */
+  readonly check?: ((current: ErasureCandidate) => 'VERSION_MISMATCH' | 'STALE_REVISION' | undefined) | undefined;
   /** See {@link Erasure.reference}. */
   readonly reference?: string | undefined;
+}
+
+/** A customer that is to be erased. */
+export interface ErasureCandidate {
+  readonly version: number;
+  /** Absent if the record has none, or cannot be decrypted. */
+  readonly sourceRevision?: number | undefined;
 }
 
 /** A customer as stored. `version` begins at 1 and grows by one with every change. */
@@ -53,6 +74,7 @@ export interface IdempotencyKey {
 
 /** The stored result of a successful write with an Idempotency-Key. */
 export interface IdempotencyRecord {
+  /** `SUCCESS`, or the outcome of a `sync`. */
   readonly code: string;
   /** Milliseconds since 1970. */
   readonly expiresAt: number;
@@ -68,19 +90,67 @@ export type WriteResult =
       readonly stored: StoredCustomer;
       /** True if an earlier request with the same Idempotency-Key made the change. `stored` is the current record. */
       readonly replayed?: true;
+      /** Of a `sync`: its effect. */
+      readonly outcome?: SyncOutcome;
+      /** Of a `sync` with the outcome `updated`, unless it is replayed: the names of the changed content fields. */
+      readonly changedFields?: readonly string[];
     }
   | {
       readonly code: ConflictCode /** At least one; the first has this code. */;
       readonly conflicts: readonly Conflict[];
     }
-  | { readonly code: 'CUSTOMER_NOT_FOUND' | 'VERSION_MISMATCH' | 'IDEMPOTENCY_KEY_REUSED' }
+  | { readonly code: 'CUSTOMER_NOT_FOUND' | 'VERSION_MISMATCH' | RevisionRefusal | 'IDEMPOTENCY_KEY_REUSED' }
   | { readonly code: 'INVALID_REQUEST'; readonly violations: readonly Violation[] };
+
+/** The effect of a `sync` that is not stale. */
+export type SyncOutcome = 'created' | 'updated' | 'unchanged';
+
+/** `STALE_REVISION`: what is stored is newer. `REVISION_CONFLICT`: it has the same revision, but other content. */
+export type RevisionRefusal = 'STALE_REVISION' | 'REVISION_CONFLICT';
 
 /** How to change the current record; see {@link CustomerRepository.update}. */
 export type Decision =
   | { readonly write: Customer }
-  | { readonly leave: 'SUCCESS' | 'VERSION_MISMATCH' | 'CUSTOMER_NOT_FOUND' }
+  | { readonly leave: 'SUCCESS' | 'VERSION_MISMATCH' | 'CUSTOMER_NOT_FOUND' | RevisionRefusal }
   | { readonly refuse: readonly Violation[] };
+
+/** A decision that can also create the customer, if there is no current record. */
+export type SyncDecision = Decision | { readonly create: CustomerContent };
+
+/** The result of a decision that stores nothing; undefined for one that writes or creates. */
+export function withoutWriting(decision: SyncDecision, current: StoredCustomer | undefined): WriteResult | undefined {
+  if ('refuse' in decision) return { code: 'INVALID_REQUEST', violations: decision.refuse };
+  if ('leave' in decision && decision.leave !== 'SUCCESS') return { code: decision.leave };
+  if ('create' in decision === (current !== undefined)) {
+    throw new Error('decide must create a customer that does not exist, and only such a customer');
+  }
+  return 'leave' in decision ? { code: 'SUCCESS', stored: current as StoredCustomer } : undefined;
+}
+
+/** The effect of a `sync` that replaced `before` by `after`; `before` is undefined for a new customer. */
+export function syncEffect(before: StoredCustomer | undefined, after: StoredCustomer) {
+  if (before === undefined) return { outcome: 'created' } as const;
+  if (before.version === after.version) return { outcome: 'unchanged' } as const;
+  return { outcome: 'updated', changedFields: changedFields(before.customer, after.customer) } as const;
+}
+
+/** The replayed result of a request that was recorded under its Idempotency-Key with this code. */
+export const replayOf = (stored: StoredCustomer, code: string): WriteResult => ({
+  code: 'SUCCESS',
+  stored,
+  replayed: true,
+  ...(code !== 'SUCCESS' && { outcome: code as SyncOutcome }),
+});
+
+/** The code under which a SUCCESS is recorded for its Idempotency-Key. */
+export const recordedCode = ({ outcome }: { readonly outcome?: SyncOutcome }): string => outcome ?? 'SUCCESS';
+
+/** One change of {@link CustomerRepository.exchange}; the members are the arguments of `sync`. */
+export interface Exchange {
+  readonly by: CustomerReference;
+  readonly decide: (current: StoredCustomer | undefined) => SyncDecision;
+  readonly context: WriteContext;
+}
 
 /**
  * The customers of all tenants. No method reads or affects another tenant's customers. A write is durable (survives a
@@ -90,7 +160,8 @@ export type Decision =
 export interface CustomerRepository {
   /**
    * Stores a new customer under a new URN, which the repository chooses and never reuses. Returns SUCCESS, the
-   * conflicts with other customers, or, with a key, IDEMPOTENCY_KEY_REUSED.
+   * conflicts with other customers, STALE_REVISION if a tombstone of the ExternalId has the same or a higher revision
+   * than `context`, or, with a key, IDEMPOTENCY_KEY_REUSED.
    */
   store(tenant: TenantId, content: CustomerContent, context: WriteContext, key?: IdempotencyKey): Promise<WriteResult>;
 
@@ -104,7 +175,8 @@ export interface CustomerRepository {
    * Reads a customer and applies `decide` to it, atomically. `decide` gets undefined if the customer does not exist, must
    * be pure, and may be called more than once. Returns SUCCESS with the resulting record, the code or violations that
    * `decide` returned, or the conflicts with other customers; with a key also IDEMPOTENCY_KEY_REUSED. Rethrows exceptions of
-   * `decide`. Never changes an anonymized record; see {@link CustomerRepository.erase}.
+   * `decide`. Never changes an anonymized record; see {@link CustomerRepository.erase}. A fenced update that changes the
+   * ExternalId leaves a tombstone of the old one.
    */
   update(
     tenant: TenantId,
@@ -115,12 +187,38 @@ export interface CustomerRepository {
   ): Promise<WriteResult>;
 
   /**
+   * Like `update`, but `decide` can also create the customer, if it does not exist. SUCCESS has the outcome. Creating has
+   * the results of `store`. `by` an ExternalId must be that of the new content.
+   */
+  sync(
+    tenant: TenantId,
+    by: CustomerReference,
+    decide: (current: StoredCustomer | undefined) => SyncDecision,
+    context: WriteContext,
+    key?: IdempotencyKey,
+  ): Promise<WriteResult>;
+
+  /**
+   * Applies several changes of existing customers in one transaction. Uniqueness is judged at its end, so that customers
+   * can exchange unique keys. Returns their results if all are SUCCESS; else nothing is stored, and the result is that
+   * of the first change that cannot be applied, with its index.
+   */
+  exchange(
+    tenant: TenantId,
+    changes: readonly Exchange[],
+  ): Promise<{ readonly results: readonly WriteResult[] } | { readonly failed: number; readonly result: WriteResult }>;
+
+  /** The highest revision in the unexpired tombstones of an ExternalId; undefined if it has none. */
+  findTombstone(tenant: TenantId, externalId: ExternalId, now: number): MaybePromise<number | undefined>;
+
+  /**
    * Erases a customer (GDPR Art. 17). The first step is durable: it makes the data permanently unreadable (an adapter
    * that encrypts destroys the data key) and appends an entry to the erasure log. The second step stores the anonymized
    * record. If the second step fails, reads still return the anonymized record, and `recoverErasures` finishes the
    * erasure. Also erases a record that cannot be decrypted. Returns SUCCESS; SUCCESS without a change if the customer
-   * is already erased; CUSTOMER_NOT_FOUND; VERSION_MISMATCH if `accepts` rejects the version, which no other write
-   * changes until the first step is done; with a key also IDEMPOTENCY_KEY_REUSED.
+   * is already erased; CUSTOMER_NOT_FOUND; what `check` returns for the version that no other write changes until the
+   * first step is done; with a key also IDEMPOTENCY_KEY_REUSED. A request with a revision leaves a tombstone of the
+   * customer's ExternalId, also of one that no customer has.
    */
   erase(tenant: TenantId, by: CustomerReference, context: ErasureContext, key?: IdempotencyKey): Promise<WriteResult>;
 
@@ -128,7 +226,7 @@ export interface CustomerRepository {
   recoverErasures(tenant: TenantId): Promise<RecoveryReport>;
 
   /**
-   * Deletes the tenant's idempotency records that have expired at `now` (milliseconds since 1970). A job calls it for
+   * Deletes the tenant's idempotency records and tombstones that have expired at `now` (milliseconds since 1970). A job calls it for
    * each tenant.
    */
   deleteExpired(tenant: TenantId, now: number): Promise<void>;

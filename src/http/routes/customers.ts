@@ -8,10 +8,17 @@ import {
   infoFields,
   type Snapshot,
   validateFields,
-  type WriteConditions,
 } from '../../application/customers.ts';
 import { andThen } from '../../application/maybe-promise.ts';
-import { anonymizedStatus, type Customer, customerFields, storeFields, updateFields } from '../../domain/customer.ts';
+import type { WriteConditions } from '../../application/write-requests.ts';
+import {
+  anonymizedStatus,
+  type Customer,
+  customerFields,
+  sourceRevision,
+  storeFields,
+  updateFields,
+} from '../../domain/customer.ts';
 import { requireFullRole } from '../authentication.ts';
 import { answer, bare, wrapped } from '../envelope.ts';
 import { closedObject, fieldSchema, membersOf, timestampSchema, urnPattern } from '../field-schemas.ts';
@@ -27,6 +34,7 @@ import {
   reference,
   refusals,
   replayedHeader,
+  revisionRefusals,
   successResponse,
   versionedWriteHeaders,
   writeHeaders,
@@ -38,12 +46,17 @@ export interface CustomerDependencies {
   readonly customers: Customers;
 }
 
+const { sourceRevision: sourceRevisionSchema } = membersOf({ sourceRevision }, 'request') as {
+  sourceRevision: TSchema;
+};
+
 /** The members of a record, in their order in a response. */
 const recordProperties = {
   customerUrn: Type.String({ pattern: urnPattern, description: 'Our identifier of the customer.' }),
   ...membersOf(customerFields, 'record'),
   status: Type.String({ enum: [...customerFields.status.values, anonymizedStatus] }),
   claimedRegion: fieldSchema(storeFields.claimedRegion, 'record'),
+  sourceRevision: Type.Optional(fieldSchema(sourceRevision, 'record')),
   createdAt: timestampSchema,
   updatedAt: timestampSchema,
   anonymizedAt: Type.Optional(timestampSchema),
@@ -98,7 +111,7 @@ const store = {
   ),
   response: {
     200: recordResponse('The customer as stored.', examples.store.result),
-    ...refusals('wrapped', [...writeRefusals, ...conflictRefusals], examples.store.invalid.errors),
+    ...refusals('wrapped', [...writeRefusals, ...conflictRefusals, 'STALE_REVISION'], examples.store.invalid.errors),
   },
 } as const;
 
@@ -112,7 +125,11 @@ const erase = {
   body: identifiedBodySchema('delete', deleteFields, customerReferenceFields, examples.delete.request),
   response: {
     200: successResponse({}, { description: 'No personal data remains.', headers: replayedHeader, example: {} }),
-    ...refusals('bare', [...writeRefusals, 'CUSTOMER_NOT_FOUND', 'VERSION_MISMATCH'], examples.delete.invalid.errors),
+    ...refusals(
+      'bare',
+      [...writeRefusals, 'CUSTOMER_NOT_FOUND', 'STALE_REVISION', 'VERSION_MISMATCH'],
+      examples.delete.invalid.errors,
+    ),
   },
 } as const;
 
@@ -129,6 +146,7 @@ const update = {
       customer: reference(customerChangeSchema),
       // No record lacks a region, so an update can change it, but not remove it.
       claimedRegion: Type.Optional(fieldSchema(storeFields.claimedRegion, 'patch')),
+      sourceRevision: sourceRevisionSchema,
     } satisfies Record<keyof typeof updateFields, TSchema>,
     examples.update.request,
   ),
@@ -136,7 +154,7 @@ const update = {
     200: recordResponse('The customer as changed.', examples.update.result),
     ...refusals(
       'wrapped',
-      [...writeRefusals, ...conflictRefusals, 'CUSTOMER_NOT_FOUND', 'VERSION_MISMATCH'],
+      [...writeRefusals, ...conflictRefusals, ...revisionRefusals, 'CUSTOMER_NOT_FOUND', 'VERSION_MISMATCH'],
       examples.update.invalid.errors,
     ),
   },

@@ -1,6 +1,6 @@
 import type { WriteResult } from '../../../src/application/ports/customer-repository.ts';
 import type { ConflictCode } from '../../../src/domain/identity.ts';
-import { atOnce, byExternalId, type Decide, overwrite, storedIn, tally } from '../scenario.ts';
+import { atOnce, byExternalId, type Decide, onlyAt, overwrite, storedIn, tally } from '../scenario.ts';
 import type { ContractTest } from '../test.ts';
 import {
   conflicts,
@@ -79,7 +79,7 @@ export function concurrencyContract<Test extends ContractTest>(test: TestReposit
     for (let round = 0; round < 20; round += 1) {
       const { by } = await acme.mustStore(`crm-${round}`);
       const update = (index: number) => acme.update(by, overwrite({ firstName: `J${index}` }));
-      const erase = () => acme.erase(by, { accepts: (version) => version === 1 });
+      const erase = () => acme.erase(by, { check: onlyAt(1) });
       const results = await atOnce(5, (index) => (index === round % 5 ? erase() : update(index)));
       const erased = results[round % 5] as WriteResult;
       const found = await acme.find(by);

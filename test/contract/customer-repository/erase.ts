@@ -1,5 +1,5 @@
 import { anonymize, rewrittenFields } from '../../../src/domain/anonymization.ts';
-import { actor, byExternalId, noon, overwrite, storedIn, tenantId, tenantOf } from '../scenario.ts';
+import { actor, byExternalId, noon, onlyAt, overwrite, storedIn, tenantId, tenantOf } from '../scenario.ts';
 import type { ContractTest } from '../test.ts';
 import { email, key, phoneNumber, second, type TestRepository, unknown } from './examples.ts';
 
@@ -31,14 +31,14 @@ export function eraseContract<Test extends ContractTest>(test: TestRepository<Te
   test('an erasure that does not accept the version changes nothing', async (t, acme, repository) => {
     const { by, customer } = await acme.mustStore('crm-1', { email });
     const changed = storedIn(await acme.update(by, overwrite({ firstName: 'Jane' }), { now: noon + 1 }));
-    const accepts = (version: number) => version === 1;
-    t.strictSame(await acme.erase(by, { accepts, key: key('k') }), { code: 'VERSION_MISMATCH' });
+    const check = onlyAt(1);
+    t.strictSame(await acme.erase(by, { check, key: key('k') }), { code: 'VERSION_MISMATCH' });
     t.strictSame(await acme.find(by), changed.stored);
     t.equal(await repository.findErasure(tenantId('acme'), customer.customerUrn), undefined);
-    t.strictSame(await acme.erase(unknown, { accepts }), { code: 'CUSTOMER_NOT_FOUND' });
-    const erased = await acme.erase(by, { accepts: (version) => version === 2, key: key('k') });
+    t.strictSame(await acme.erase(unknown, { check }), { code: 'CUSTOMER_NOT_FOUND' });
+    const erased = await acme.erase(by, { check: onlyAt(2), key: key('k') });
     t.strictSame([erased.code, 'replayed' in erased, storedIn(erased).version], ['SUCCESS', false, 3], 'not recorded');
-    t.strictSame(await acme.erase(by, { accepts }), { code: 'SUCCESS', stored: storedIn(erased).stored });
+    t.strictSame(await acme.erase(by, { check }), { code: 'SUCCESS', stored: storedIn(erased).stored });
   });
 
   test('findErasure returns the case number of the request that erased the customer', async (t, acme, repository) => {

@@ -9,7 +9,7 @@ import type { Tables } from '../schema/tables.ts';
 import type { BlindIndexes, CustomerQueries, Place } from './queries.ts';
 
 /** A new row and its wrapped data key. SQLite ignores the key here, because it was stored in advance. */
-export type NewRow = Omit<Tables['customers'], 'erasure'> & { readonly wrapped: Buffer };
+export type NewRow = Omit<Tables['customers'], 'erasure' | 'merged_into'> & { readonly wrapped: Buffer };
 /** New content for the row that still has the `expected` version. */
 export type UpdatedRow = Place &
   Pick<Tables['customers'], 'version' | 'sealed' | 'updated_at'> & {
@@ -27,6 +27,8 @@ export interface EventBody {
   /** Names of fields, never values. */
   readonly changedFields: readonly string[];
   readonly actor: Actor;
+  /** That of the customer after the change, if it has one. */
+  readonly sourceRevision?: number;
 }
 
 type KeyQueries = Pick<CustomerQueries, 'insertKey' | 'destroyKey' | 'findByNumber'>;
@@ -54,6 +56,14 @@ export function changeWriter(dialect: Dialect, queries: KeyQueries, changed: (te
       .where('number', '=', row.number)
       .where('erasure', 'is not', null),
   );
+  const release = compileWrite((row: Place & { version: number }) =>
+    dialect.builder
+      .updateTable('customers')
+      .set({ external_id: null, email: null, phone_number: null })
+      .where('tenant', '=', row.tenant)
+      .where('number', '=', row.number)
+      .where('version', '=', row.version),
+  );
   const bodyOf = (event: EventBody) => ({ id: randomUUID(), body: JSON.stringify(event) });
 
   return {
@@ -68,6 +78,8 @@ export function changeWriter(dialect: Dialect, queries: KeyQueries, changed: (te
         ? write.update(change, record)
         : write.updateWithIndexes({ ...change, ...blindIndexes }, record);
     },
+    /** Frees the unique keys of a customer, within a transaction that gives it others with `update`. */
+    release,
     /** Corrects which log entry an anonymized row keeps. The customer does not change, so there is no event. */
     correct(row: KeptEntry): Routine<number> {
       changed(row.tenant, row.number);

@@ -1,8 +1,9 @@
-import type {
-  CustomerReference,
-  IdempotencyKey,
-  StoredCustomer,
-  WriteResult,
+import {
+  type CustomerReference,
+  type IdempotencyKey,
+  replayOf,
+  type StoredCustomer,
+  type WriteResult,
 } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
 import { isAnonymized } from '../../../domain/anonymization.ts';
@@ -83,6 +84,6 @@ export class CustomerReader {
     const [row] = yield* this.#dependencies.queries.findByNumber({ tenant, number: earlier.number });
     // A restored backup of the records may lack the customer.
     if (row === undefined) return { code: 'CUSTOMER_NOT_FOUND' };
-    return { code: 'SUCCESS', stored: yield* this.view(tenant, row), replayed: true };
+    return replayOf(yield* this.view(tenant, row), earlier.code);
   }
 }

@@ -106,7 +106,7 @@ function keyQueries({ builder }: Dialect) {
   };
 }
 
-const columns = ['number', 'version', 'sealed', 'created_at', 'updated_at', 'erasure'] as const;
+const columns = ['number', 'version', 'sealed', 'created_at', 'updated_at', 'erasure', 'merged_into'] as const;
 
 /**
  * Selects customers of a tenant, with one column of their data key as `wrapped`: null if the key was destroyed. If the

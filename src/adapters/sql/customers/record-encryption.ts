@@ -107,6 +107,11 @@ export class RecordEncryption {
     };
   }
 
+  /** The digest of an ExternalId in the tombstones: not the blind index, so that the two cannot be compared. */
+  tombstoneDigest(tenant: string, externalId: string): Buffer {
+    return this.#vault.blindIndex(tenant, 'tombstone', externalId);
+  }
+
   externalIdIndex(tenant: string, externalId: string): Buffer {
     return this.#vault.blindIndex(tenant, 'externalId', externalId);
   }

@@ -1,39 +1,36 @@
 import { andThen } from '../../../application/maybe-promise.ts';
-import {
-  type CustomerRepository,
-  changedBy,
-  type IdempotencyKey,
-  type StoredCustomer,
-  type WriteContext,
-  type WriteResult,
+import type {
+  CustomerRepository,
+  IdempotencyKey,
+  WriteContext,
+  WriteResult,
 } from '../../../application/ports/customer-repository.ts';
-import { DatabaseFailure, unlessDatabaseFailure } from '../../../application/ports/database-failure.ts';
+import { unlessDatabaseFailure } from '../../../application/ports/database-failure.ts';
 import type { RecoveryReport } from '../../../application/ports/erasures.ts';
-import { isAnonymized } from '../../../domain/anonymization.ts';
-import { type Customer, type CustomerContent, newCustomer } from '../../../domain/customer.ts';
-import { changedFields } from '../../../domain/events.ts';
-import { type Conflict, conflictsOf, type Holder, type TenantId, type UniqueKeys } from '../../../domain/identity.ts';
+import type { TenantId } from '../../../domain/identity.ts';
 import type { Routine } from '../driver/query.ts';
 import type { Eraser } from '../erasure/erase.ts';
 import { type ErasureLog, positionOf } from '../erasure/erasure-log.ts';
 import type { Recovery } from '../erasure/recovery.ts';
 import type { ResidueSearch } from '../erasure/residue.ts';
-import { deletedAtOnce, type idempotencyQueries, recordOf } from '../idempotency-records.ts';
+import { deletedAtOnce, type idempotencyQueries } from '../idempotency-records.ts';
 import type { SqlDatabase } from '../schema/database.ts';
-import type { ChangeWriter } from './change-writer.ts';
+import type { Tombstones } from '../tombstones.ts';
+import { type CustomerChanges, ExchangeFailed } from './customer-changes.ts';
 import type { CustomerReader } from './customer-reader.ts';
-import { type CustomerId, type IdBlocks, NumberTaken } from './id-blocks.ts';
-import type { BlindIndexes, CustomerQueries, Row } from './queries.ts';
-import { isReadableRow, type RecordEncryption } from './record-encryption.ts';
-import { toNumber, toUrn, type UrnSequence } from './urns.ts';
+import type { IdBlocks } from './id-blocks.ts';
+import type { CustomerQueries } from './queries.ts';
+import type { RecordEncryption } from './record-encryption.ts';
+import { toNumber, type UrnSequence } from './urns.ts';
 
 interface Dependencies {
   readonly database: SqlDatabase;
   readonly queries: CustomerQueries;
   readonly idempotency: ReturnType<typeof idempotencyQueries>;
-  readonly encryption: RecordEncryption;
+  readonly encryption: Pick<RecordEncryption, 'externalIdIndex'>;
   readonly reader: CustomerReader;
-  readonly writer: ChangeWriter;
+  readonly changes: CustomerChanges;
+  readonly tombstones: Tombstones;
   readonly ids: IdBlocks;
   readonly log: ErasureLog;
   readonly eraser: Eraser;
@@ -41,10 +38,6 @@ interface Dependencies {
   readonly sequence: UrnSequence;
   readonly residue: ResidueSearch;
 }
-
-/** How often a write is retried after a conflict. Each conflict means that another write succeeded. */
-const maxAttempts = 100;
-const contention = () => new DatabaseFailure(new Error(`gave up after ${maxAttempts} write conflicts`));
 
 /**
  * Customers in SQL, each encrypted with its own data key. Only `store` creates data keys. So an update that races an
@@ -59,7 +52,8 @@ export class SqlCustomers implements CustomerRepository {
 
   store: CustomerRepository['store'] = (tenant, content, context, key) =>
     this.#dependencies.ids.use(tenant, async (id) => {
-      const result = await this.#write(tenant, context, key, () => this.#insert(tenant, content, id, context, key));
+      const { changes } = this.#dependencies;
+      const result = await this.#write(tenant, context, key, () => changes.insert(tenant, content, id, context, key));
       return { result, isUsed: result.code === 'SUCCESS' && !result.replayed };
     });
 
@@ -77,8 +71,30 @@ export class SqlCustomers implements CustomerRepository {
     });
   };
 
-  update: CustomerRepository['update'] = (tenant, by, decide, context, key) =>
-    this.#write(tenant, context, key, () => this.#change(tenant, by, decide, context, key));
+  update: CustomerRepository['update'] = (tenant, by, decide, context, key) => {
+    const request = { tenant, by, decide, context, key, isSync: false };
+    return this.#write(tenant, context, key, () => this.#dependencies.changes.change(request));
+  };
+
+  sync: CustomerRepository['sync'] = (tenant, by, decide, context, key) =>
+    this.#dependencies.ids.use(tenant, async (id) => {
+      const request = { tenant, by, decide, context, key, isSync: true, id };
+      const result = await this.#write(tenant, context, key, () => this.#dependencies.changes.change(request));
+      return { result, isUsed: result.code === 'SUCCESS' && result.outcome === 'created' && !result.replayed };
+    });
+
+  exchange: CustomerRepository['exchange'] = async (tenant, requests) => {
+    const { database, changes } = this.#dependencies;
+    try {
+      return { results: await database.write(() => changes.exchange(tenant, requests)) };
+    } catch (error) {
+      if (error instanceof ExchangeFailed) return { failed: error.index, result: error.result };
+      throw error;
+    }
+  };
+
+  findTombstone: CustomerRepository['findTombstone'] = (tenant, externalId, now) =>
+    this.#dependencies.database.readShort(() => this.#dependencies.tombstones.find(tenant, externalId, now));
 
   erase: CustomerRepository['erase'] = (...request) => this.#dependencies.eraser.erase(...request);
 
@@ -92,11 +108,14 @@ export class SqlCustomers implements CustomerRepository {
   }
 
   async deleteExpired(tenant: TenantId, now: number): Promise<void> {
-    const { database, idempotency, log } = this.#dependencies;
+    const { database, idempotency, log, tombstones } = this.#dependencies;
     const at = { tenant, now };
     // Looked for first, so that the tenants without expired records cost no transaction.
     if (await database.read(() => log.anyExpired(tenant, now))) {
       await database.write(() => log.deleteExpired(tenant, now));
+    }
+    if (await database.read(() => tombstones.anyExpired(tenant, now))) {
+      await database.write(() => tombstones.deleteExpired(tenant, now));
     }
     const any = await database.read(() => idempotency.anyExpired(at));
     // In batches, so that other writes need not wait long.
@@ -136,13 +155,15 @@ export class SqlCustomers implements CustomerRepository {
   /** Runs a write, or replays an earlier request with the same Idempotency-Key. */
   #write(
     tenant: string,
-    { now }: WriteContext,
+    { now, tombstone }: WriteContext,
     key: IdempotencyKey | undefined,
     work: () => Routine<WriteResult>,
   ): Promise<WriteResult> {
     const { database, reader } = this.#dependencies;
-    if (key === undefined) return database.writeWithoutTransaction(work);
-    return database.writeWithoutTransaction(function* (): Routine<WriteResult> {
+    // The locks of fenced writes last until the end of a transaction.
+    const write = tombstone === undefined ? database.writeWithoutTransaction : database.write;
+    if (key === undefined) return write(work);
+    return write(function* (): Routine<WriteResult> {
       const before = yield* reader.findEarlierRequest(tenant, key, now);
       if (before !== undefined) return yield* reader.replay(tenant, before);
       const result = yield* work();
@@ -152,138 +173,6 @@ export class SqlCustomers implements CustomerRepository {
       return meanwhile === undefined ? result : yield* reader.replay(tenant, meanwhile);
     });
   }
-
-  /** Throws `NumberTaken` if another record has the number, which happens only after the keys were restored. */
-  *#insert(
-    tenant: string,
-    content: CustomerContent,
-    { number, wrapped: ready }: CustomerId,
-    { keyId, requestId, now }: WriteContext,
-    key: IdempotencyKey | undefined,
-  ): Routine<WriteResult> {
-    const { encryption, writer, queries } = this.#dependencies;
-    const customer = newCustomer(content, toUrn(number), now);
-    const actor = { keyId, requestId };
-    const stored: StoredCustomer = { customer, version: 1, origin: { storedBy: actor } };
-    const indexes = encryption.blindIndexesOf(tenant, content);
-    const { dataKey: wrapped, sealed } =
-      ready === undefined
-        ? encryption.sealNew(tenant, number, stored)
-        : { dataKey: ready, sealed: encryption.sealRecord(tenant, number, ready, stored) };
-    const row = { tenant, number, version: 1, sealed, wrapped, ...indexes, created_at: now, updated_at: now };
-    const event = { type: 'customer.stored', changedFields: changedFields(undefined, customer), actor } as const;
-    for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
-      if ((yield* writer.insert(row, event, recordOf(tenant, number, key))) > 0) return { code: 'SUCCESS', stored };
-      const conflicts = yield* this.#conflicts(tenant, indexes, number);
-      if (conflicts[0] !== undefined) return { code: conflicts[0].messageCode, conflicts };
-      if ((yield* queries.findByNumber({ tenant, number })).length > 0) throw new NumberTaken();
-    }
-    throw contention();
-  }
-
-  *#change(
-    tenant: string,
-    by: Parameters<CustomerRepository['update']>[1],
-    decide: Parameters<CustomerRepository['update']>[2],
-    context: WriteContext,
-    key: IdempotencyKey | undefined,
-  ): Routine<WriteResult> {
-    const { reader } = this.#dependencies;
-    for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
-      const row = yield* reader.findRow(tenant, by);
-      const current = row && (yield* reader.visible(tenant, by, row));
-      const decision = decide(current);
-      if ('refuse' in decision) return { code: 'INVALID_REQUEST', violations: decision.refuse };
-      if ('leave' in decision && decision.leave !== 'SUCCESS') return { code: decision.leave };
-      if (row === undefined || current === undefined)
-        throw new Error('decide returned a write or SUCCESS for a customer that does not exist');
-      const result =
-        'leave' in decision
-          ? yield* this.#unchanged(tenant, row.number, current, key)
-          : yield* this.#replace(tenant, row, current, decision.write, context, key);
-      if (result !== undefined) return result;
-    }
-    throw contention();
-  }
-
-  /** Records the success of a request that changes nothing, if it has an Idempotency-Key. */
-  *#unchanged(
-    tenant: string,
-    number: number,
-    stored: StoredCustomer,
-    key: IdempotencyKey | undefined,
-  ): Routine<WriteResult> {
-    const record = recordOf(tenant, number, key);
-    if (record !== undefined) yield* this.#dependencies.idempotency.insertRecord(record);
-    return { code: 'SUCCESS', stored };
-  }
-
-  /** Writes new content. Undefined if another write came first. */
-  *#replace(
-    tenant: string,
-    row: Row,
-    current: StoredCustomer,
-    customer: Customer,
-    context: WriteContext,
-    key: IdempotencyKey | undefined,
-  ): Routine<WriteResult | undefined> {
-    const { encryption, writer } = this.#dependencies;
-    if (!isReadableRow(row) || isAnonymized(customer)) throw new Error('only erase anonymizes a customer');
-    const { number, wrapped } = row;
-    const version = current.version + 1;
-    const stored: StoredCustomer = { customer, version, origin: changedBy(current.origin, context) };
-    const keepsUniqueKeys = hasSameUniqueKeys(customer, current.customer);
-    const blindIndexes = keepsUniqueKeys ? undefined : encryption.blindIndexesOf(tenant, customer);
-    if (blindIndexes !== undefined) {
-      // If another write takes a unique key after this check, the unique constraint fails and the routine is retried.
-      const conflicts = yield* this.#conflicts(tenant, blindIndexes, number);
-      if (conflicts[0] !== undefined) return { code: conflicts[0].messageCode, conflicts };
-    }
-    const written = yield* writer.update(
-      {
-        tenant,
-        number,
-        expected: current.version,
-        version,
-        sealed: encryption.sealRecord(tenant, number, wrapped, stored),
-        updated_at: Date.parse(customer.updatedAt),
-        ...(blindIndexes && { blindIndexes }),
-      },
-      {
-        type: 'customer.updated',
-        changedFields: changedFields(current.customer, customer),
-        actor: { keyId: context.keyId, requestId: context.requestId },
-      },
-      recordOf(tenant, number, key),
-    );
-    return written > 0 ? { code: 'SUCCESS', stored } : undefined;
-  }
-
-  /**
-   * The conflicts with other customers. Finishes the erasure of one that is being erased: this frees its keys.
-   */
-  *#conflicts(tenant: string, wanted: BlindIndexes, number: number): Routine<readonly Conflict[]> {
-    const { queries, log, eraser } = this.#dependencies;
-    const holders: Holder[] = [];
-    for (const row of yield* queries.findHolders({ tenant, number, ...wanted })) {
-      const entry = isReadableRow(row) ? undefined : yield* log.find(tenant, row.number);
-      if (entry === undefined) holders.push({ customerUrn: toUrn(row.number), keys: comparable(row) });
-      else yield* eraser.finish(entry);
-    }
-    return conflictsOf(comparable(wanted), holders);
-  }
 }
 
 const none = { count: 0 };
-
-/** Blind indexes in the form in which the domain compares unique keys. */
-const comparable = ({ external_id, email, phone_number }: BlindIndexes): UniqueKeys => ({
-  externalId: (external_id?.toString('hex') ?? '') as UniqueKeys['externalId'],
-  ...(email !== null && { email: email.toString('hex') }),
-  ...(phone_number !== null && { phoneNumber: phone_number.toString('hex') }),
-});
-
-const hasSameUniqueKeys = (one: CustomerContent, other: CustomerContent): boolean =>
-  one.externalIdentifier === other.externalIdentifier &&
-  one.email === other.email &&
-  one.phoneNumber === other.phoneNumber;

@@ -21,6 +21,7 @@ import { toUrn } from '../customers/urns.ts';
 import type { Routine } from '../driver/query.ts';
 import { type EarlierRequest, type idempotencyQueries, recordOf } from '../idempotency-records.ts';
 import type { SqlDatabase } from '../schema/database.ts';
+import type { Tombstones } from '../tombstones.ts';
 import type { appliedQueries } from './applied-positions.ts';
 import type { ErasureLog, LogEntry } from './erasure-log.ts';
 
@@ -33,6 +34,7 @@ interface Dependencies {
   readonly reader: CustomerReader;
   readonly writer: ChangeWriter;
   readonly log: ErasureLog;
+  readonly tombstones: Tombstones;
 }
 
 /** An erasure after its first step: it is irrevocable, even if the record has not been anonymized yet. */
@@ -100,28 +102,32 @@ export class Eraser {
     context: ErasureContext,
     key: IdempotencyKey | undefined,
   ): Routine<Begun | WriteResult> {
-    const { reader } = this.#dependencies;
+    const { reader, tombstones } = this.#dependencies;
     const before = key && (yield* reader.findEarlierRequest(tenant, key, context.now));
     if (before !== undefined) return yield* this.#replay(tenant, before);
+    yield* tombstones.lock(tenant, context);
     const row = yield* reader.findRow(tenant, by);
     if (row === undefined) {
+      // The delete may have overtaken the store of its customer.
+      yield* tombstones.leave(tenant, externalIdOf(by), context);
       // The same request may just have succeeded in another process and freed the ExternalId.
       const meanwhile = key && (yield* reader.findEarlierRequest(tenant, key, context.now));
       return meanwhile === undefined ? { code: 'CUSTOMER_NOT_FOUND' } : yield* this.#replay(tenant, meanwhile);
     }
     return isAnonymizedRow(row)
       ? yield* this.#alreadyErased(tenant, row, key)
-      : yield* this.#append(tenant, row, context, key);
+      : yield* this.#append(tenant, by, row, context, key);
   }
 
   /** Appends to the log, under the lock of its head, unless the erasure has begun already. */
   *#append(
     tenant: string,
+    by: CustomerReference,
     row: Row,
     context: ErasureContext,
     key: IdempotencyKey | undefined,
   ): Routine<Begun | WriteResult> {
-    const { database, log, idempotency } = this.#dependencies;
+    const { database, log, idempotency, tombstones, encryption } = this.#dependencies;
     const { number } = row;
     const head = yield* log.lockHead(tenant);
     // Another process may have begun the erasure since the row was read.
@@ -132,20 +138,26 @@ export class Eraser {
     const record = recordOf(tenant, number, key);
     const known = yield* log.find(tenant, number);
     if (known !== undefined) {
+      yield* tombstones.leave(tenant, externalIdOf(by), context);
       // `finish` stores only the record of the request that began the erasure.
       if (record !== undefined) yield* idempotency.insertRecord(record);
       return { entry: known, row, replayed: false };
     }
     const current = yield* this.#lockRow(tenant, row);
-    if (context.accepts?.(current.version) === false) return { code: 'VERSION_MISMATCH' };
+    const stored = isReadableRow(current) ? ifSound(() => encryption.openRecord(tenant, current)) : undefined;
+    const { version } = current;
+    const refused = context.check?.({ version, sourceRevision: stored?.customer.sourceRevision });
+    if (refused !== undefined) return { code: refused };
+    yield* tombstones.leave(tenant, externalIdOf(by, stored), context);
     // PostgreSQL stores the idempotency record here already, so that a concurrent request with the same key waits for
     // this transaction and then fails. SQLite has one writer, and its two files commit one after the other, so `finish`
     // stores the record there.
     if (record !== undefined && database.dialect.isPostgres) yield* idempotency.insertRecord(record);
-    const { sealed, content } = this.#newEntry(tenant, current, context);
+    const content = contentOf(number, stored, context);
+    const sealed = encryption.sealEntry(encryption.hashOf(tenant, number), content);
     const entry = { ...(yield* log.append(tenant, number, head, sealed, key)), number, content };
     // Finished in the same transaction: an update that waits for the locked row then finds that its version is gone.
-    if (context.accepts !== undefined) yield* this.finish(entry);
+    if (context.check !== undefined) yield* this.finish(entry);
     return { entry, row: current, replayed: false };
   }
 
@@ -181,27 +193,6 @@ export class Eraser {
     const entry = yield* this.#dependencies.log.find(tenant, row.number);
     if (entry === undefined || (key !== undefined && !isSameRequest(entry, key))) return undefined;
     return { entry, row, replayed: false };
-  }
-
-  #newEntry(tenant: string, row: Row, context: ErasureContext): { sealed: Buffer; content: LogContent } {
-    const { encryption } = this.#dependencies;
-    const content = this.#contentOf(tenant, row, context);
-    return { sealed: encryption.sealEntry(encryption.hashOf(tenant, row.number), content), content };
-  }
-
-  /** The content of the log entry. A damaged record can be erased too; its retained fields are then unknown. */
-  #contentOf(tenant: string, row: Row, { keyId, requestId, now, reference }: ErasureContext): LogContent {
-    const stored = isReadableRow(row)
-      ? ifSound(() => this.#dependencies.encryption.openRecord(tenant, row))
-      : undefined;
-    const urn = toUrn(row.number);
-    const erasure = { urn, keyId, requestId, erasedAt: now, ...(reference !== undefined && { reference }) };
-    return stored === undefined
-      ? { erasure, retained: unknownRetainedFields }
-      : {
-          erasure: { ...erasure, rewritten: rewrittenFields(stored.customer) },
-          retained: retainedFieldsOf(stored.customer),
-        };
   }
 
   /**
@@ -248,3 +239,25 @@ export class Eraser {
 
 const isSameRequest = ({ request_digest }: LogEntry, key: IdempotencyKey | undefined): boolean =>
   request_digest !== null && key !== undefined && Buffer.compare(request_digest, key.requestDigest) === 0;
+
+/** The ExternalId of a customer that is to be erased; undefined if the record cannot be read and `by` is its URN. */
+const externalIdOf = (by: CustomerReference, stored?: StoredCustomer): string | undefined =>
+  'externalId' in by ? by.externalId : stored?.customer.externalIdentifier;
+
+/** The content of a log entry. A record that cannot be decrypted can be erased too; its retained fields are then unknown. */
+function contentOf(
+  number: number,
+  stored: StoredCustomer | undefined,
+  { keyId, requestId, now, reference }: ErasureContext,
+): LogContent {
+  const erasure = {
+    urn: toUrn(number),
+    keyId,
+    requestId,
+    erasedAt: now,
+    ...(reference !== undefined && { reference }),
+  };
+  if (stored === undefined) return { erasure, retained: unknownRetainedFields };
+  const { customer } = stored;
+  return { erasure: { ...erasure, rewritten: rewrittenFields(customer) }, retained: retainedFieldsOf(customer) };
+}

@@ -34,6 +34,7 @@ export const migrations: Migrations = {
         ...replaceExpiryIndex(dialect, 'data', 'idempotency_records', 'idempotency_records_expiry'),
       ],
     },
+    { statements: mergedInto },
   ],
   keys: [
     {
@@ -48,6 +49,7 @@ export const migrations: Migrations = {
       statements: (dialect) =>
         replaceExpiryIndex(dialect, 'keys', 'erasures', 'erasures_expiry', { where: 'expires_at is not null' }),
     },
+    { statements: tombstones },
   ],
 };
 
@@ -58,6 +60,29 @@ const leases = ({ builder, text }: Dialect): Compiled =>
     .addColumn('holder', text, (column) => column.notNull())
     .addColumn('expires_at', 'bigint', (column) => column.notNull())
     .compile();
+
+function mergedInto({ builder, createIndex }: Dialect): readonly Compiled[] {
+  return [
+    builder.schema.alterTable('customers').addColumn('merged_into', 'bigint').compile(),
+    createIndex('data', 'customers_merged_into', 'customers', ['tenant', 'merged_into'], {
+      where: 'merged_into is not null',
+    }),
+  ];
+}
+
+function tombstones({ builder, bytes, text, createIndex }: Dialect): readonly Compiled[] {
+  return [
+    builder.schema
+      .createTable('tombstones')
+      .addColumn('tenant', text, (column) => column.notNull())
+      .addColumn('digest', bytes, (column) => column.notNull())
+      .addColumn('revision', 'bigint', (column) => column.notNull())
+      .addColumn('expires_at', 'bigint', (column) => column.notNull())
+      .addPrimaryKeyConstraint('tombstones_pk', ['tenant', 'digest'])
+      .compile(),
+    createIndex('keys', 'tombstones_expiry', 'tombstones', ['tenant', 'expires_at']),
+  ];
+}
 
 /** Expired rows are searched for each tenant, as the rows of different tenants may be on different nodes. */
 const replaceExpiryIndex = (

@@ -19,6 +19,7 @@ export const tables = {
   data_keys: { part: 'keys', key: ['tenant', 'number'], distributed: true },
   erasures: { part: 'keys', key: ['tenant', 'sequence'], distributed: true },
   erasure_heads: { part: 'keys', key: ['tenant'], distributed: true },
+  tombstones: { part: 'keys', key: ['tenant', 'digest'], distributed: true },
   key_copies_used: { part: 'keys', key: ['made_at'], distributed: false },
   sequences: { part: 'keys', key: ['name'], distributed: false },
   keys_version: { part: 'keys', key: [], distributed: false },
@@ -81,6 +82,8 @@ interface RecordTables {
     updated_at: number;
     /** The sequence of the customer's entry in the erasure log; null if the row is not anonymized. */
     erasure: number | null;
+    /** The number of the customer into which this one was merged; null if it was not merged. */
+    merged_into: number | null;
   };
   /** Change events: one for each version of a customer. An event names the changed fields and contains no values. */
   changes: {
@@ -131,6 +134,8 @@ interface KeyTables {
   };
   /** The last entry of each tenant's log; no row before the first entry. Locked while an entry is appended. */
   erasure_heads: { tenant: string; sequence: number; chain: Buffer };
+  /** The ExternalIds that a write with a source revision freed; see `tombstones.ts`. */
+  tombstones: { tenant: string; digest: Buffer; revision: number; expires_at: number };
   /** Backups of the keys, each with a row for itself. Its first start sets `taken_at`. Rows are never deleted. */
   key_copies_used: { made_at: number; taken_at: number | null };
   /** The row `customer` has the last URN sequence that was taken. */

@@ -1,0 +1,276 @@
+import {
+  type CustomerReference,
+  changedBy,
+  type Exchange,
+  type IdempotencyKey,
+  recordedCode,
+  type StoredCustomer,
+  type SyncDecision,
+  syncEffect,
+  type WriteContext,
+  type WriteResult,
+  withoutWriting,
+} from '../../../application/ports/customer-repository.ts';
+import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
+import { isAnonymized } from '../../../domain/anonymization.ts';
+import { type Customer, type CustomerContent, newCustomer } from '../../../domain/customer.ts';
+import { changedFields } from '../../../domain/events.ts';
+import { type Conflict, conflictsOf, type Holder, type UniqueKeys } from '../../../domain/identity.ts';
+import type { Routine } from '../driver/query.ts';
+import type { Eraser } from '../erasure/erase.ts';
+import type { ErasureLog } from '../erasure/erasure-log.ts';
+import { type idempotencyQueries, recordOf } from '../idempotency-records.ts';
+import type { Tombstones } from '../tombstones.ts';
+import type { ChangeWriter } from './change-writer.ts';
+import type { CustomerReader } from './customer-reader.ts';
+import { type CustomerId, NumberTaken } from './id-blocks.ts';
+import type { BlindIndexes, CustomerQueries, Row } from './queries.ts';
+import { isReadableRow, type RecordEncryption } from './record-encryption.ts';
+import { toNumber, toUrn } from './urns.ts';
+
+interface Dependencies {
+  readonly queries: CustomerQueries;
+  readonly idempotency: ReturnType<typeof idempotencyQueries>;
+  readonly encryption: RecordEncryption;
+  readonly reader: CustomerReader;
+  readonly writer: ChangeWriter;
+  readonly log: ErasureLog;
+  readonly eraser: Eraser;
+  readonly tombstones: Tombstones;
+}
+
+/** A request that changes one customer; see the port. */
+export interface ChangeRequest {
+  readonly tenant: string;
+  readonly by: CustomerReference;
+  readonly decide: (current: StoredCustomer | undefined) => SyncDecision;
+  readonly context: WriteContext;
+  readonly key?: IdempotencyKey | undefined;
+  /** Whether the result has the outcome of a `sync`. */
+  readonly isSync: boolean;
+  /** The id of the customer that the request may create. Absent: it creates none. */
+  readonly id?: CustomerId;
+}
+
+/** How often a write is retried after a conflict. Each conflict means that another write succeeded. */
+const maxAttempts = 100;
+const contention = () => new DatabaseFailure(new Error(`gave up after ${maxAttempts} write conflicts`));
+
+/** Thrown by `exchange` to roll its transaction back. */
+export class ExchangeFailed extends Error {
+  readonly index: number;
+  readonly result: WriteResult;
+
+  constructor(index: number, result: WriteResult) {
+    super('a change of an exchange cannot be applied');
+    this.index = index;
+    this.result = result;
+  }
+}
+
+/** The routines that create and change customers: each decides, checks for conflicts, and writes by `change-writer.ts`. */
+export class CustomerChanges {
+  readonly #dependencies: Dependencies;
+
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /**
+   * Creates a customer. Throws `NumberTaken` if another record has the number, which happens only after the keys were
+   * restored.
+   *
+   * @param code see `recordedCode`
+   */
+  *insert(
+    tenant: string,
+    content: CustomerContent,
+    { number, wrapped: ready }: CustomerId,
+    context: WriteContext,
+    key: IdempotencyKey | undefined,
+    code?: string,
+  ): Routine<WriteResult> {
+    const { encryption, writer, queries, tombstones } = this.#dependencies;
+    if (yield* tombstones.forbidCreating(tenant, content.externalIdentifier, context))
+      return { code: 'STALE_REVISION' };
+    const { keyId, requestId, now } = context;
+    const customer = newCustomer(content, toUrn(number), now);
+    const actor = { keyId, requestId };
+    const stored: StoredCustomer = { customer, version: 1, origin: { storedBy: actor } };
+    const indexes = encryption.blindIndexesOf(tenant, content);
+    const { dataKey: wrapped, sealed } =
+      ready === undefined
+        ? encryption.sealNew(tenant, number, stored)
+        : { dataKey: ready, sealed: encryption.sealRecord(tenant, number, ready, stored) };
+    const row = { tenant, number, version: 1, sealed, wrapped, ...indexes, created_at: now, updated_at: now };
+    const changed = changedFields(undefined, customer);
+    const event = { type: 'customer.stored', changedFields: changed, actor, ...revisionOf(content) } as const;
+    const record = recordOf(tenant, number, key, code);
+    for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
+      if ((yield* writer.insert(row, event, record)) > 0) return { code: 'SUCCESS', stored };
+      const conflicts = yield* this.#conflicts(tenant, indexes, number);
+      if (conflicts[0] !== undefined) return { code: conflicts[0].messageCode, conflicts };
+      if ((yield* queries.findByNumber({ tenant, number })).length > 0) throw new NumberTaken();
+    }
+    throw contention();
+  }
+
+  /** Reads a customer, decides, and carries out the decision. */
+  *change(request: ChangeRequest): Routine<WriteResult> {
+    for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
+      const result = yield* this.#attempt(request);
+      if (result !== undefined) return result;
+    }
+    throw contention();
+  }
+
+  /** Undefined if another write came first. */
+  *#attempt(request: ChangeRequest): Routine<WriteResult | undefined> {
+    const { tenant, by, decide } = request;
+    const { row, current } = yield* this.#current(tenant, by);
+    const decision = decide(current);
+    const unwritten = withoutWriting(decision, current);
+    if (unwritten !== undefined) return yield* this.#unchanged(request, unwritten);
+    if ('create' in decision) return yield* this.#create(request, decision.create);
+    return yield* this.#replace(
+      request,
+      row as Row,
+      current as StoredCustomer,
+      (decision as { write: Customer }).write,
+    );
+  }
+
+  *#current(tenant: string, by: CustomerReference) {
+    const { reader } = this.#dependencies;
+    const row = yield* reader.findRow(tenant, by);
+    return { row, current: row && (yield* reader.visible(tenant, by, row)) };
+  }
+
+  /** Undefined if the ExternalId that names the customer was taken first: it now has a current record. */
+  *#create(
+    { tenant, by, context, key, id }: ChangeRequest,
+    content: CustomerContent,
+  ): Routine<WriteResult | undefined> {
+    if (id === undefined) throw new Error('only sync creates a customer');
+    const created = { outcome: 'created' } as const;
+    const result = yield* this.insert(tenant, content, id, context, key, recordedCode(created));
+    if (result.code === 'SUCCESS') return { ...result, ...created };
+    return result.code === 'CUSTOMER_ALREADY_STORED' && 'externalId' in by ? undefined : result;
+  }
+
+  /**
+   * Changes existing customers, which can exchange unique keys: all of them release their keys first. Throws
+   * `ExchangeFailed` unless all are changed.
+   */
+  *exchange(tenant: string, changes: readonly Exchange[]): Routine<WriteResult[]> {
+    const numbers: (number | undefined)[] = [];
+    for (const { by, decide } of changes) numbers.push(yield* this.#release(tenant, by, decide));
+    const results: WriteResult[] = [];
+    for (const [index, { by, decide, context }] of changes.entries()) {
+      const number = numbers[index];
+      // A released row is no longer found by its ExternalId.
+      const reference = number === undefined ? by : { urn: toUrn(number) };
+      const result = yield* this.change({ tenant, by: reference, decide, context, isSync: true });
+      if (result.code !== 'SUCCESS') throw new ExchangeFailed(index, result);
+      results.push(result);
+    }
+    return results;
+  }
+
+  /** Frees the unique keys of a customer whose keys are about to change, and returns its number. */
+  *#release(tenant: string, by: CustomerReference, decide: ChangeRequest['decide']): Routine<number | undefined> {
+    const { row, current } = yield* this.#current(tenant, by);
+    const decision = decide(current);
+    if (row === undefined || current === undefined || !('write' in decision)) return undefined;
+    if (hasSameUniqueKeys(decision.write, current.customer)) return undefined;
+    yield* this.#dependencies.writer.release({ tenant, number: row.number, version: row.version });
+    return row.number;
+  }
+
+  /** The result of a decision that writes nothing. A success is recorded if the request has an Idempotency-Key. */
+  *#unchanged({ tenant, key, isSync }: ChangeRequest, result: WriteResult): Routine<WriteResult> {
+    if (result.code !== 'SUCCESS') return result;
+    const { stored } = result;
+    const effect = isSync ? syncEffect(stored, stored) : {};
+    const record = recordOf(tenant, toNumber(stored.customer.customerUrn) as number, key, recordedCode(effect));
+    if (record !== undefined) yield* this.#dependencies.idempotency.insertRecord(record);
+    return { ...result, ...effect };
+  }
+
+  /** Writes new content. Undefined if another write came first. */
+  *#replace(
+    { tenant, context, key, isSync }: ChangeRequest,
+    row: Row,
+    current: StoredCustomer,
+    customer: Customer,
+  ): Routine<WriteResult | undefined> {
+    const { encryption, writer } = this.#dependencies;
+    if (!isReadableRow(row) || isAnonymized(customer)) throw new Error('only erase anonymizes a customer');
+    const { number, wrapped } = row;
+    const version = current.version + 1;
+    const stored: StoredCustomer = { customer, version, origin: changedBy(current.origin, context) };
+    const keepsUniqueKeys = hasSameUniqueKeys(customer, current.customer);
+    const blindIndexes = keepsUniqueKeys ? undefined : encryption.blindIndexesOf(tenant, customer);
+    if (blindIndexes !== undefined) {
+      // If another write takes a unique key after this check, the unique constraint fails and the routine is retried.
+      const conflicts = yield* this.#conflicts(tenant, blindIndexes, number);
+      if (conflicts[0] !== undefined) return { code: conflicts[0].messageCode, conflicts };
+      yield* this.#leaveTombstone(tenant, current.customer, customer, context);
+    }
+    const effect = isSync ? syncEffect(current, stored) : {};
+    const written = yield* writer.update(
+      {
+        tenant,
+        number,
+        expected: current.version,
+        version,
+        sealed: encryption.sealRecord(tenant, number, wrapped, stored),
+        updated_at: Date.parse(customer.updatedAt),
+        ...(blindIndexes && { blindIndexes }),
+      },
+      {
+        type: 'customer.updated',
+        changedFields: changedFields(current.customer, customer),
+        actor: { keyId: context.keyId, requestId: context.requestId },
+        ...revisionOf(customer),
+      },
+      recordOf(tenant, number, key, recordedCode(effect)),
+    );
+    return written > 0 ? { code: 'SUCCESS', stored, ...effect } : undefined;
+  }
+
+  /** Leaves a tombstone of an ExternalId that is about to change, if the write is fenced. */
+  *#leaveTombstone(tenant: string, from: Customer, to: Customer, context: WriteContext): Routine<void> {
+    const { tombstones } = this.#dependencies;
+    if (from.externalIdentifier === to.externalIdentifier) return;
+    yield* tombstones.lock(tenant, context);
+    yield* tombstones.leave(tenant, from.externalIdentifier, context);
+  }
+
+  /** The conflicts with other customers. Finishes the erasure of one that is being erased: this frees its keys. */
+  *#conflicts(tenant: string, wanted: BlindIndexes, number: number): Routine<readonly Conflict[]> {
+    const { queries, log, eraser } = this.#dependencies;
+    const holders: Holder[] = [];
+    for (const row of yield* queries.findHolders({ tenant, number, ...wanted })) {
+      const entry = isReadableRow(row) ? undefined : yield* log.find(tenant, row.number);
+      if (entry === undefined) holders.push({ customerUrn: toUrn(row.number), keys: comparable(row) });
+      else yield* eraser.finish(entry);
+    }
+    return conflictsOf(comparable(wanted), holders);
+  }
+}
+
+/** The source revision of a customer, as a member of its change event. */
+const revisionOf = ({ sourceRevision }: CustomerContent) => (sourceRevision === undefined ? {} : { sourceRevision });
+
+/** Blind indexes in the form in which the domain compares unique keys. */
+const comparable = ({ external_id, email, phone_number }: BlindIndexes): UniqueKeys => ({
+  externalId: (external_id?.toString('hex') ?? '') as UniqueKeys['externalId'],
+  ...(email !== null && { email: email.toString('hex') }),
+  ...(phone_number !== null && { phoneNumber: phone_number.toString('hex') }),
+});
+
+const hasSameUniqueKeys = (one: CustomerContent, other: CustomerContent): boolean =>
+  one.externalIdentifier === other.externalIdentifier &&
+  one.email === other.email &&
+  one.phoneNumber === other.phoneNumber;

@@ -1,0 +1,117 @@
+import { sql } from 'kysely';
+import type { WriteContext } from '../../application/ports/customer-repository.ts';
+import { isOlder, isSameRevision } from '../../domain/source-revision.ts';
+import type { RecordEncryption } from './customers/record-encryption.ts';
+import { compileQuery, compileWrite, type Routine } from './driver/query.ts';
+import type { Dialect } from './schema/database.ts';
+import type { Tables } from './schema/tables.ts';
+
+type Row = Tables['tombstones'];
+type At = Pick<Row, 'tenant' | 'digest'>;
+type AtTime = { readonly tenant: string; readonly now: number };
+
+/** What a write is fenced by; see the port. */
+type Fence = Pick<WriteContext, 'tombstone' | 'now'>;
+
+/**
+ * The tombstones of ExternalIds that were freed by a write with a source revision. They are stored with the keys, in the
+ * transaction that begins an erasure. Each has a keyed digest of the ExternalId, which no other table contains.
+ */
+export class Tombstones {
+  readonly #run: ReturnType<typeof tombstoneQueries>;
+  readonly #encryption: Pick<RecordEncryption, 'tombstoneDigest'>;
+
+  constructor(dialect: Dialect, encryption: Pick<RecordEncryption, 'tombstoneDigest'>) {
+    this.#run = tombstoneQueries(dialect);
+    this.#encryption = encryption;
+  }
+
+  /** See `CustomerRepository.findTombstone`. */
+  *find(tenant: string, externalId: string, now: number): Routine<number | undefined> {
+    const [found] = yield* this.#run.find({ tenant, digest: this.#encryption.tombstoneDigest(tenant, externalId) });
+    return found !== undefined && found.expires_at > now ? found.revision : undefined;
+  }
+
+  /**
+   * Whether a fenced write must not create a customer with this ExternalId. Until the transaction ends, nobody leaves a
+   * tombstone for this tenant: one that is left now would not be seen, and the customer not be seen by its request.
+   */
+  *forbidCreating(tenant: string, externalId: string, { tombstone, now }: Fence): Routine<boolean> {
+    if (tombstone === undefined) return false;
+    if (this.#run.lockForCreating !== undefined) yield* this.#run.lockForCreating({ tenant });
+    const found = yield* this.find(tenant, externalId, now);
+    return isOlder(tombstone.revision, found) || isSameRevision(tombstone.revision, found);
+  }
+
+  /** Keeps fenced writes of this tenant from creating customers until the transaction ends. To be called before `leave`. */
+  *lock(tenant: string, { tombstone }: Fence): Routine<void> {
+    if (tombstone !== undefined && this.#run.lockForLeaving !== undefined) yield* this.#run.lockForLeaving({ tenant });
+  }
+
+  /**
+   * Leaves a tombstone if the write is fenced. One with a higher revision stays, unless it has expired.
+   *
+   * @param externalId undefined if it is unknown: then there is nothing to find again
+   */
+  *leave(tenant: string, externalId: string | undefined, { tombstone, now }: Fence): Routine<void> {
+    if (tombstone === undefined || externalId === undefined) return;
+    const digest = this.#encryption.tombstoneDigest(tenant, externalId);
+    const { revision, expiresAt } = tombstone;
+    yield* this.#run.leave({ tenant, digest, revision, expires_at: expiresAt, now });
+  }
+
+  *anyExpired(tenant: string, now: number): Routine<boolean> {
+    return (yield* this.#run.anyExpired({ tenant, now })).length > 0;
+  }
+
+  *deleteExpired(tenant: string, now: number): Routine<void> {
+    yield* this.#run.deleteExpired({ tenant, now });
+  }
+}
+
+function tombstoneQueries({ builder, isPostgres }: Dialect) {
+  const expired = (at: AtTime) =>
+    builder.selectFrom('tombstones').where('tenant', '=', at.tenant).where('expires_at', '<=', at.now);
+  return {
+    ...(isPostgres && locks(builder)),
+    find: compileQuery((at: At) =>
+      builder
+        .selectFrom('tombstones')
+        .select(['revision', 'expires_at'])
+        .where('tenant', '=', at.tenant)
+        .where('digest', '=', at.digest),
+    ),
+    leave: compileWrite((row: Row & { now: number }) =>
+      builder
+        .insertInto('tombstones')
+        .values({ tenant: row.tenant, digest: row.digest, revision: row.revision, expires_at: row.expires_at })
+        .onConflict((on) =>
+          on
+            .columns(['tenant', 'digest'])
+            .doUpdateSet({ revision: row.revision, expires_at: row.expires_at })
+            .where((is) =>
+              is.or([is('tombstones.revision', '<=', row.revision), is('tombstones.expires_at', '<=', row.now)]),
+            ),
+        ),
+    ),
+    anyExpired: compileQuery((at: AtTime) => expired(at).select('tenant').limit(1)),
+    deleteExpired: compileWrite((at: AtTime) =>
+      builder.deleteFrom('tombstones').where('tenant', '=', at.tenant).where('expires_at', '<=', at.now),
+    ),
+  };
+}
+
+/**
+ * PostgreSQL: advisory locks of a tenant, until the transaction ends. Those who create customers share the lock, those who
+ * leave tombstones have it alone. In the records' database, whose transaction ends last. SQLite has one writer at a time.
+ */
+function locks(builder: Dialect['builder']) {
+  const lock = (name: string) =>
+    compileQuery((of: { tenant: string }) => ({
+      compile: () =>
+        sql<object>`select ${sql.raw(name)}(hashtextextended('c2a tombstones ' || ${of.tenant}::text, 0))`.compile(
+          builder,
+        ),
+    }));
+  return { lockForCreating: lock('pg_advisory_xact_lock_shared'), lockForLeaving: lock('pg_advisory_xact_lock') };
+}
