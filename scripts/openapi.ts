@@ -25,7 +25,7 @@ export interface ApiOperation extends Operation {
   readonly operationId: OperationId;
   readonly parameters: readonly { readonly in: string; readonly name: string; readonly required: boolean }[];
 }
-export type OperationId = 'validate' | 'store' | 'delete' | 'update' | 'info' | 'erasure' | 'subjectExport';
+export type OperationId = 'validate' | 'store' | 'delete' | 'update' | 'info' | 'erasure' | 'subjectExport' | 'sync';
 interface Body {
   readonly content?: Readonly<Record<string, Media>>;
 }

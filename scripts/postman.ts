@@ -7,14 +7,20 @@ import { httpStatus, mediaType } from '../src/http/envelope.ts';
 import { customerExamples } from '../src/http/routes/customer-examples.ts';
 import { erasureExamples } from '../src/http/routes/erasures.ts';
 import { subjectExportExamples } from '../src/http/routes/subject-exports.ts';
+import { syncExamples } from '../src/http/routes/sync.ts';
 import type { ApiOperation, OpenApi, OperationId } from './openapi.ts';
 
 /** The published examples of each operation. */
-const examples = { ...customerExamples, erasure: erasureExamples, subjectExport: subjectExportExamples };
+const examples = {
+  ...customerExamples,
+  erasure: erasureExamples,
+  subjectExport: subjectExportExamples,
+  sync: syncExamples,
+};
 type Name = OperationId;
 
 /** The order of the folders: each folder uses the customer of the folders before it. */
-const order: readonly Name[] = ['validate', 'store', 'info', 'update', 'subjectExport', 'delete', 'erasure'];
+const order: readonly Name[] = ['validate', 'store', 'info', 'update', 'subjectExport', 'delete', 'erasure', 'sync'];
 
 const { customer } = examples.store.request;
 
@@ -183,6 +189,31 @@ const steps: Record<Name, readonly Step[]> = {
       ],
     },
     { name: 'No erasure', expect: 'ERASURE_NOT_FOUND', sample: { urn: unknownUrn } },
+  ],
+  sync: [
+    {
+      name: 'Creates',
+      expect: 'SUCCESS',
+      sample: examples.sync.request,
+      checks: [equal('is created', 'body.outcome', '"created"')],
+    },
+    {
+      name: 'Again',
+      expect: 'SUCCESS',
+      sample: examples.sync.request,
+      checks: [equal('is unchanged', 'body.outcome', '"unchanged"')],
+    },
+    {
+      name: 'An older revision',
+      expect: 'SUCCESS',
+      sample: { ...examples.sync.request, sourceRevision: 1 },
+      checks: [equal('is stale', 'body.outcome', '"stale"')],
+    },
+    {
+      name: 'The same revision, other content',
+      expect: 'REVISION_CONFLICT',
+      sample: { ...examples.sync.request, customer: { externalIdentifier: variables.externalId } },
+    },
   ],
 };
 

@@ -22,6 +22,7 @@ import type { CustomerRepository } from './application/ports/customer-repository
 import type { Restored, TransferProgress, TransferSide } from './application/ports/maintenance.ts';
 import type { Telemetry } from './application/ports/telemetry.ts';
 import { PrivacyReports } from './application/privacy-reports.ts';
+import { Synchronization } from './application/synchronization.ts';
 import { Tenants } from './application/tenants.ts';
 import type { Config } from './config.ts';
 import type { ReferenceData } from './domain/reference-data.ts';
@@ -32,6 +33,7 @@ import { backgroundJobs, type Job, type JobLease, jobLease, startJobs } from './
 /** The use cases and the server's other dependencies. `close` finishes operations in flight and closes the storage. */
 export interface Services extends Omit<Storage, 'repository' | 'directory' | 'leases' | 'vault'> {
   readonly customers: Customers;
+  readonly synchronization: Synchronization;
   readonly authentication: Authentication;
   readonly tenants: Tenants;
   readonly apiKeys: ApiKeys;
@@ -73,6 +75,7 @@ export async function openServices(config: Config, options: OpenOptions): Promis
   return {
     ...storage,
     customers: new Customers({ repository, referenceData, digest: vault.digest, clock, tombstoneDays }),
+    synchronization: new Synchronization({ repository, referenceData, digest: vault.digest, clock, tombstoneDays }),
     authentication,
     tenants: new Tenants({ directory, repository, clock }),
     apiKeys: new ApiKeys({ ...shared, authentication }),

@@ -6,13 +6,15 @@ import { envelopeSchemas } from './operation-schemas.ts';
 import { type CustomerDependencies, customerRoutes, customerSchemas } from './routes/customers.ts';
 import { type ErasureDependencies, erasureRoutes, erasureSchemas } from './routes/erasures.ts';
 import { type SubjectExportDependencies, subjectExportRoutes, subjectExportSchemas } from './routes/subject-exports.ts';
+import { type SyncDependencies, syncRoutes, syncSchemas } from './routes/sync.ts';
 
 /** The base route, and its versioned form. */
 export const baseRoutes = ['/api/c2a/customer', '/api/v1/c2a/customer'] as const;
 
 export type ApiDependencies = CustomerDependencies &
   ErasureDependencies &
-  SubjectExportDependencies & { readonly authentication: Pick<Authentication, 'recall' | 'authenticate' | 'claimsOf'> };
+  SubjectExportDependencies &
+  SyncDependencies & { readonly authentication: Pick<Authentication, 'recall' | 'authenticate' | 'claimsOf'> };
 
 /** Registers all resources. To add a resource, add its routes here and its named schemas to `apiSchemas`. */
 export const api: FastifyPluginCallbackTypebox<ApiDependencies> = (app, dependencies, done) => {
@@ -20,8 +22,15 @@ export const api: FastifyPluginCallbackTypebox<ApiDependencies> = (app, dependen
   customerRoutes(app, dependencies);
   erasureRoutes(app, dependencies);
   subjectExportRoutes(app, dependencies);
+  syncRoutes(app, dependencies);
   done();
 };
 
 /** The schemas that the routes refer to by name. */
-export const apiSchemas = [...erasureSchemas, ...subjectExportSchemas, ...customerSchemas, ...envelopeSchemas];
+export const apiSchemas = [
+  ...syncSchemas,
+  ...erasureSchemas,
+  ...subjectExportSchemas,
+  ...customerSchemas,
+  ...envelopeSchemas,
+];

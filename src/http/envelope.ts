@@ -9,6 +9,7 @@ import {
   type Success,
 } from '../application/outcome.ts';
 import { DatabaseFailure } from '../application/ports/database-failure.ts';
+import type { Synced } from '../application/synchronization.ts';
 
 /** The media type of every envelope. Keep the letter case: existing callers of C2A-01 compare it as a string. */
 export const mediaType = 'application/clientOutput+Json; charset=utf-8';
@@ -58,6 +59,19 @@ export const bare = <Result extends object | undefined>(
   outcome: Outcome<Result>,
 ): (Result & { readonly status: Success }) | Refusal =>
   isCompleted(outcome) ? { ...(outcome.result as Result & object), status: outcome.status } : outcome;
+
+type SyncBody = Pick<Synced, 'result' | 'outcome' | 'changedFields' | 'status'>;
+
+/** The response of a sync: `wrapped`, with the outcome; a refusal has `result: null`. */
+export const synced = (outcome: Synced | Refusal): SyncBody | WrappedRefusal =>
+  isCompleted(outcome)
+    ? {
+        result: outcome.result,
+        outcome: outcome.outcome,
+        ...(outcome.changedFields && { changedFields: outcome.changedFields }),
+        status: outcome.status,
+      }
+    : { result: null, status: outcome.status };
 
 /**
  * Sets the status and the headers of a response and returns its body.

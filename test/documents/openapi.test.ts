@@ -8,6 +8,7 @@ import { httpStatus, mediaType } from '../../src/http/envelope.ts';
 import { customerExamples } from '../../src/http/routes/customer-examples.ts';
 import { erasureExamples } from '../../src/http/routes/erasures.ts';
 import { subjectExportExamples } from '../../src/http/routes/subject-exports.ts';
+import { syncExamples } from '../../src/http/routes/sync.ts';
 import { base } from '../support/client.ts';
 import { answerFaults } from '../support/conformance.ts';
 import { everyOperation, openApi, operations } from '../support/openapi.ts';
@@ -160,6 +161,9 @@ t.test('the service answers the example requests with the example results', asyn
   t.same(updated.result, { ...customerExamples.update.result, customerUrn, updatedAt });
   t.same((await info({ urn: customerUrn })).result, { ...customerExamples.info.result, customerUrn, updatedAt });
   t.same((await post('delete', { customerUuid: customerUrn })).body, { status: { messageCode: 'SUCCESS' } });
+  const synced = await post('sync', syncExamples.request);
+  const expected = { ...syncExamples.result.result, customerUrn: synced.result.customerUrn };
+  t.same(synced.body, { ...syncExamples.result, result: expected, status: { messageCode: 'SUCCESS' } });
 });
 
 t.test('the service answers the invalid examples with the published violations', async (t) => {
@@ -177,6 +181,7 @@ t.test('the service answers the invalid examples with the published violations',
   await refusedWith(get(`${base}/erasure`), erasureExamples.invalid.errors);
   const { invalid } = subjectExportExamples;
   await refusedWith(post('subject-export', invalid.request), invalid.errors);
+  await refusedWith(post('sync', syncExamples.invalid.request), syncExamples.invalid.errors);
 });
 
 t.test('the routes without credentials answer as described', async (t) => {

@@ -41,6 +41,7 @@ eachStorage((start, t) => {
         ['POST', 'update'],
         ['POST', 'delete'],
         ['POST', 'subject-export'],
+        ['POST', 'sync'],
         ['GET', 'info?urn=cu.00.1'],
       ] as const) {
         const answer = await app.inject({

@@ -4,7 +4,7 @@ import type { Snapshot } from '../../src/application/customers.ts';
 export const base = '/api/c2a/customer';
 export const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
 export type Headers = Record<string, string>;
-export type Route = 'validate' | 'store' | 'update' | 'delete' | 'subject-export';
+export type Route = 'validate' | 'store' | 'update' | 'delete' | 'subject-export' | 'sync';
 
 /** The body of a store. */
 export const storing = (customer: object, region: object = claimedRegion) => ({ customer, claimedRegion: region });

@@ -1,6 +1,5 @@
 /** The five operations of C2A-01. */
 import { type TSchema, Type } from '@sinclair/typebox';
-import type { FastifyRequest } from 'fastify';
 import { customerReferenceFields } from '../../application/customer-reference.ts';
 import {
   type Customers,
@@ -10,7 +9,6 @@ import {
   validateFields,
 } from '../../application/customers.ts';
 import { andThen } from '../../application/maybe-promise.ts';
-import type { WriteConditions } from '../../application/write-requests.ts';
 import {
   anonymizedStatus,
   type Customer,
@@ -40,6 +38,7 @@ import {
   writeHeaders,
   writeRefusals,
 } from '../operation-schemas.ts';
+import { conditionsOf } from '../write-conditions.ts';
 import { customerExample, customerExamples as examples } from './customer-examples.ts';
 
 export interface CustomerDependencies {
@@ -194,23 +193,4 @@ export function customerRoutes(app: ApiServer, { customers }: CustomerDependenci
   app.get('/info', { schema: info, config: { shape: wrapped } }, ({ caller, query }, reply) =>
     andThen(customers.info(caller, query as Record<string, unknown>), (outcome) => answer(reply, outcome, wrapped)),
   );
-}
-
-/** The request id, Idempotency-Key and If-Match of a write. */
-function conditionsOf({ id, headers }: FastifyRequest): WriteConditions {
-  const text = headers['if-match'];
-  return {
-    requestId: id,
-    idempotencyKey: headers['idempotency-key'] as string | undefined,
-    // `*` matches every version (RFC 9110 section 13.1.1).
-    ifMatch: text === undefined || text.trim() === '*' ? undefined : { text, accepts: accepting(text) },
-  };
-}
-
-/** RFC 9110 section 13.1.1: a list of entity tags. A malformed header matches no version. */
-function accepting(ifMatch: string): (version: number) => boolean {
-  if (!/^\s*(?:(?:W\/)?"[^"]*"\s*(?:,\s*|$))+$/.test(ifMatch)) return () => false;
-  // A tag may contain commas, so `split` cannot be used. A weak tag never equals a strong one.
-  const tags: readonly string[] = ifMatch.match(/(?:W\/)?"[^"]*"/g) ?? [];
-  return (version) => tags.includes(`"${version}"`);
 }

@@ -1,0 +1,92 @@
+/** `POST /sync`: the customer as the tenant's system has it now. */
+import { type TSchema, Type } from '@sinclair/typebox';
+import type { Synchronization } from '../../application/synchronization.ts';
+import { type Customer, syncFields } from '../../domain/customer.ts';
+import { requireFullRole } from '../authentication.ts';
+import { answer, synced } from '../envelope.ts';
+import { closedObject, membersOf } from '../field-schemas.ts';
+import {
+  type ApiServer,
+  apiOperation,
+  bodySchema,
+  conflictRefusals,
+  etagHeader,
+  reference,
+  refusals,
+  replayedHeader,
+  successResponse,
+  versionedWriteHeaders,
+  writeRefusals,
+} from '../operation-schemas.ts';
+import { conditionsOf } from '../write-conditions.ts';
+import { customerExample, customerExamples } from './customer-examples.ts';
+import { customerSchema } from './customers.ts';
+
+export interface SyncDependencies {
+  readonly synchronization: Synchronization;
+}
+
+const { request: stored, invalid } = customerExamples.store;
+const result = { ...customerExample, sourceRevision: 1768469400000 };
+
+export const syncExamples = {
+  request: { ...stored, sourceRevision: result.sourceRevision },
+  result: { result, outcome: 'created' },
+  invalid,
+} as const;
+
+export const customerStateSchema = closedObject(membersOf(syncFields.customer.fields, 'request'), {
+  $id: 'CustomerState',
+});
+export const syncSchemas = [customerStateSchema];
+
+export const syncOutcomes = ['created', 'updated', 'unchanged', 'stale'] as const;
+export const changedFieldsSchema = Type.Unsafe<readonly string[]>({
+  type: 'array',
+  items: { type: 'string' },
+  description: 'With the outcome updated: the names of the changed fields. Empty if only the sourceRevision is newer.',
+});
+
+/** The members of the body of a sync. */
+export const syncMembers: Record<keyof typeof syncFields, TSchema> = {
+  ...(membersOf(syncFields, 'request') as Record<keyof typeof syncFields, TSchema>),
+  customer: reference(customerStateSchema),
+};
+
+const schema = {
+  ...apiOperation,
+  operationId: 'sync',
+  summary: "The customer as the tenant's system has it now",
+  description:
+    'Creates the customer if there is none, else replaces its content: an absent field is removed. Safe to repeat, and with ' +
+    'a sourceRevision in any order: an older revision changes nothing (outcome stale).',
+  headers: versionedWriteHeaders,
+  body: bodySchema(syncMembers, syncExamples.request),
+  response: {
+    200: successResponse(
+      {
+        result: Type.Union([reference<Customer>(customerSchema), Type.Null()], {
+          description: 'The customer as it is now; null with the outcome stale.',
+        }),
+        outcome: Type.Unsafe<(typeof syncOutcomes)[number]>({ type: 'string', enum: syncOutcomes }),
+        changedFields: Type.Optional(changedFieldsSchema),
+      },
+      {
+        description: 'What the request did.',
+        headers: { ...etagHeader, ...replayedHeader },
+        example: syncExamples.result,
+      },
+    ),
+    ...refusals(
+      'wrapped',
+      [...writeRefusals, ...conflictRefusals, 'REVISION_CONFLICT', 'CUSTOMER_NOT_FOUND', 'VERSION_MISMATCH'],
+      syncExamples.invalid.errors,
+    ),
+  },
+} as const;
+
+export function syncRoutes(app: ApiServer, { synchronization }: SyncDependencies): void {
+  app.post('/sync', { schema, preParsing: requireFullRole }, async (request, reply) =>
+    answer(reply, await synchronization.sync(request.caller, request.body, conditionsOf(request)), synced),
+  );
+}
