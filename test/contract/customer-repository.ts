@@ -9,6 +9,7 @@ import type { TestRepository } from './customer-repository/examples.ts';
 import { findContract } from './customer-repository/find.ts';
 import { idempotencyContract } from './customer-repository/idempotency.ts';
 import { idempotencyAfterErasureContract } from './customer-repository/idempotency-after-erasure.ts';
+import { listContract } from './customer-repository/list.ts';
 import { storeContract } from './customer-repository/store.ts';
 import { syncContract } from './customer-repository/sync.ts';
 import { updateContract } from './customer-repository/update.ts';
@@ -29,6 +30,7 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
     });
   storeContract(test);
   findContract(test);
+  listContract(test);
   updateContract(test);
   syncContract(test);
   eraseContract(test);

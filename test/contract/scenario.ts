@@ -130,6 +130,7 @@ export function tenantOf(repository: CustomerRepository, tenant: TenantId = tena
     mustStore: async (externalId: string, fields: Fields = {}, when: When = {}) =>
       storedIn(await scenario.store(externalId, fields, when)),
     find: async (by: CustomerReference) => repository.find(tenant, by),
+    list: (after?: CustomerUrn, limit = 1000) => repository.list(tenant, after, limit),
     hasExternalId: async (externalId: string) => repository.hasExternalId(tenant, externalId as ExternalId),
     update: (by: CustomerReference, decide: Decide, { now = noon, key, revision }: When = {}) =>
       repository.update(tenant, by, decide, contextOf(now, revision), key),

@@ -1,6 +1,7 @@
 /** The contracts of the ports over SQLite. */
 import t, { type Test } from 'tap';
 import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
+import type { CustomerUrn } from '../../src/domain/identity.ts';
 import { everyContract } from '../support/contracts.ts';
 import {
   atOnce,
@@ -29,6 +30,20 @@ t.test('a CustomerUrn of another partition with the same number is not found', a
   const { customer } = await acme.mustStore('crm-1');
   t.equal(customer.customerUrn, 'cu.01.1');
   t.equal(await acme.find(byUrn('cu.00.10000000000001')), undefined);
+});
+
+t.test('customers of several partitions are listed by partition', async (t) => {
+  const { database, over } = await open(t);
+  const store = async (partition: string, name: string) =>
+    (await tenantOf(over(database, partition).repository).mustStore(name)).customer.customerUrn;
+  const [second, first] = [await store('01', 'crm-1'), await store('00', 'crm-2')];
+  const acme = tenantOf(over(database).repository);
+  const after = async (urn?: string) =>
+    (await acme.list(urn as CustomerUrn | undefined)).map(({ customer }) => customer.customerUrn);
+  t.same(await after(), [first, second]);
+  t.same(await after(first), [second]);
+  t.same(await after(`cu.00.${'9'.repeat(100)}`), [second]);
+  t.same(await after(second), []);
 });
 
 t.test('an exhausted partition assigns no CustomerUrn of the next one', async (t) => {

@@ -84,6 +84,11 @@ async function looksErased(t: Test, repository: CustomerRepository, urn: string,
   const found = await acme.find(byUrn(urn));
   t.match(found?.customer, { status: 'Anonymized', externalIdentifier: `anonymized-${urn}`, firstName: 'Anonymized' });
   t.notOk(found?.customer.phoneNumber);
+  const listed = await acme.list();
+  t.strictSame(
+    listed.find(({ customer }) => customer.customerUrn === urn),
+    found,
+  );
   t.equal(await acme.find(byExternalId(externalId)), undefined);
   t.equal(await acme.hasExternalId(externalId), false);
   t.match(await acme.update(byUrn(urn), overwrite({ firstName: 'Jane' })), { code: 'CUSTOMER_NOT_FOUND' });

@@ -30,6 +30,7 @@ function failing(error: () => Error): CustomerRepository {
   return {
     store: fail,
     find: fail,
+    list: fail,
     hasExternalId: fail,
     update: fail,
     sync: fail,

@@ -65,6 +65,19 @@ export class MemoryCustomers implements CustomerRepository {
     return this.#find(tenant, by);
   }
 
+  async list(tenant: TenantId, after: CustomerUrn | undefined, limit: number) {
+    const found: StoredCustomer[] = [];
+    for (
+      let sequence = this.#firstAfter(after);
+      sequence <= this.#lastSequence && found.length < limit;
+      sequence += 1
+    ) {
+      const stored = this.#find(tenant, { urn: customerUrn(this.#partition, sequence) });
+      if (stored !== undefined) found.push(stored);
+    }
+    return found;
+  }
+
   hasExternalId(tenant: TenantId, externalId: ExternalId): boolean {
     return this.#find(tenant, { externalId }) !== undefined;
   }
@@ -171,6 +184,13 @@ export class MemoryCustomers implements CustomerRepository {
     const records = [...this.#records].filter(([name]) => tenantIn(name) === tenant);
     const anonymized = records.filter(([, { customer }]) => isAnonymized(customer)).length;
     return { customers: records.length - anonymized, anonymized };
+  }
+
+  /** The first sequence in this partition whose URN is after `urn`. */
+  #firstAfter(urn: CustomerUrn | undefined): number {
+    const [, partition = '', sequence] = urn?.split('.') ?? [];
+    if (partition < this.#partition) return 1;
+    return partition === this.#partition ? Number(sequence) + 1 : Number.POSITIVE_INFINITY;
   }
 
   #find(tenant: TenantId, by: CustomerReference): StoredCustomer | undefined {

@@ -168,6 +168,12 @@ export interface CustomerRepository {
   /** The customer; undefined if it does not exist. Finds an anonymized customer only by its URN. Writes nothing. */
   find(tenant: TenantId, by: CustomerReference): MaybePromise<StoredCustomer | undefined>;
 
+  /**
+   * The first `limit` customers, or the first after a URN, which need not exist. Ordered by partition, then by sequence
+   * as a number; includes anonymized customers. Fewer than `limit` only if there are no more. Writes nothing.
+   */
+  list(tenant: TenantId, after: CustomerUrn | undefined, limit: number): Promise<readonly StoredCustomer[]>;
+
   /** Whether a customer has this ExternalId. An anonymized customer has none. Writes nothing. */
   hasExternalId(tenant: TenantId, externalId: ExternalId): MaybePromise<boolean>;
 

@@ -18,7 +18,9 @@ export interface Place {
   readonly number: number;
 }
 
-const listedAtOnce = 1000;
+interface ListAfter extends Place {
+  readonly limit: number;
+}
 
 /** Queries that read customers, and that read, insert and destroy data keys. `change-writer.ts` writes customers. */
 export function customerQueries(dialect: Dialect) {
@@ -54,10 +56,14 @@ export function customerQueries(dialect: Dialect) {
           .reduce((all, part) => all.unionAll(part)),
       ),
     ),
-    /** A page of one tenant's customers, ordered by number. */
-    listAfter: withKeys(
-      compileQuery((last: Place) =>
-        rowsOf(last.tenant).where('customers.number', '>', last.number).orderBy('customers.number').limit(listedAtOnce),
+    /** The first `limit` customers of a tenant after a number, ordered by number. */
+    listAfter: withKeysInRange(
+      dialect,
+      compileQuery((after: ListAfter) =>
+        rowsOf(after.tenant)
+          .where('customers.number', '>', after.number)
+          .orderBy('customers.number')
+          .limit(after.limit),
       ),
     ),
     findBlindIndexes: compileQuery((at: Place) =>
@@ -149,5 +155,29 @@ function withKeysIn({ builder, keysApart }: Dialect) {
       }
       return rows;
     };
+  };
+}
+
+/** Like `withKeysIn`, for all customers of a range of numbers, in their order: one query reads all keys. */
+function withKeysInRange(
+  { builder, keysApart }: Dialect,
+  find: (at: ListAfter) => Routine<readonly Row[]>,
+): typeof find {
+  if (!keysApart) return find;
+  const findAll = compileQuery((range: { tenant: string; first: number; last: number }) =>
+    builder
+      .selectFrom('data_keys')
+      .select(['number', 'wrapped'])
+      .where('tenant', '=', range.tenant)
+      .where('number', '>=', range.first)
+      .where('number', '<=', range.last),
+  );
+  return function* (at) {
+    const rows = yield* find(at);
+    const [first, last] = [rows[0], rows.at(-1)];
+    if (first === undefined || last === undefined) return rows;
+    const keys = yield* findAll({ tenant: at.tenant, first: first.number, last: last.number });
+    const wrapped = new Map(keys.map((key) => [key.number, key.wrapped]));
+    return rows.map((row) => ({ ...row, wrapped: wrapped.get(row.number) ?? null }));
   };
 }

@@ -82,6 +82,8 @@ export function cached(repository: CustomerRepository, cache: RecordCache): Cust
       if (found !== undefined && 'version' in found) cache.keep(tenant, found);
       return found;
     },
+    // Not cached: a list would displace the records that are read often.
+    list: (...request) => repository.list(...request),
     hasExternalId: (tenant, externalId) =>
       cache.find(tenant, { externalId }) !== undefined || repository.hasExternalId(tenant, externalId),
     store: (...request) => repository.store(...request),

@@ -21,7 +21,7 @@ import type { CustomerReader } from './customer-reader.ts';
 import type { IdBlocks } from './id-blocks.ts';
 import type { CustomerQueries } from './queries.ts';
 import type { RecordEncryption } from './record-encryption.ts';
-import { toNumber, type UrnSequence } from './urns.ts';
+import { beforeAll, lastNumberUpTo, toNumber, type UrnSequence } from './urns.ts';
 
 interface Dependencies {
   readonly database: SqlDatabase;
@@ -59,6 +59,16 @@ export class SqlCustomers implements CustomerRepository {
 
   find: CustomerRepository['find'] = (tenant, by) =>
     this.#dependencies.database.readShort(() => this.#dependencies.reader.find(tenant, by));
+
+  list: CustomerRepository['list'] = (tenant, after, limit) => {
+    const { database, queries, reader } = this.#dependencies;
+    const from = { tenant, number: after === undefined ? beforeAll : lastNumberUpTo(after), limit };
+    return database.read(function* () {
+      const found: StoredCustomer[] = [];
+      for (const row of yield* queries.listAfter(from)) found.push(yield* reader.view(tenant, row));
+      return found;
+    });
+  };
 
   hasExternalId: CustomerRepository['hasExternalId'] = (tenant, externalId) => {
     const { database, queries, encryption } = this.#dependencies;

@@ -13,6 +13,13 @@ export function toNumber(urn: CustomerUrn): number | undefined {
   return number < sequencesPerPartition ? Number(partition) * sequencesPerPartition + number : undefined;
 }
 
+/** Less than the number of every URN. */
+export const beforeAll = -1;
+
+/** The highest number of a URN that is not after this one, whose sequence may be too large to be issued. */
+export const lastNumberUpTo = (urn: CustomerUrn): number =>
+  toNumber(urn) ?? (Number(urn.split('.')[1]) + 1) * sequencesPerPartition - 1;
+
 /** The URN of a number that {@link toNumber} returned. */
 export function toUrn(number: number): CustomerUrn {
   const partition = Math.floor(number / sequencesPerPartition);

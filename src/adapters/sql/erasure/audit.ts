@@ -2,6 +2,7 @@ import type { AuditFinding, LogPosition } from '../../../application/ports/erasu
 import type { AuditReport } from '../../../application/ports/maintenance.ts';
 import type { CustomerQueries, Row } from '../customers/queries.ts';
 import { ifSound, isAnonymizedRow, isReadableRow, type RecordEncryption } from '../customers/record-encryption.ts';
+import { beforeAll } from '../customers/urns.ts';
 import type { Routine } from '../driver/query.ts';
 import type { SqlDatabase } from '../schema/database.ts';
 import type { appliedQueries } from './applied-positions.ts';
@@ -14,6 +15,9 @@ interface Dependencies {
   readonly encryption: RecordEncryption;
   readonly log: ErasureLog;
 }
+
+/** How many records are read at once. */
+const checkedAtOnce = 1000;
 
 /** Checks a tenant's whole erasure log and compares it with the records. Changes nothing. */
 export class ErasureAudit {
@@ -86,13 +90,13 @@ export class ErasureAudit {
 
   async *#records(tenant: string): AsyncGenerator<Row> {
     const { database, queries } = this.#dependencies;
-    for (let last = { tenant, number: -1 }; ; ) {
-      const after = last;
+    for (let last = beforeAll; ; ) {
+      const after = { tenant, number: last, limit: checkedAtOnce };
       const rows = await database.read(() => queries.listAfter(after));
       yield* rows;
       const end = rows.at(-1);
       if (end === undefined) return;
-      last = { tenant, number: end.number };
+      last = end.number;
     }
   }
 
