@@ -47,6 +47,7 @@ interface KnownKey {
   readonly lookedUpAt: number;
   readonly use: Use;
 }
+type KeyFailure = Exclude<AuthenticationFailure, 'bearer_token'>;
 /** The uses of one API key. Mutable, because every request increments the count. */
 type Use = { -readonly [Member in keyof KeyUse]: KeyUse[Member] };
 
@@ -85,6 +86,17 @@ export class Authentication {
     }
     count(known.use, this.#dependencies.clock());
     return known.caller;
+  }
+
+  /**
+   * Whether the API key of an authenticated request is still valid: for a request that takes long. A revocation shows
+   * within a second. Not counted as a use of the key. The bearer token is not verified again: its lifetime limits when a
+   * request may begin.
+   */
+  async isKeyValid({ tenant, apiKey }: Credentials): Promise<boolean> {
+    const known = await this.#findKey(tenant, apiKey);
+    if (typeof known === 'string') this.#dependencies.telemetry.notAuthenticated(known);
+    return typeof known !== 'string';
   }
 
   /** What credentials claim, for the log of a refused request: neither value needs to exist. */
@@ -127,14 +139,19 @@ export class Authentication {
   }
 
   async #identify({ tenant, apiKey, authorization }: Credentials): Promise<KnownKey | AuthenticationFailure> {
+    const known = await this.#findKey(tenant, apiKey);
+    if (typeof known === 'string') return known;
+    return (await this.#allowsToken(known.caller.tenant, authorization)) ? known : 'bearer_token';
+  }
+
+  /** The API key, unless it is not valid now. */
+  async #findKey(tenant: string | undefined, apiKey: string | undefined): Promise<KnownKey | KeyFailure> {
     if (tenant === undefined || apiKey === undefined) return 'no_credentials';
     const now = this.#dependencies.clock();
     const cached = this.#cached(tenant, apiKey, now);
     this.#dependencies.telemetry.keyLookup(cached !== undefined);
     const known = cached ?? (await this.#lookUp(tenant, apiKey, now));
-    if (typeof known === 'string') return known;
-    if (known.expiresAt <= now) return 'expired_key';
-    return (await this.#allowsToken(known.caller.tenant, authorization)) ? known : 'bearer_token';
+    return typeof known !== 'string' && known.expiresAt <= now ? 'expired_key' : known;
   }
 
   /** A tenant with an issuer requires a valid token. Any other tenant must send none: no credential is ignored. */
@@ -151,7 +168,7 @@ export class Authentication {
     return isCurrent ? known : undefined;
   }
 
-  async #lookUp(tenant: string, apiKey: string, now: number): Promise<KnownKey | AuthenticationFailure> {
+  async #lookUp(tenant: string, apiKey: string, now: number): Promise<KnownKey | KeyFailure> {
     const { directory, apiKeyFormat, environment } = this.#dependencies;
     this.#cache.delete(apiKey);
     const id = parseTenantId(tenant);

@@ -81,6 +81,25 @@ t.test('a revocation takes effect in this process at once, in another within a s
   t.equal(await there.authentication.authenticate(credentials), undefined);
 });
 
+t.test('isKeyValid sees a revocation within a second and an expiry at once, and counts no use', async (t) => {
+  const { here, there, credentials, clock, keyId, reasons, lookups } = await startProcesses();
+  const { authentication } = there;
+  const valid = () => authentication.isKeyValid(credentials);
+  t.same([await valid(), await valid(), lookups.count], [true, true, 1]);
+  t.ok(await authentication.isKeyValid({ ...credentials, authorization: 'Bearer expired' }), 'no token is verified');
+  const brief = await here.apiKeys.issue(acme, { name: '', role: 'read', lifetimeMs: 100 });
+  const ofBrief = { ...credentials, apiKey: brief?.secret };
+  t.ok(await authentication.isKeyValid(ofBrief));
+  clock.now += 100;
+  t.notOk(await authentication.isKeyValid(ofBrief));
+  await here.apiKeys.revoke(keyId);
+  clock.now += 900;
+  t.notOk(await valid());
+  t.same(reasons, ['expired_key', 'revoked_key']);
+  await authentication.recordUse();
+  t.match(await here.apiKeys.list(), [{ requests: 0 }, { requests: 0 }]);
+});
+
 t.test('a clock that is set back does not prolong the use of a cached key', async (t) => {
   const { here, there, credentials, clock, keyId } = await startProcesses();
   clock.now = 3_600_000;
