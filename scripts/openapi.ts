@@ -25,7 +25,16 @@ export interface ApiOperation extends Operation {
   readonly operationId: OperationId;
   readonly parameters: readonly { readonly in: string; readonly name: string; readonly required: boolean }[];
 }
-export type OperationId = 'validate' | 'store' | 'delete' | 'update' | 'info' | 'erasure' | 'subjectExport' | 'sync';
+export type OperationId =
+  | 'validate'
+  | 'store'
+  | 'delete'
+  | 'update'
+  | 'info'
+  | 'erasure'
+  | 'subjectExport'
+  | 'sync'
+  | 'export';
 interface Body {
   readonly content?: Readonly<Record<string, Media>>;
 }
@@ -63,7 +72,7 @@ export async function describeApi(): Promise<OpenApi> {
   });
   for (const schema of apiSchemas) app.addSchema(schema);
   app.decorateRequest('caller');
-  const unused = { customers: {}, erasures: {}, metrics: {} } as unknown as Services;
+  const unused = { customers: {}, customerExport: {}, erasures: {}, metrics: {} } as unknown as Services;
   await app.register(api, { prefix: baseRoutes[0], ...unused });
   openRoutes(app, unused);
   await app.ready();

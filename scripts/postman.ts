@@ -6,8 +6,10 @@ import type { MessageCode } from '../src/application/outcome.ts';
 import { httpStatus, mediaType } from '../src/http/envelope.ts';
 import { customerExamples } from '../src/http/routes/customer-examples.ts';
 import { erasureExamples } from '../src/http/routes/erasures.ts';
+import { exportExamples } from '../src/http/routes/export.ts';
 import { subjectExportExamples } from '../src/http/routes/subject-exports.ts';
 import { syncExamples } from '../src/http/routes/sync.ts';
+import { ndjsonType } from '../src/http/streaming.ts';
 import type { ApiOperation, OpenApi, OperationId } from './openapi.ts';
 
 /** The published examples of each operation. */
@@ -16,11 +18,22 @@ const examples = {
   erasure: erasureExamples,
   subjectExport: subjectExportExamples,
   sync: syncExamples,
+  export: exportExamples,
 };
 type Name = OperationId;
 
 /** The order of the folders: each folder uses the customer of the folders before it. */
-const order: readonly Name[] = ['validate', 'store', 'info', 'update', 'subjectExport', 'delete', 'erasure', 'sync'];
+const order: readonly Name[] = [
+  'validate',
+  'store',
+  'info',
+  'update',
+  'subjectExport',
+  'export',
+  'delete',
+  'erasure',
+  'sync',
+];
 
 const { customer } = examples.store.request;
 
@@ -62,6 +75,8 @@ interface Step {
   readonly headers?: Record<string, string>;
   readonly apiKey?: string;
   readonly before?: readonly string[];
+  /** Whether the answer is NDJSON: `body` is then the list of its lines. */
+  readonly isNdjson?: true;
   /** More lines of the test script; `body` and `headers` are those of the answer. */
   readonly checks?: readonly string[];
 }
@@ -173,6 +188,26 @@ const steps: Record<Name, readonly Step[]> = {
     { name: 'By ExternalId', expect: 'SUCCESS', sample: { externalIdentifier: variables.externalId } },
     { name: 'Unknown customer', expect: 'CUSTOMER_NOT_FOUND', sample: { customerUrn: unknownUrn } },
   ],
+  export: [
+    {
+      name: 'One customer',
+      expect: 'SUCCESS',
+      sample: examples.export.request,
+      isNdjson: true,
+      checks: [
+        equal('has two lines', 'body.length', '2'),
+        equal('begins with a customer', 'typeof body[0].externalIdentifier', '"string"'),
+        equal('ends with a cursor', 'Object.keys(body[1])', '["next"]'),
+      ],
+    },
+    {
+      name: 'The end',
+      expect: 'SUCCESS',
+      sample: { after: 'cu.99.9999999999999' },
+      isNdjson: true,
+      checks: [equal('has the last line only', 'body', '[{ next: null }]')],
+    },
+  ],
   delete: [
     { name: 'Anonymises', expect: 'SUCCESS', sample: examples.delete.request },
     { name: 'Is idempotent', expect: 'SUCCESS', sample: examples.delete.request },
@@ -247,7 +282,7 @@ function common(name: Name, method: 'GET' | 'POST'): Step[] {
 }
 
 /** Checks status, media type, code and request id. */
-function testScript({ expect, checks = [] }: Step): string[] {
+function testScript({ expect, isNdjson, checks = [] }: Step): string[] {
   const status = expect === 401 ? 401 : httpStatus[expect];
   return [
     'const { headers } = pm.response;',
@@ -258,11 +293,16 @@ function testScript({ expect, checks = [] }: Step): string[] {
           equal('empty body', 'pm.response.text()', '""'),
           "pm.test('challenge', () => pm.expect(headers.get('WWW-Authenticate')).to.be.a('string'));",
         ]
-      : [
-          equal('media type', "headers.get('Content-Type')", JSON.stringify(mediaType)),
-          'const body = pm.response.json();',
-          equal(expect, 'body.status.messageCode', `"${expect}"`),
-        ]),
+      : isNdjson
+        ? [
+            equal('media type', "headers.get('Content-Type')", JSON.stringify(ndjsonType)),
+            "const body = pm.response.text().trim().split('\\n').map((line) => JSON.parse(line));",
+          ]
+        : [
+            equal('media type', "headers.get('Content-Type')", JSON.stringify(mediaType)),
+            'const body = pm.response.json();',
+            equal(expect, 'body.status.messageCode', `"${expect}"`),
+          ]),
     ...checks,
   ];
 }

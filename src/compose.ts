@@ -17,6 +17,7 @@ import { createJwtVerifier } from './adapters/tokens/jwt.ts';
 import { ApiKeys } from './application/api-keys.ts';
 import { Authentication } from './application/authentication.ts';
 import { Customers } from './application/customers.ts';
+import { CustomerExport } from './application/export.ts';
 import type { Clock } from './application/ports/clock.ts';
 import type { CustomerRepository } from './application/ports/customer-repository.ts';
 import type { Restored, TransferProgress, TransferSide } from './application/ports/maintenance.ts';
@@ -34,6 +35,7 @@ import { backgroundJobs, type Job, type JobLease, jobLease, startJobs } from './
 export interface Services extends Omit<Storage, 'repository' | 'directory' | 'leases' | 'vault'> {
   readonly customers: Customers;
   readonly synchronization: Synchronization;
+  readonly customerExport: CustomerExport;
   readonly authentication: Authentication;
   readonly tenants: Tenants;
   readonly apiKeys: ApiKeys;
@@ -76,6 +78,7 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     ...storage,
     customers: new Customers({ repository, referenceData, digest: vault.digest, clock, tombstoneDays }),
     synchronization: new Synchronization({ repository, referenceData, digest: vault.digest, clock, tombstoneDays }),
+    customerExport: new CustomerExport({ repository, referenceData }),
     authentication,
     tenants: new Tenants({ directory, repository, clock }),
     apiKeys: new ApiKeys({ ...shared, authentication }),

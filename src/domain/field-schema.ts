@@ -182,6 +182,8 @@ function readText(
 
 export const maxExternalIdLength = 128;
 export const maxCaseNumberLength = 64;
+/** The most that a query can ask for with `limit`. */
+export const maxPageLimit = 10_000;
 /** As written. E.164 has at most 15 digits; the rest is room for formatting. */
 export const maxPhoneNumberLength = 40;
 /** Contains a character other than white space and characters that nothing is drawn for. */
@@ -215,6 +217,10 @@ const formats = {
   caseNumber: (text, fail) =>
     withinLength(text, maxCaseNumberLength, fail) &&
     (/^[\x21-\x7e]+$/.test(text) ? text : fail('invalid_format', 'Must be visible ASCII characters, without spaces.')),
+  pageLimit: (text, fail) =>
+    /^[1-9]\d*$/.test(text) && Number(text) <= maxPageLimit
+      ? text
+      : fail('invalid_value', `Must be a whole number from 1 to ${maxPageLimit}.`),
   countryCode: (text, fail, referenceData) =>
     referenceData.countryCode(text) ?? fail('invalid_value', 'Must be an ISO 3166-1 alpha-2 country code.'),
   languageCode: (text, fail, referenceData) =>

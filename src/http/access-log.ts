@@ -38,7 +38,8 @@ export function createAccessLog(logger: RequestLogger, telemetry: Pick<Telemetry
     logger.info(connection, 'connection refused');
   };
 
-  function answered(request: FastifyRequest, reply: FastifyReply): void {
+  /** @param isIncomplete whether the connection was closed before the whole response was sent */
+  function answered(request: FastifyRequest, reply: FastifyReply, isIncomplete = false): void {
     const { caller, claims } = request;
     // The route's pattern, not the URL: a query value may be personal data.
     const { url: route = 'none', config } = request.routeOptions;
@@ -58,6 +59,7 @@ export function createAccessLog(logger: RequestLogger, telemetry: Pick<Telemetry
       ip: request.ip,
       status: reply.statusCode,
       code: reply.messageCode,
+      incomplete: isIncomplete || undefined,
       fields: reply.violations && brokenRules(reply.violations),
       ms: Math.round(elapsedTime * 1000) / 1000,
     };

@@ -5,6 +5,7 @@ import { authenticate } from './authentication.ts';
 import { envelopeSchemas } from './operation-schemas.ts';
 import { type CustomerDependencies, customerRoutes, customerSchemas } from './routes/customers.ts';
 import { type ErasureDependencies, erasureRoutes, erasureSchemas } from './routes/erasures.ts';
+import { type ExportDependencies, exportRoutes } from './routes/export.ts';
 import { type SubjectExportDependencies, subjectExportRoutes, subjectExportSchemas } from './routes/subject-exports.ts';
 import { type SyncDependencies, syncRoutes, syncSchemas } from './routes/sync.ts';
 
@@ -14,7 +15,8 @@ export const baseRoutes = ['/api/c2a/customer', '/api/v1/c2a/customer'] as const
 export type ApiDependencies = CustomerDependencies &
   ErasureDependencies &
   SubjectExportDependencies &
-  SyncDependencies & { readonly authentication: Pick<Authentication, 'recall' | 'authenticate' | 'claimsOf'> };
+  SyncDependencies &
+  ExportDependencies & { readonly authentication: Pick<Authentication, 'recall' | 'authenticate' | 'claimsOf'> };
 
 /** Registers all resources. To add a resource, add its routes here and its named schemas to `apiSchemas`. */
 export const api: FastifyPluginCallbackTypebox<ApiDependencies> = (app, dependencies, done) => {
@@ -23,6 +25,7 @@ export const api: FastifyPluginCallbackTypebox<ApiDependencies> = (app, dependen
   erasureRoutes(app, dependencies);
   subjectExportRoutes(app, dependencies);
   syncRoutes(app, dependencies);
+  exportRoutes(app, dependencies);
   done();
 };
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { FastifyRequest, onRequestHookHandler, preParsingHookHandler } from 'fastify';
+import type { FastifyReply, FastifyRequest, onRequestHookHandler, preParsingHookHandler } from 'fastify';
 import type { Authentication, Credentials } from '../application/authentication.ts';
 import { refusal } from '../application/outcome.ts';
 import { answer, wrapped } from './envelope.ts';
@@ -33,13 +33,33 @@ export function authenticate(
         // Before the wait, which hides the time that this takes.
         request.claims = authentication.claimsOf(credentials);
         await released;
-        reply.code(401).header('www-authenticate', challenge).send();
+        refuseCredentials(reply);
         return;
       }
       request.caller = caller;
       done();
     }, done);
   };
+}
+
+/** The API key of a request in progress is no longer valid. */
+export class NoLongerAuthenticated extends Error {}
+
+/**
+ * For a request that takes long: call it again and again, at least every second. A revoked or expired API key then ends
+ * the request: it throws NoLongerAuthenticated.
+ */
+export async function stayAuthenticated(
+  authentication: Pick<Authentication, 'isKeyValid'>,
+  request: FastifyRequest,
+): Promise<void> {
+  if (!(await authentication.isKeyValid(credentialsOf(request)))) throw new NoLongerAuthenticated();
+}
+
+/** Answers 401. The response has no body, and the same headers for every reason, also if others were set before. */
+export function refuseCredentials(reply: FastifyReply): FastifyReply {
+  for (const name in reply.getHeaders()) if (!['x-request-id', 'connection'].includes(name)) reply.removeHeader(name);
+  return reply.code(401).header('www-authenticate', challenge).send();
 }
 
 const credentialsOf = ({ raw: { headers } }: FastifyRequest): Credentials => ({

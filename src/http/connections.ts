@@ -160,8 +160,10 @@ export class Connections {
   }
 
   /** Call it when a response has been sent. */
-  answered({ raw }: FastifyRequest): void {
-    this.#inFlightOf(raw.socket);
+  answered({ raw: { socket } }: FastifyRequest): void {
+    const inFlight = this.#inFlightOf(socket);
+    // A streamed response that began before the shutdown has no `connection: close`.
+    if (this.#isShuttingDown && inFlight.length === 0) socket.destroySoon();
   }
 
   /** The unfinished responses of a connection. They finish in order. */
@@ -186,10 +188,12 @@ export class Connections {
     }
     if (this.#open.size > 0) await delay(closingGraceMs);
     for (const socket of this.#open.keys()) if (this.#inFlightOf(socket).length === 0) socket.destroy();
-    // Node would wait for incomplete bodies without a limit.
+    // Node would wait without a limit for incomplete bodies, and for responses that are still being made.
     setTimeout(() => {
       for (const socket of this.#open.keys()) {
-        if (this.#inFlightOf(socket)[0]?.req.complete === false) socket.destroy();
+        const first = this.#inFlightOf(socket)[0];
+        const isStreaming = first?.headersSent && !first.writableEnded;
+        if (first?.req.complete === false || isStreaming) socket.destroy();
       }
     }, timeoutMs / 2).unref();
   }

@@ -5,6 +5,7 @@ import {
   type FieldTable,
   maxCaseNumberLength,
   maxExternalIdLength,
+  maxPageLimit,
   maxPhoneNumberLength,
 } from '../domain/field-schema.ts';
 
@@ -65,6 +66,8 @@ export function fieldSchema(field: Field, use: Use): TSchema {
       return Type.String({ pattern: urnPattern, description });
     case 'caseNumber':
       return Type.String({ pattern: '^[\\x21-\\x7e]+$', maxLength: maxCaseNumberLength, description });
+    case 'pageLimit':
+      return Type.Integer({ minimum: 1, maximum: maxPageLimit, description });
     case 'email':
       return Type.String({ maxLength: 254, description });
     case 'phoneNumber':

@@ -11,6 +11,7 @@ import { type Conflict, conflictsOf, customerUrn, type ExternalId } from '../dom
 import type { Violation, ViolationCode } from '../domain/violations.ts';
 import { bare, httpStatus, mediaType, type RefusalShape, type WrappedRefusal, wrapped } from './envelope.ts';
 import { closedObject, membersOf, type Properties, urnPattern } from './field-schemas.ts';
+import { ndjsonType } from './streaming.ts';
 
 /** A server whose handlers the compiler checks against their response schemas. */
 export type ApiServer = Parameters<FastifyPluginCallbackTypebox>[0];
@@ -186,6 +187,18 @@ export function successResponse<Members extends Properties>(
     },
   );
 }
+
+/** The response 200 of an operation that answers with NDJSON. @param lines the lines of the example */
+export const linesResponse = (description: string, lines: readonly object[]): Response => ({
+  description,
+  headers: { ...envelopeHeaders, ...rateLimitHeaders },
+  content: {
+    [ndjsonType]: {
+      schema: Type.String(),
+      examples: { SUCCESS: { value: lines.map((line) => `${JSON.stringify(line)}\n`).join('') } },
+    },
+  },
+});
 
 type Codes = readonly RefusalCode[];
 /** The refusal codes of requests with a body, of writes, and of writes that may conflict with another customer. */

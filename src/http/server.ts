@@ -4,6 +4,7 @@ import Fastify, {
   type FastifyError,
   type FastifyInstance,
   type FastifyReply,
+  type FastifyRequest,
   type FastifyServerOptions,
   LogController,
 } from 'fastify';
@@ -13,6 +14,7 @@ import type { Telemetry } from '../application/ports/telemetry.ts';
 import type { Violation } from '../domain/violations.ts';
 import { type AccessLog, createAccessLog, type RequestLogger, requestIdOf } from './access-log.ts';
 import { type ApiDependencies, api, baseRoutes } from './api.ts';
+import { NoLongerAuthenticated, refuseCredentials } from './authentication.ts';
 import { Connections } from './connections.ts';
 import { answer, codeOf, type RefusalShape, RequestRefused, wrapped } from './envelope.ts';
 import { ignoreEmptyBody, readJsonBodies } from './json-body.ts';
@@ -21,6 +23,7 @@ import { batchRequests } from './request-batching.ts';
 import { documentationRoutes, type LoadDocuments } from './routes/documentation.ts';
 import { type ErasureDependencies, receiptKeyRoute } from './routes/erasures.ts';
 import { type OperationsDependencies, operationsRoutes } from './routes/operations.ts';
+import { whenBroken } from './streaming.ts';
 import { unmatchedRoutes } from './unmatched-routes.ts';
 
 declare module 'fastify' {
@@ -71,8 +74,7 @@ export async function createServer(services: Services, options: ServerOptions): 
   const app = Fastify({
     ...connections.serverOptions(options),
     loggerInstance: withoutChildren(options.logger),
-    // The access log writes one line for each request.
-    logController: new LogController({ disableRequestLogging: true }),
+    logController: new StreamErrors(),
     schemaController,
     trustProxy: options.trustProxy === 'off' ? false : options.trustProxy,
     requestIdHeader: false,
@@ -138,8 +140,9 @@ function addRequestHooks(
     done();
   });
   app.setNotFoundHandler(refuseUnmatched);
-  app.addHook('onSend', (request, reply, _payload, done) => {
+  app.addHook('onSend', (request, reply, payload, done) => {
     connections.answering(request, reply);
+    whenBroken(reply, payload, () => log.answered(request, reply, true));
     done();
   });
   app.addHook('onResponse', (request, reply, done) => {
@@ -152,19 +155,37 @@ function addRequestHooks(
 /** Answers errors with the envelope. Unexpected errors are logged, and their details are not sent to the caller. */
 function answerErrors(app: FastifyInstance, connections: Connections): void {
   app.setErrorHandler((error: FastifyError, request, reply) => {
+    if (error instanceof NoLongerAuthenticated) return refuseCredentials(reply);
     const code = codeOf(error);
     // Fastify sets `connection: close` for every refused body. With SERVICE_UNAVAILABLE the connection must be closed.
     if (code !== 'SERVICE_UNAVAILABLE' && reply.getHeader('connection') === 'close') {
       connections.bodyRefused(request, reply);
     }
     if (error instanceof RequestRefused) reply.headers(error.headers);
-    if (code === 'SQL_DATABASE_FAILURE' || code === 'INTERNAL_SERVER_ERROR') {
-      // `err` logs only the message of a cause, and several SQLite codes have the message "disk I/O error".
-      const cause = (error.cause as Partial<FastifyError> | undefined)?.code;
-      app.log.error({ requestId: request.id, route: request.routeOptions.url, cause, err: error }, 'request failed');
-    }
+    if (code === 'SQL_DATABASE_FAILURE' || code === 'INTERNAL_SERVER_ERROR') logFailure(request, error);
     return reply.send(answer(reply, refusal(code), request.routeOptions.config.shape ?? wrapped));
   });
+}
+
+function logFailure({ id: requestId, routeOptions, server }: FastifyRequest, error: Error): void {
+  // `err` logs only the message of a cause, and several SQLite codes have the message "disk I/O error".
+  const cause = (error.cause as Partial<FastifyError> | undefined)?.code;
+  server.log.error({ requestId, route: routeOptions.url, cause, err: error }, 'request failed');
+}
+
+/** Fastify's own lines about requests are off: the access log writes one line for each request. */
+class StreamErrors extends LogController {
+  constructor() {
+    super({ disableRequestLogging: true });
+  }
+
+  /** Called for a response whose stream fails after the first byte. Fastify then closes the connection. */
+  override streamError(error: Error & { readonly code?: string }, request: FastifyRequest, reply: FastifyReply): void {
+    // The client has closed the connection, or its API key was revoked.
+    if (error.code === 'ERR_STREAM_PREMATURE_CLOSE' || error instanceof NoLongerAuthenticated) return;
+    reply.messageCode = codeOf(error);
+    logFailure(request, error);
+  }
 }
 
 /** Prevents child loggers: Fastify creates one per request, which costs more than writing the line. */

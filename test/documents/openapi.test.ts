@@ -7,9 +7,10 @@ import { isObject } from '../../src/domain/field-schema.ts';
 import { httpStatus, mediaType } from '../../src/http/envelope.ts';
 import { customerExamples } from '../../src/http/routes/customer-examples.ts';
 import { erasureExamples } from '../../src/http/routes/erasures.ts';
+import { exportExamples } from '../../src/http/routes/export.ts';
 import { subjectExportExamples } from '../../src/http/routes/subject-exports.ts';
 import { syncExamples } from '../../src/http/routes/sync.ts';
-import { base } from '../support/client.ts';
+import { base, storing } from '../support/client.ts';
 import { answerFaults } from '../support/conformance.ts';
 import { everyOperation, openApi, operations } from '../support/openapi.ts';
 import { startService } from '../support/service.ts';
@@ -89,6 +90,7 @@ t.test('every operation describes the statuses that it can answer', async (t) =>
     info: [200, 400, 401, 404, 429, 431, 500, 503],
     erasure: [200, 400, 401, 404, 429, 431, 500, 503],
     subjectExport: [200, 400, 401, 403, 404, 413, 415, 429, 431, 500, 503],
+    export: [200, 400, 401, 429, 431, 500, 503],
     receiptKey: [200, 400, 431, 500, 503],
     liveness: [200, 400, 431, 500, 503],
     readiness: [200, 400, 431, 500, 503],
@@ -148,12 +150,16 @@ t.test('headers are described for the statuses that send them', async (t) => {
 });
 
 t.test('the service answers the example requests with the example results', async (t) => {
-  const { post, info } = await startService(t);
+  const { post, info, export: exported } = await startService(t);
   const available = { isAvailable: true, status: { messageCode: 'SUCCESS' } };
   t.same((await post('validate', customerExamples.validate.request)).body, available);
   const { result } = await post('store', customerExamples.store.request);
   const { customerUrn } = result;
   t.same(result, { ...customerExamples.store.result, customerUrn });
+  const [record] = exportExamples.result;
+  t.same((await exported()).body, [{ ...record, customerUrn }, { next: null }]);
+  await post('store', storing({ externalIdentifier: 'crm-2' }));
+  t.same((await exported(exportExamples.request)).body, [{ ...record, customerUrn }, { next: customerUrn }]);
 
   const { customer } = customerExamples.update.request;
   const updated = await post('update', { customer: { ...customer, customerUrn } });
@@ -179,6 +185,7 @@ t.test('the service answers the invalid examples with the published violations',
   await refusedWith(post('update', customerExamples.update.invalid.request), customerExamples.update.invalid.errors);
   await refusedWith(get(`${base}/info`), customerExamples.info.invalid.errors);
   await refusedWith(get(`${base}/erasure`), erasureExamples.invalid.errors);
+  await refusedWith(service.export(exportExamples.invalid.request), exportExamples.invalid.errors);
   const { invalid } = subjectExportExamples;
   await refusedWith(post('subject-export', invalid.request), invalid.errors);
   await refusedWith(post('sync', syncExamples.invalid.request), syncExamples.invalid.errors);

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import { applyChange, type CustomerContent, customerFields, storeFields } from '../../src/domain/customer.ts';
-import { type Field, type FieldTable, type Patch, readPatch } from '../../src/domain/field-schema.ts';
+import { type Field, type FieldTable, maxPageLimit, type Patch, readPatch } from '../../src/domain/field-schema.ts';
 import type { Violation } from '../../src/domain/violations.ts';
 
 export const referenceData = createReferenceData();
@@ -46,6 +46,8 @@ function arbitraryOf(field: Field, nullable: boolean): fc.Arbitrary<unknown> {
       return fc.stringMatching(/^[!-~]{1,64}$/);
     case 'customerUrn':
       return fc.nat().map((sequence) => `cu.00.${sequence}`);
+    case 'pageLimit':
+      return fc.integer({ min: 1, max: maxPageLimit }).map(String);
     case 'email':
       return emails;
     case 'phoneNumber':

@@ -43,6 +43,7 @@ eachStorage((start, t) => {
         ['POST', 'subject-export'],
         ['POST', 'sync'],
         ['GET', 'info?urn=cu.00.1'],
+        ['GET', 'export'],
       ] as const) {
         const answer = await app.inject({
           method,
@@ -86,6 +87,7 @@ eachStorage((start, t) => {
     const reader = await key('acme', 'read');
     t.equal((await reader.info({ exId: 'x' })).outcome, '200 SUCCESS');
     t.equal((await reader.post('validate', { externalId: 'x' })).outcome, '200 SUCCESS');
+    t.match((await reader.export()).body, [{ externalIdentifier: 'x' }, { next: null }]);
     for (const [route, body] of [
       ['store', storing({ externalIdentifier: 'y' })],
       ['update', { customer: { externalIdentifier: 'x', firstName: 'J' } }],
@@ -107,6 +109,7 @@ eachStorage((start, t) => {
     t.match((await globex.post('validate', { externalId: 'x' })).body, { isAvailable: true });
     t.equal((await globex.info({ urn })).outcome, unknown);
     t.equal((await globex.info({ exId: 'x' })).outcome, unknown);
+    t.same((await globex.export()).body, [{ next: null }]);
     t.equal((await globex.post('update', { customer: { customerUrn: urn, firstName: 'J' } })).outcome, unknown);
     t.equal((await globex.post('delete', { customerUuid: urn })).outcome, unknown);
     t.equal((await globex.post('delete', { externalIdentifier: 'x' })).outcome, unknown);

@@ -26,6 +26,17 @@ t.test('the conformance check notices an answer that differs from its descriptio
     [{ statusCode: 401 }, 'a body where none is described'],
   ];
   for (const [change, fault] of doctored) t.ok(answerFaults(asked, { ...answer, ...change }).includes(fault), fault);
+
+  const exporting = { method: 'GET', url: `${base}/export` };
+  const exported = await app.inject({ method: 'GET', url: exporting.url, headers: { ...credentials } });
+  t.same(answerFaults(exporting, exported), []);
+  for (const [body, fault] of [
+    ['{"next":null}', 'the last line does not end'],
+    ['', 'no line with `next` at the end'],
+    ['{"email":"x"}\n{"next":null}\n', "body must have required property 'customerUrn'"],
+  ] as const) {
+    t.ok(answerFaults(exporting, { ...exported, body }).includes(fault), fault);
+  }
 });
 
 t.test('a body that the domain accepts conforms to CustomerDto, and its record to Customer', async (t) => {

@@ -1,5 +1,6 @@
 /** A client of the API. A function sends its requests: with `inject` (service.ts) or with `fetch` (`overHttp`). */
 import type { Snapshot } from '../../src/application/customers.ts';
+import { ndjsonType } from '../../src/http/streaming.ts';
 
 export const base = '/api/c2a/customer';
 export const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
@@ -14,7 +15,7 @@ export interface Answer {
   /** By lower-case name. */
   readonly headers: Readonly<Record<string, unknown>>;
   readonly text: string;
-  /** The parsed body; undefined if it is not JSON. */
+  /** The parsed body, or the list of the parsed lines of NDJSON; undefined if it is neither. */
   // biome-ignore lint/suspicious/noExplicitAny: assertions say what it must be.
   readonly body: any;
   /** Status and message code, e.g. `409 CUSTOMER_ALREADY_STORED`; an answer without an envelope has no code. */
@@ -26,7 +27,7 @@ export interface Answer {
 }
 
 export function toAnswer(status: number, headers: Answer['headers'], text: string): Answer {
-  const body = /^[{[]/.test(text) ? JSON.parse(text) : undefined;
+  const body = parsed(headers['content-type'], text);
   const errors = (body?.status?.errors ?? []) as { field: string; code: string }[];
   return {
     status,
@@ -37,6 +38,15 @@ export function toAnswer(status: number, headers: Answer['headers'], text: strin
     violations: errors.map(({ field, code }) => `${field}: ${code}`),
     result: body?.result,
   };
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: see `Answer.body`.
+function parsed(type: unknown, text: string): any {
+  if (type !== ndjsonType) return /^[{[]/.test(text) ? JSON.parse(text) : undefined;
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line));
 }
 
 export interface Request {
@@ -65,6 +75,7 @@ export function client(send: (request: Request) => Promise<Answer>, credentials:
       );
       return get(`${base}/info?${new URLSearchParams(pairs)}`);
     },
+    export: (query: Record<string, string> = {}) => get(`${base}/export?${new URLSearchParams(query)}`),
     receipt: (urn: string) => get(`${base}/erasure?${new URLSearchParams({ urn })}`),
   };
 }

@@ -3,10 +3,11 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import type { LightMyRequestResponse } from 'fastify';
 import { mediaType } from '../../src/http/envelope.ts';
+import { ndjsonType } from '../../src/http/streaming.ts';
 import { openApi } from './openapi.ts';
 
 /** Headers that every HTTP server sends, so the description does not list them. */
-const plainHeaders = ['content-type', 'content-length', 'date', 'connection'];
+const plainHeaders = ['content-type', 'content-length', 'transfer-encoding', 'date', 'connection'];
 const alwaysThere = ['x-request-id'];
 const versioned = ['store', 'update', 'info'];
 /** The codes of answers that belong to no operation: an unknown path or method. */
@@ -69,11 +70,25 @@ export function answerFaults({ method, url }: Asked, answer: Answered): string[]
   const key = [String(type), String(type).split(';')[0] as string].find((one) => one in content);
   if (key === undefined) return [...found, `media type ${type}`];
   const place = ['paths', path, method.toLowerCase(), 'responses', status, 'content', key, 'schema'];
+  if (key === ndjsonType) return [...found, ...exportFaults(answer.body)];
   const body = /json/i.test(key) ? answer.json() : answer.body;
   const { messageCode } = body.status ?? {};
   const codes = Object.keys(content[key]?.examples ?? {});
   if (key === mediaType && !codes.includes(messageCode)) found.push(`code ${messageCode} has no example`);
   return [...found, ...bodyFaults(schemaAt(...place), body)];
+}
+
+/** An export: lines of customers, and a last line with a cursor. */
+function exportFaults(text: string): string[] {
+  const lines = text.split('\n').map((line) => (line === '' ? undefined : JSON.parse(line)));
+  const end = lines.pop();
+  const last = lines.pop();
+  const isEnd = last !== undefined && Object.keys(last).join() === 'next';
+  return [
+    ...(end === undefined ? [] : ['the last line does not end']),
+    ...(!isEnd ? ['no line with `next` at the end'] : []),
+    ...lines.flatMap((line) => bodyFaults(schemaAt('components', 'schemas', 'Customer'), line)),
+  ];
 }
 
 /** All differences between the body of a POST and its description. */

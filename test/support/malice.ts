@@ -152,11 +152,11 @@ const endings = fc.oneof(
 const queries = fc
   .array(
     fc.tuple(
-      fc.constantFrom('urn', 'exId', 'exId[]', '__proto__', 'x'),
+      fc.constantFrom('urn', 'exId', 'exId[]', 'after', 'limit', 'includeAnonymized', '__proto__', 'x'),
       fc.oneof(
         names.map(encodeURIComponent),
         text.map((one) => encodeURIComponent(one.slice(0, 1_000).toWellFormed())),
-        fc.constantFrom('%', '%zz', '%00', '%ed%a0%80', '+', '&&', '='),
+        fc.constantFrom('%', '%zz', '%00', '%ed%a0%80', '+', '&&', '=', '0', '2', '1e3', 'true'),
       ),
     ),
     { maxLength: 3 },

@@ -8,6 +8,7 @@ import t, { type Test } from 'tap';
 import { ephemeralVault } from '../../src/adapters/crypto/vault.ts';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import { Customers } from '../../src/application/customers.ts';
+import { CustomerExport } from '../../src/application/export.ts';
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
 import type { Role } from '../../src/application/ports/tenant-directory.ts';
 import type { TenantSettings } from '../../src/application/tenants.ts';
@@ -51,6 +52,7 @@ export async function startService(test: Test, options: Options = {}) {
           clock: read,
           tombstoneDays: 30,
         }),
+        customerExport: new CustomerExport({ repository, referenceData: createReferenceData() }),
       }
     : composed;
   const app = await openServer(services, config, options.logger ?? pino({ level: 'silent' }));
@@ -62,7 +64,9 @@ export async function startService(test: Test, options: Options = {}) {
     const answer = await app.inject(request);
     const found = answerFaults(request, answer);
     if (found.length > 0) {
-      throw new Error(`${request.method} ${request.url}: ${found.join('; ')}\n${answer.statusCode} ${answer.body}`);
+      throw new Error(
+        `${request.method} ${request.url}: ${found.join('; ')}\n${answer.statusCode} ${answer.body.slice(0, 2_000)}`,
+      );
     }
     return toAnswer(answer.statusCode, answer.headers, answer.body);
   }

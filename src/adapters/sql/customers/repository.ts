@@ -2,6 +2,7 @@ import { andThen } from '../../../application/maybe-promise.ts';
 import type {
   CustomerRepository,
   IdempotencyKey,
+  StoredCustomer,
   WriteContext,
   WriteResult,
 } from '../../../application/ports/customer-repository.ts';
