@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { MemoryCustomers } from '../../src/adapters/memory/customers.ts';
 import type {
+  ContactReference,
   CustomerReference,
   CustomerRepository,
   WriteResult,
@@ -28,6 +29,14 @@ import {
 const externalIds = ['crm-1', 'CRM-1', 'crm-2', 'crm-3'];
 const keys = ['k', 'l'];
 const keyLifetimeMs = 5;
+
+/** In their canonical forms. */
+const contacts = [
+  { email: 'jane@example.com' },
+  { email: 'joan@xn--bcher-kva.example' },
+  { phoneNumber: '+491701234567' },
+  { phoneNumber: '+491707654321' },
+];
 
 // Few values, so that they collide.
 const externalId = fc.constantFrom(...externalIds);
@@ -91,7 +100,7 @@ async function play(
   const reference = (name: Name): CustomerReference =>
     'nth' in name ? byUrn(made[name.nth] ?? 'cu.00.0') : byExternalId(name.externalId);
 
-  async function find(by: CustomerReference) {
+  async function find(by: CustomerReference | ContactReference) {
     const [found, ...others] = await Promise.all(sides.map((side) => side.find(by)));
     for (const other of others) assert.deepEqual(other, found);
     return found ?? null;
@@ -127,6 +136,7 @@ async function play(
       note(found);
       for (const side of sides) assert.equal(await side.hasExternalId(externalId), found !== null);
     }
+    for (const by of contacts) note(await find(by));
     if (turn % 2 > 0)
       for (const repository of repositories) await repository.deleteExpired(tenantId(tenant), noon + turn);
   }

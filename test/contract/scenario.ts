@@ -1,6 +1,7 @@
 /** Examples for the contract suites: customers, a repository as one tenant uses it, the actor and time of writes. */
 import { createHash } from 'node:crypto';
 import type {
+  ContactReference,
   CustomerReference,
   CustomerRepository,
   Decision,
@@ -129,8 +130,8 @@ export function tenantOf(repository: CustomerRepository, tenant: TenantId = tena
     /** Stores a customer, and throws unless that succeeds. */
     mustStore: async (externalId: string, fields: Fields = {}, when: When = {}) =>
       storedIn(await scenario.store(externalId, fields, when)),
-    find: async (by: CustomerReference) => repository.find(tenant, by),
     list: (after?: CustomerUrn, limit = 1000) => repository.list(tenant, after, limit),
+    find: async (by: CustomerReference | ContactReference) => repository.find(tenant, by),
     hasExternalId: async (externalId: string) => repository.hasExternalId(tenant, externalId as ExternalId),
     update: (by: CustomerReference, decide: Decide, { now = noon, key, revision }: When = {}) =>
       repository.update(tenant, by, decide, contextOf(now, revision), key),

@@ -91,6 +91,7 @@ async function looksErased(t: Test, repository: CustomerRepository, urn: string,
   );
   t.equal(await acme.find(byExternalId(externalId)), undefined);
   t.equal(await acme.hasExternalId(externalId), false);
+  for (const by of [{ email: jane.email }, { phoneNumber: jane.phoneNumber }]) t.equal(await acme.find(by), undefined);
   t.match(await acme.update(byUrn(urn), overwrite({ firstName: 'Jane' })), { code: 'CUSTOMER_NOT_FOUND' });
   t.match(await repository.findErasure(acmeId, urnOf(urn)), { urn });
 }

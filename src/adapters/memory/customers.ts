@@ -1,4 +1,5 @@
 import {
+  type ContactReference,
   type CustomerReference,
   type CustomerRepository,
   changedBy,
@@ -61,7 +62,7 @@ export class MemoryCustomers implements CustomerRepository {
     return this.#once(tenant, key, context.now, () => this.#create(tenant, content, context));
   }
 
-  find(tenant: TenantId, by: CustomerReference) {
+  find(tenant: TenantId, by: CustomerReference | ContactReference) {
     return this.#find(tenant, by);
   }
 
@@ -193,8 +194,8 @@ export class MemoryCustomers implements CustomerRepository {
     return partition === this.#partition ? Number(sequence) + 1 : Number.POSITIVE_INFINITY;
   }
 
-  #find(tenant: TenantId, by: CustomerReference): StoredCustomer | undefined {
-    const name = 'urn' in by ? nameOf(tenant, by.urn) : this.#holders.get(`${tenant} externalId ${by.externalId}`);
+  #find(tenant: TenantId, by: CustomerReference | ContactReference): StoredCustomer | undefined {
+    const name = 'urn' in by ? nameOf(tenant, by.urn) : this.#holders.get(entriesOf(tenant, by)[0] as string);
     return name === undefined ? undefined : this.#records.get(name);
   }
 
@@ -303,5 +304,5 @@ const nameOf = (tenant: TenantId, urn: CustomerUrn): string => `${tenant} ${urn}
 const tombstoneName = (tenant: TenantId, externalId: ExternalId): string => `${tenant} ${externalId}`;
 const tenantIn = (name: string): TenantId => name.slice(0, name.indexOf(' ')) as TenantId;
 
-const entriesOf = (tenant: TenantId, keys: UniqueKeys | undefined): string[] =>
+const entriesOf = (tenant: TenantId, keys: Partial<UniqueKeys> | undefined): string[] =>
   Object.entries(keys ?? {}).map(([kind, value]) => `${tenant} ${kind} ${value}`);

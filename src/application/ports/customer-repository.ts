@@ -62,6 +62,16 @@ export const changedBy = (origin: Origin | undefined, { keyId, requestId }: Acto
 
 export type CustomerReference = { readonly urn: CustomerUrn } | { readonly externalId: ExternalId };
 
+/**
+ * A customer by one of its contact data. For reads only: an e-mail address or phone number may move to another customer,
+ * so no write takes this reference.
+ */
+export type ContactReference =
+  /** In the form of `canonicalEmail`. */
+  | { readonly email: string }
+  /** E.164. */
+  | { readonly phoneNumber: string };
+
 /** An Idempotency-Key and its request as digests, because both may contain personal data. */
 export interface IdempotencyKey {
   /** Digest of tenant and key: 32 bytes. */
@@ -165,8 +175,11 @@ export interface CustomerRepository {
    */
   store(tenant: TenantId, content: CustomerContent, context: WriteContext, key?: IdempotencyKey): Promise<WriteResult>;
 
-  /** The customer; undefined if it does not exist. Finds an anonymized customer only by its URN. Writes nothing. */
-  find(tenant: TenantId, by: CustomerReference): MaybePromise<StoredCustomer | undefined>;
+  /**
+   * The customer; undefined if it does not exist. Finds an anonymized customer, and one whose erasure has begun, only by
+   * its URN. Writes nothing.
+   */
+  find(tenant: TenantId, by: CustomerReference | ContactReference): MaybePromise<StoredCustomer | undefined>;
 
   /**
    * The first `limit` customers, or the first after a URN, which need not exist. Ordered by partition, then by sequence

@@ -63,6 +63,10 @@ export function sharedCustomersContract<Test extends ContractTest>(t: Test, make
     t.strictSame(await other.find(by), stored);
     const changed = storedIn(await other.update(by, overwrite({ email: 'new@example.com' })));
     t.strictSame(await one.find(byExternalId('crm-1')), changed.stored);
+    t.strictSame(
+      [await one.find({ email }), await one.find({ email: 'new@example.com' })],
+      [undefined, changed.stored],
+    );
     t.equal((await one.store('crm-2', { email })).code, 'SUCCESS');
     const erased = storedIn(await other.erase(by));
     t.strictSame(await one.find(by), erased.stored);

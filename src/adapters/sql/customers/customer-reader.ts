@@ -1,4 +1,5 @@
 import {
+  type ContactReference,
   type CustomerReference,
   type IdempotencyKey,
   replayOf,
@@ -7,6 +8,7 @@ import {
 } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
 import { isAnonymized } from '../../../domain/anonymization.ts';
+import type { UniqueKeys } from '../../../domain/identity.ts';
 import type { Routine } from '../driver/query.ts';
 import type { ErasureLog, LogEntry } from '../erasure/erasure-log.ts';
 import { type EarlierRequest, earlierRequest, findUnexpired, type idempotencyQueries } from '../idempotency-records.ts';
@@ -29,14 +31,15 @@ export class CustomerReader {
     this.#dependencies = dependencies;
   }
 
-  *findRow(tenant: string, by: CustomerReference): Routine<Row | undefined> {
+  *findRow(tenant: string, by: CustomerReference | ContactReference): Routine<Row | undefined> {
     const { queries, encryption } = this.#dependencies;
-    if ('externalId' in by) {
-      const externalId = encryption.externalIdIndex(tenant, by.externalId);
-      return (yield* queries.findByExternalId({ tenant, externalId }))[0];
+    if ('urn' in by) {
+      const number = toNumber(by.urn);
+      return number === undefined ? undefined : (yield* queries.findByNumber({ tenant, number }))[0];
     }
-    const number = toNumber(by.urn);
-    return number === undefined ? undefined : (yield* queries.findByNumber({ tenant, number }))[0];
+    const [[key, value]] = Object.entries(by) as [[keyof UniqueKeys, string]];
+    const index = encryption.blindIndex(tenant, key, value);
+    return (yield* queries.findByIndex[key]({ tenant, index }))[0];
   }
 
   /** The customer in a row. If its erasure is not finished, the anonymized record is built from the log entry. */
@@ -55,15 +58,15 @@ export class CustomerReader {
   }
 
   /** The customer; undefined if there is none. An anonymized customer is found only by its URN. */
-  *find(tenant: string, by: CustomerReference): Routine<StoredCustomer | undefined> {
+  *find(tenant: string, by: CustomerReference | ContactReference): Routine<StoredCustomer | undefined> {
     const row = yield* this.findRow(tenant, by);
     return row && (yield* this.visible(tenant, by, row));
   }
 
-  /** The customer in the row that `by` found; undefined if `by` is an ExternalId and the customer is anonymized. */
-  *visible(tenant: string, by: CustomerReference, row: Row): Routine<StoredCustomer | undefined> {
+  /** The customer in the row that `by` found; undefined if the customer is anonymized and `by` is not its URN. */
+  *visible(tenant: string, by: CustomerReference | ContactReference, row: Row): Routine<StoredCustomer | undefined> {
     const stored = yield* this.view(tenant, row);
-    return 'externalId' in by && isAnonymized(stored.customer) ? undefined : stored;
+    return !('urn' in by) && isAnonymized(stored.customer) ? undefined : stored;
   }
 
   /**

@@ -27,13 +27,16 @@ export function customerQueries(dialect: Dialect) {
   const { builder } = dialect;
   const rowsOf = (tenant: string) => selectWithKey(dialect, 'wrapped', tenant).select(columns);
   const withKeys = withKeysIn(dialect);
+  const findBy = (column: keyof BlindIndexes) =>
+    compileSingle((at: { tenant: string; index: Buffer }) => rowsOf(at.tenant).where(column, '=', at.index));
   return {
     findByNumber: withKeys(compileSingle((at: Place) => rowsOf(at.tenant).where('customers.number', '=', at.number))),
-    findByExternalId: withKeys(
-      compileSingle((at: { tenant: string; externalId: Buffer }) =>
-        rowsOf(at.tenant).where('external_id', '=', at.externalId),
-      ),
-    ),
+    /** By the blind index of a unique key. */
+    findByIndex: {
+      externalId: withKeys(findBy('external_id')),
+      email: withKeys(findBy('email')),
+      phoneNumber: withKeys(findBy('phone_number')),
+    },
     /**
      * The customer with an ExternalId, without the record, which `validate` does not need. `wrapped` shows only whether
      * the data key exists (not null), because reading the key's bytes takes as long as the rest of the query.

@@ -1,5 +1,6 @@
 import { FifoMap } from 'toad-cache';
 import type {
+  ContactReference,
   CustomerReference,
   CustomerRepository,
   StoredCustomer,
@@ -34,7 +35,9 @@ export class RecordCache {
     this.#epoch = epoch;
   }
 
-  find(tenant: string, by: CustomerReference): StoredCustomer | undefined {
+  /** Undefined for a contact reference: the cache has no index of e-mail addresses and phone numbers. */
+  find(tenant: string, by: CustomerReference | ContactReference): StoredCustomer | undefined {
+    if ('email' in by || 'phoneNumber' in by) return undefined;
     const key = 'urn' in by ? keyOf(tenant, by.urn) : this.#byExternalId.get(keyOf(tenant, by.externalId));
     const found = key === undefined ? undefined : this.#records.get(key);
     if (found === undefined || found.epoch !== this.#epoch()) return undefined;

@@ -3,6 +3,7 @@ import { DatabaseFailure } from '../../../application/ports/database-failure.ts'
 import type { Erasure } from '../../../application/ports/erasures.ts';
 import { anonymized, type RetainedFields } from '../../../domain/anonymization.ts';
 import { type Customer, type CustomerContent, contentOf, timestamp, uniqueKeysOf } from '../../../domain/customer.ts';
+import type { UniqueKeys } from '../../../domain/identity.ts';
 import type { ReferenceData } from '../../../domain/reference-data.ts';
 import type { Vault } from '../../crypto/vault.ts';
 import type { BlindIndexes, Row } from './queries.ts';
@@ -101,9 +102,9 @@ export class RecordEncryption {
     if (keys === undefined) return { external_id: null, email: null, phone_number: null };
     const { externalId, email, phoneNumber } = keys;
     return {
-      external_id: this.externalIdIndex(tenant, externalId),
-      email: email === undefined ? null : this.#vault.blindIndex(tenant, 'email', email),
-      phone_number: phoneNumber === undefined ? null : this.#vault.blindIndex(tenant, 'phoneNumber', phoneNumber),
+      external_id: this.blindIndex(tenant, 'externalId', externalId),
+      email: email === undefined ? null : this.blindIndex(tenant, 'email', email),
+      phone_number: phoneNumber === undefined ? null : this.blindIndex(tenant, 'phoneNumber', phoneNumber),
     };
   }
 
@@ -112,8 +113,9 @@ export class RecordEncryption {
     return this.#vault.blindIndex(tenant, 'tombstone', externalId);
   }
 
-  externalIdIndex(tenant: string, externalId: string): Buffer {
-    return this.#vault.blindIndex(tenant, 'externalId', externalId);
+  /** The blind index of a unique key. @param value in its canonical form; see `UniqueKeys` */
+  blindIndex(tenant: string, key: keyof UniqueKeys, value: string): Buffer {
+    return this.#vault.blindIndex(tenant, key, value);
   }
 }
 

@@ -28,7 +28,7 @@ interface Dependencies {
   readonly database: SqlDatabase;
   readonly queries: CustomerQueries;
   readonly idempotency: ReturnType<typeof idempotencyQueries>;
-  readonly encryption: Pick<RecordEncryption, 'externalIdIndex'>;
+  readonly encryption: Pick<RecordEncryption, 'blindIndex'>;
   readonly reader: CustomerReader;
   readonly changes: CustomerChanges;
   readonly tombstones: Tombstones;
@@ -73,7 +73,7 @@ export class SqlCustomers implements CustomerRepository {
 
   hasExternalId: CustomerRepository['hasExternalId'] = (tenant, externalId) => {
     const { database, queries, encryption } = this.#dependencies;
-    const at = { tenant, externalId: encryption.externalIdIndex(tenant, externalId) };
+    const at = { tenant, externalId: encryption.blindIndex(tenant, 'externalId', externalId) };
     const found = database.readShort(() => queries.findHolder(at));
     return andThen(found, ([row]) => {
       if (row === undefined) return false;
