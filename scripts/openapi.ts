@@ -34,7 +34,8 @@ export type OperationId =
   | 'erasure'
   | 'subjectExport'
   | 'sync'
-  | 'export';
+  | 'export'
+  | 'find';
 interface Body {
   readonly content?: Readonly<Record<string, Media>>;
 }
@@ -72,7 +73,7 @@ export async function describeApi(): Promise<OpenApi> {
   });
   for (const schema of apiSchemas) app.addSchema(schema);
   app.decorateRequest('caller');
-  const unused = { customers: {}, customerExport: {}, erasures: {}, metrics: {} } as unknown as Services;
+  const unused = { customers: {}, lookUp: {}, customerExport: {}, erasures: {}, metrics: {} } as unknown as Services;
   await app.register(api, { prefix: baseRoutes[0], ...unused });
   openRoutes(app, unused);
   await app.ready();
@@ -100,7 +101,7 @@ const document = {
   tags: [
     {
       name: 'customers',
-      description: 'The five operations of C2A-01, erasure receipts and exports for data subjects.',
+      description: 'The five operations of C2A-01, look-up, erasure receipts and exports for data subjects.',
     },
     { name: 'service', description: 'Operations of the service itself. They need no credentials.' },
   ],

@@ -7,6 +7,7 @@ import { httpStatus, mediaType } from '../src/http/envelope.ts';
 import { customerExamples } from '../src/http/routes/customer-examples.ts';
 import { erasureExamples } from '../src/http/routes/erasures.ts';
 import { exportExamples } from '../src/http/routes/export.ts';
+import { findExamples } from '../src/http/routes/find.ts';
 import { subjectExportExamples } from '../src/http/routes/subject-exports.ts';
 import { syncExamples } from '../src/http/routes/sync.ts';
 import { ndjsonType } from '../src/http/streaming.ts';
@@ -19,6 +20,7 @@ const examples = {
   subjectExport: subjectExportExamples,
   sync: syncExamples,
   export: exportExamples,
+  find: findExamples,
 };
 type Name = OperationId;
 
@@ -27,6 +29,7 @@ const order: readonly Name[] = [
   'validate',
   'store',
   'info',
+  'find',
   'update',
   'subjectExport',
   'export',
@@ -154,6 +157,21 @@ const steps: Record<Name, readonly Step[]> = {
     },
     { name: 'By ExternalId', expect: 'SUCCESS', sample: { exId: variables.externalId } },
     { name: 'Unknown customer', expect: 'CUSTOMER_NOT_FOUND', sample: { urn: unknownUrn } },
+  ],
+  find: [
+    {
+      name: 'By e-mail',
+      expect: 'SUCCESS',
+      sample: examples.find.request,
+      checks: [equal('is that customer', 'body.result.customerUrn', 'pm.collectionVariables.get("customerUrn")')],
+    },
+    {
+      name: 'By phone number',
+      expect: 'SUCCESS',
+      sample: { phoneNumber: variables.phoneNumber },
+      checks: [equal('is that customer', 'body.result.customerUrn', 'pm.collectionVariables.get("customerUrn")')],
+    },
+    { name: 'Unknown customer', expect: 'CUSTOMER_NOT_FOUND', sample: { email: 'nobody@example.com' } },
   ],
   update: [
     {

@@ -18,6 +18,7 @@ import { ApiKeys } from './application/api-keys.ts';
 import { Authentication } from './application/authentication.ts';
 import { Customers } from './application/customers.ts';
 import { CustomerExport } from './application/export.ts';
+import { LookUp } from './application/look-up.ts';
 import type { Clock } from './application/ports/clock.ts';
 import type { CustomerRepository } from './application/ports/customer-repository.ts';
 import type { Restored, TransferProgress, TransferSide } from './application/ports/maintenance.ts';
@@ -36,6 +37,7 @@ export interface Services extends Omit<Storage, 'repository' | 'directory' | 'le
   readonly customers: Customers;
   readonly synchronization: Synchronization;
   readonly customerExport: CustomerExport;
+  readonly lookUp: LookUp;
   readonly authentication: Authentication;
   readonly tenants: Tenants;
   readonly apiKeys: ApiKeys;
@@ -79,6 +81,7 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     customers: new Customers({ repository, referenceData, digest: vault.digest, clock, tombstoneDays }),
     synchronization: new Synchronization({ repository, referenceData, digest: vault.digest, clock, tombstoneDays }),
     customerExport: new CustomerExport({ repository, referenceData }),
+    lookUp: new LookUp({ repository, referenceData }),
     authentication,
     tenants: new Tenants({ directory, repository, clock }),
     apiKeys: new ApiKeys({ ...shared, authentication }),

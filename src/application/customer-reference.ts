@@ -24,12 +24,26 @@ export function exactlyOneReference(
   violations: Violation[],
 ): CustomerReference | undefined {
   const names = Object.keys(customerReferenceFields) as (keyof typeof customerReferenceFields)[];
-  // A field that broke a rule is undefined in the patch, and counts as given.
-  const used = names.filter((name) => name in given && given[name] !== null);
-  if (used.length === 1) return referenceOf(given.customerUuid ?? given.customerUrn, given.externalIdentifier);
-  violations.push(violation('customerUuid', 'exactly_one', `Exactly one of ${names.join(', ')} must be given.`));
+  return exactlyOne(names, given, violations) === undefined
+    ? undefined
+    : referenceOf(given.customerUuid ?? given.customerUrn, given.externalIdentifier);
+}
+
+/** The only one of these fields that is given. Undefined if not exactly one is, which adds a violation of the first. */
+export function exactlyOne<Name extends string>(
+  names: readonly Name[],
+  given: Readonly<Partial<Record<Name, unknown>>>,
+  violations: Violation[],
+): Name | undefined {
+  const [name, another] = names.filter((name) => isGiven(given, name));
+  if (name !== undefined && another === undefined) return name;
+  violations.push(violation(names[0] as Name, 'exactly_one', `Exactly one of ${names.join(', ')} must be given.`));
   return undefined;
 }
+
+/** Whether a parsed body has a value for the field. A value that broke a rule is undefined there, and counts as given. */
+export const isGiven = <Name extends string>(given: Readonly<Partial<Record<Name, unknown>>>, name: Name): boolean =>
+  name in given && given[name] !== null;
 
 /** A text that names a customer is a CustomerUrn or an ExternalId, so it has the length and characters of either. */
 const nameFields = { name: required(customerReferenceFields.externalIdentifier) };

@@ -8,7 +8,6 @@ import {
 } from '../domain/customer.ts';
 import { format, isObject, readObject, readPatch, required } from '../domain/field-schema.ts';
 import type { ExternalId } from '../domain/identity.ts';
-import { type PaymentOptions, paymentOptions } from '../domain/payment-options.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
 import { onePerField, type Violation, violation } from '../domain/violations.ts';
 import type { Caller } from './authentication.ts';
@@ -18,6 +17,7 @@ import { andThen, type MaybePromise } from './maybe-promise.ts';
 import { completed, invalid, type Outcome, refusal } from './outcome.ts';
 import type { CustomerRepository, Decision, StoredCustomer } from './ports/customer-repository.ts';
 import type { Digest } from './ports/digest.ts';
+import { type Snapshot, showSnapshot } from './snapshot.ts';
 import {
   erasureCheck,
   hasCustomer,
@@ -29,11 +29,6 @@ import {
   type WriteSettings,
   writeContext,
 } from './write-requests.ts';
-
-/** A customer and its payment options. */
-export interface Snapshot extends Customer {
-  readonly options: PaymentOptions;
-}
 
 /** The body of `validate`. */
 export const validateFields = {
@@ -161,11 +156,7 @@ export class Customers {
       violations.push(violation('urn', 'required', 'One of urn and exId is required.'));
     }
     if (by === undefined || violations.length > 0) return invalid(violations);
-    return andThen(repository.find(tenant.id, by), (stored) => {
-      if (stored === undefined) return refusal('CUSTOMER_NOT_FOUND');
-      const { customer, version } = stored;
-      return { ...completed({ ...customer, options: paymentOptions(customer, tenant.payment) }), version };
-    });
+    return andThen(repository.find(tenant.id, by), (stored) => showSnapshot(tenant, stored));
   }
 
   /** Decides how an update changes the current record. */

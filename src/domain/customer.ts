@@ -162,7 +162,7 @@ export function applyChange(
   // A stored number is always accepted: the rules of its country may have changed since.
   const phoneNumber =
     dialled && dialled !== current?.phoneNumber
-      ? internationalNumber(dialled, claimedRegion?.countryCode, referenceData, violations)
+      ? internationalNumber(dialled, claimedRegion?.countryCode, 'customer.phoneNumber', referenceData, violations)
       : customer?.phoneNumber;
   if (violations.length > 0 || customer === undefined || claimedRegion === undefined) return refused(violations);
   // `customer` already has `phoneNumber`, so assigning it again keeps the order of the field table.
@@ -176,10 +176,17 @@ export function applyChange(
   });
 }
 
-/** The number in E.164. Undefined if it is invalid, or if its country is missing, which `missingFields` reports. */
-function internationalNumber(
+/**
+ * The number in E.164. Undefined if it is not a possible number, which adds a violation, or if it needs a country and
+ * `countryCode` is undefined, which the caller reports.
+ *
+ * @param dialled see `dialledNumber`
+ * @param path the path of the number in the request
+ */
+export function internationalNumber(
   dialled: string,
   countryCode: string | undefined,
+  path: string,
   referenceData: ReferenceData,
   violations: Violation[],
 ): string | undefined {
@@ -187,11 +194,7 @@ function internationalNumber(
   const phoneNumber = referenceData.phoneNumber(dialled, countryCode);
   if (phoneNumber === undefined) {
     violations.push(
-      violation(
-        'customer.phoneNumber',
-        'invalid_format',
-        'Must be a possible phone number; write it in E.164, such as +491701234567.',
-      ),
+      violation(path, 'invalid_format', 'Must be a possible phone number; write it in E.164, such as +491701234567.'),
     );
   }
   return phoneNumber;

@@ -6,6 +6,7 @@ import { envelopeSchemas } from './operation-schemas.ts';
 import { type CustomerDependencies, customerRoutes, customerSchemas } from './routes/customers.ts';
 import { type ErasureDependencies, erasureRoutes, erasureSchemas } from './routes/erasures.ts';
 import { type ExportDependencies, exportRoutes } from './routes/export.ts';
+import { type FindDependencies, findRoutes } from './routes/find.ts';
 import { type SubjectExportDependencies, subjectExportRoutes, subjectExportSchemas } from './routes/subject-exports.ts';
 import { type SyncDependencies, syncRoutes, syncSchemas } from './routes/sync.ts';
 
@@ -16,6 +17,7 @@ export type ApiDependencies = CustomerDependencies &
   ErasureDependencies &
   SubjectExportDependencies &
   SyncDependencies &
+  FindDependencies &
   ExportDependencies & { readonly authentication: Pick<Authentication, 'recall' | 'authenticate' | 'claimsOf'> };
 
 /** Registers all resources. To add a resource, add its routes here and its named schemas to `apiSchemas`. */
@@ -23,6 +25,7 @@ export const api: FastifyPluginCallbackTypebox<ApiDependencies> = (app, dependen
   app.addHook('onRequest', authenticate(dependencies.authentication));
   customerRoutes(app, dependencies);
   erasureRoutes(app, dependencies);
+  findRoutes(app, dependencies);
   subjectExportRoutes(app, dependencies);
   syncRoutes(app, dependencies);
   exportRoutes(app, dependencies);

@@ -6,11 +6,11 @@
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox';
 import { type TSchema, type TUnsafe, Type } from '@sinclair/typebox';
 import { conflicting, invalid, type Refusal, type RefusalCode, refusal, type Success } from '../application/outcome.ts';
-import { type FieldTable, required } from '../domain/field-schema.ts';
 import { type Conflict, conflictsOf, customerUrn, type ExternalId } from '../domain/identity.ts';
 import type { Violation, ViolationCode } from '../domain/violations.ts';
+import { examples } from './body-schemas.ts';
 import { bare, httpStatus, mediaType, type RefusalShape, type WrappedRefusal, wrapped } from './envelope.ts';
-import { closedObject, membersOf, type Properties, urnPattern } from './field-schemas.ts';
+import { closedObject, type Properties, urnPattern } from './field-schemas.ts';
 import { ndjsonType } from './streaming.ts';
 
 /** A server whose handlers the compiler checks against their response schemas. */
@@ -146,32 +146,6 @@ export const replayedHeader = {
     description: 'Set where an earlier request with this Idempotency-Key did the work.',
   }),
 };
-
-/** Examples by name, under the keyword that @fastify/swagger reads. */
-const examples = (values: Record<string, unknown>) => ({
-  'x-examples': Object.fromEntries(Object.entries(values).map(([name, value]) => [name, { value }])),
-});
-
-/** The schema of a request body, with its example. */
-export const bodySchema = (members: Properties, sample: object): TSchema => closedObject(members, examples({ sample }));
-
-/**
- * The schema of a request body with the fields of `table`, but exactly one of `identifiers`: one closed object for each
- * identifier. (One object with a `oneOf` of `required` lists would let callers of generated clients send `{}`.)
- */
-export function identifiedBodySchema(
-  operationId: string,
-  table: FieldTable,
-  identifiers: FieldTable,
-  sample: object,
-): TSchema {
-  const others = Object.fromEntries(Object.entries(table).filter(([name]) => !(name in identifiers)));
-  const alternatives = Object.entries(identifiers).map(([name, field]) =>
-    // Generators name a type after its title.
-    closedObject(membersOf({ [name]: required(field), ...others }, 'request'), { title: `${operationId} by ${name}` }),
-  );
-  return Type.Unsafe({ oneOf: alternatives, ...examples({ sample }) });
-}
 
 /** The schema of the response 200: `members` and `status`. */
 export function successResponse<Members extends Properties>(

@@ -8,6 +8,7 @@ import { httpStatus, mediaType } from '../../src/http/envelope.ts';
 import { customerExamples } from '../../src/http/routes/customer-examples.ts';
 import { erasureExamples } from '../../src/http/routes/erasures.ts';
 import { exportExamples } from '../../src/http/routes/export.ts';
+import { findExamples } from '../../src/http/routes/find.ts';
 import { subjectExportExamples } from '../../src/http/routes/subject-exports.ts';
 import { syncExamples } from '../../src/http/routes/sync.ts';
 import { base, storing } from '../support/client.ts';
@@ -89,6 +90,7 @@ t.test('every operation describes the statuses that it can answer', async (t) =>
     update: [200, 400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 431, 500, 503],
     info: [200, 400, 401, 404, 429, 431, 500, 503],
     erasure: [200, 400, 401, 404, 429, 431, 500, 503],
+    find: [200, 400, 401, 404, 413, 415, 429, 431, 500, 503],
     subjectExport: [200, 400, 401, 403, 404, 413, 415, 429, 431, 500, 503],
     export: [200, 400, 401, 429, 431, 500, 503],
     receiptKey: [200, 400, 431, 500, 503],
@@ -160,6 +162,7 @@ t.test('the service answers the example requests with the example results', asyn
   t.same((await exported()).body, [{ ...record, customerUrn }, { next: null }]);
   await post('store', storing({ externalIdentifier: 'crm-2' }));
   t.same((await exported(exportExamples.request)).body, [{ ...record, customerUrn }, { next: customerUrn }]);
+  t.same((await post('find', findExamples.request)).result, { ...findExamples.result, customerUrn });
 
   const { customer } = customerExamples.update.request;
   const updated = await post('update', { customer: { ...customer, customerUrn } });
@@ -186,6 +189,7 @@ t.test('the service answers the invalid examples with the published violations',
   await refusedWith(get(`${base}/info`), customerExamples.info.invalid.errors);
   await refusedWith(get(`${base}/erasure`), erasureExamples.invalid.errors);
   await refusedWith(service.export(exportExamples.invalid.request), exportExamples.invalid.errors);
+  await refusedWith(post('find', findExamples.invalid.request), findExamples.invalid.errors);
   const { invalid } = subjectExportExamples;
   await refusedWith(post('subject-export', invalid.request), invalid.errors);
   await refusedWith(post('sync', syncExamples.invalid.request), syncExamples.invalid.errors);

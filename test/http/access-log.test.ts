@@ -109,6 +109,43 @@ t.test('at level trace no submitted value is logged, for any outcome', async (t)
   );
 });
 
+t.test('no e-mail address and phone number of a find is in the log or in the metrics, for any outcome', async (t) => {
+  for (const storage of ['memory', 'sqlite'] as const) {
+    const { app, post, key, text, lines } = await startLogged(t, { storage, dataDir: t.testdir({}) });
+    const contact = { email: 'jane.zx9@example.com', phoneNumber: '+49 170 1234567' };
+    await post('store', storing({ externalIdentifier: 'crm-1', ...contact }));
+    const reader = await key('acme', 'read');
+    text();
+    const requests: [status: number, body: unknown][] = [
+      [200, { email: contact.email }],
+      [200, { email: 'JANE.ZX9@EXAMPLE.COM' }],
+      [200, { phoneNumber: contact.phoneNumber }],
+      [200, { phoneNumber: '0170 1234567', countryCode: 'DE' }],
+      [404, { email: 'john.zx9@example.com' }],
+      [404, { phoneNumber: '+49 170 1234568' }],
+      [400, { email: 'jane.zx9@' }],
+      [400, { phoneNumber: '0170 1234567' }],
+      [400, { phoneNumber: '+49 170 1234567 8901234567' }],
+      [400, contact],
+      [400, { email: contact.email, 'jane.zx9@example.com': 1, jane_zx9: 1 }],
+      [400, '{"email": jane.zx9@example.com'],
+      [413, `{"email": "${'jane.zx9'.repeat(10_000)}"}`],
+    ];
+    for (const { post: send } of [{ post }, reader]) {
+      for (const [status, body] of requests) t.equal((await send('find', body)).status, status, JSON.stringify(body));
+    }
+    const logged = text();
+    const { body: metrics } = await app.inject('/metrics');
+    t.match(metrics, 'route="/api/c2a/customer/find"', 'the requests are counted');
+    for (const output of [logged, metrics]) t.notMatch(output, /zx9|@example|1701234567|170 1234567/i);
+    t.same(
+      lines(logged).map(({ status }) => status),
+      [...requests, ...requests].map(([status]) => status),
+      'one line for each request',
+    );
+  }
+});
+
 t.test('an internal error is logged with its cause and without submitted values', async (t) => {
   const failure = new DatabaseFailure(new Error('disk I/O error'));
   const { post, text, lines } = await startLogged(t, {

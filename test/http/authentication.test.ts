@@ -40,6 +40,7 @@ eachStorage((start, t) => {
         ['POST', 'store'],
         ['POST', 'update'],
         ['POST', 'delete'],
+        ['POST', 'find'],
         ['POST', 'subject-export'],
         ['POST', 'sync'],
         ['GET', 'info?urn=cu.00.1'],
@@ -83,11 +84,12 @@ eachStorage((start, t) => {
 
   t.test('a read-only key may read, and gets 403 for writes', async (t) => {
     const { post, key } = await start(t);
-    await post('store', storing({ externalIdentifier: 'x' }));
+    await post('store', storing({ externalIdentifier: 'x', email: 'x@example.com' }));
     const reader = await key('acme', 'read');
     t.equal((await reader.info({ exId: 'x' })).outcome, '200 SUCCESS');
     t.equal((await reader.post('validate', { externalId: 'x' })).outcome, '200 SUCCESS');
     t.match((await reader.export()).body, [{ externalIdentifier: 'x' }, { next: null }]);
+    t.equal((await reader.post('find', { email: 'x@example.com' })).outcome, '200 SUCCESS');
     for (const [route, body] of [
       ['store', storing({ externalIdentifier: 'y' })],
       ['update', { customer: { externalIdentifier: 'x', firstName: 'J' } }],
@@ -110,6 +112,8 @@ eachStorage((start, t) => {
     t.equal((await globex.info({ urn })).outcome, unknown);
     t.equal((await globex.info({ exId: 'x' })).outcome, unknown);
     t.same((await globex.export()).body, [{ next: null }]);
+    t.equal((await globex.post('find', { email: customer.email })).outcome, unknown);
+    t.equal((await globex.post('find', { phoneNumber: '+49 170 1234567' })).outcome, unknown);
     t.equal((await globex.post('update', { customer: { customerUrn: urn, firstName: 'J' } })).outcome, unknown);
     t.equal((await globex.post('delete', { customerUuid: urn })).outcome, unknown);
     t.equal((await globex.post('delete', { externalIdentifier: 'x' })).outcome, unknown);

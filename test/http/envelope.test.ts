@@ -20,6 +20,7 @@ const everyOperation = ({ post, info }: Service) =>
     post('update', { customer: jane }),
     post('delete', { externalIdentifier: 'crm-1' }),
     info({ exId: 'crm-1' }),
+    post('find', { email: jane.email }),
   ]);
 
 /** A repository whose methods all throw. */
@@ -60,7 +61,7 @@ for (const [outcome, error] of [
     }
     t.same(
       answers.map(({ body }) => Object.keys(body as object)),
-      [['status'], ['result', 'status'], ['result', 'status'], ['status'], ['result', 'status']],
+      [['status'], ['result', 'status'], ['result', 'status'], ['status'], ['result', 'status'], ['result', 'status']],
     );
   });
 }

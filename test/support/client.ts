@@ -1,11 +1,12 @@
 /** A client of the API. A function sends its requests: with `inject` (service.ts) or with `fetch` (`overHttp`). */
-import type { Snapshot } from '../../src/application/customers.ts';
+
+import type { Snapshot } from '../../src/application/snapshot.ts';
 import { ndjsonType } from '../../src/http/streaming.ts';
 
 export const base = '/api/c2a/customer';
 export const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
 export type Headers = Record<string, string>;
-export type Route = 'validate' | 'store' | 'update' | 'delete' | 'subject-export' | 'sync';
+export type Route = 'validate' | 'store' | 'update' | 'delete' | 'find' | 'subject-export' | 'sync';
 
 /** The body of a store. */
 export const storing = (customer: object, region: object = claimedRegion) => ({ customer, claimedRegion: region });

@@ -9,7 +9,7 @@ import { openApi } from './openapi.ts';
 /** Headers that every HTTP server sends, so the description does not list them. */
 const plainHeaders = ['content-type', 'content-length', 'transfer-encoding', 'date', 'connection'];
 const alwaysThere = ['x-request-id'];
-const versioned = ['store', 'update', 'info'];
+const versioned = ['store', 'update', 'info', 'find'];
 /** The codes of answers that belong to no operation: an unknown path or method. */
 const unmatchedCodes = ['NOT_FOUND', 'METHOD_NOT_ALLOWED', 'BAD_REQUEST'];
 /** Routes whose refusals contain only `status`. */

@@ -9,6 +9,7 @@ import { ephemeralVault } from '../../src/adapters/crypto/vault.ts';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import { Customers } from '../../src/application/customers.ts';
 import { CustomerExport } from '../../src/application/export.ts';
+import { LookUp } from '../../src/application/look-up.ts';
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
 import type { Role } from '../../src/application/ports/tenant-directory.ts';
 import type { TenantSettings } from '../../src/application/tenants.ts';
@@ -42,17 +43,19 @@ export async function startService(test: Test, options: Options = {}) {
   const place = { storage, dataDir, databaseUrl, environment };
   const config = { ...readConfig({}, {}), maxEventLoopDelayMs: 0, ...options.config, ...place };
   const composed = await openServices(config, { mayCreate: true, clock: read });
+  const referenceData = createReferenceData();
   const services: Services = repository
     ? {
         ...composed,
         customers: new Customers({
           repository,
-          referenceData: createReferenceData(),
+          referenceData,
           digest: ephemeralVault().digest,
           clock: read,
           tombstoneDays: 30,
         }),
         customerExport: new CustomerExport({ repository, referenceData: createReferenceData() }),
+        lookUp: new LookUp({ repository, referenceData }),
       }
     : composed;
   const app = await openServer(services, config, options.logger ?? pino({ level: 'silent' }));

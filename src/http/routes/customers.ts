@@ -1,14 +1,9 @@
 /** The five operations of C2A-01. */
 import { type TSchema, Type } from '@sinclair/typebox';
 import { customerReferenceFields } from '../../application/customer-reference.ts';
-import {
-  type Customers,
-  deleteFields,
-  infoFields,
-  type Snapshot,
-  validateFields,
-} from '../../application/customers.ts';
+import { type Customers, deleteFields, infoFields, validateFields } from '../../application/customers.ts';
 import { andThen } from '../../application/maybe-promise.ts';
+import type { Snapshot } from '../../application/snapshot.ts';
 import {
   anonymizedStatus,
   type Customer,
@@ -18,16 +13,15 @@ import {
   updateFields,
 } from '../../domain/customer.ts';
 import { requireFullRole } from '../authentication.ts';
+import { bodySchema, identifiedBodySchema } from '../body-schemas.ts';
 import { answer, bare, wrapped } from '../envelope.ts';
 import { closedObject, fieldSchema, membersOf, timestampSchema, urnPattern } from '../field-schemas.ts';
 import {
   type ApiServer,
   apiOperation,
   bodyRefusals,
-  bodySchema,
   conflictRefusals,
   etagHeader,
-  identifiedBodySchema,
   readHeaders,
   reference,
   refusals,
@@ -65,7 +59,7 @@ const optionsSchema = closedObject({
   availableChannels: Type.Array(Type.String(), { description: 'Payment channels open to this customer.' }),
   canSavePaymentMethod: Type.Boolean(),
 });
-const snapshotSchema = closedObject(
+export const snapshotSchema = closedObject(
   { ...recordProperties, options: optionsSchema },
   { $id: 'Snapshot', examples: [examples.info.result] },
 );

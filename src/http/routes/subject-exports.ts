@@ -4,13 +4,13 @@ import { customerReferenceFields } from '../../application/customer-reference.ts
 import type { PrivacyReports, SubjectExport } from '../../application/privacy-reports.ts';
 import type { Customer } from '../../domain/customer.ts';
 import { requireFullRole } from '../authentication.ts';
+import { identifiedBodySchema } from '../body-schemas.ts';
 import { answer, wrapped } from '../envelope.ts';
 import { closedObject, timestampSchema } from '../field-schemas.ts';
 import {
   type ApiServer,
   apiOperation,
   bodyRefusals,
-  identifiedBodySchema,
   readHeaders,
   reference,
   refusals,

@@ -3,12 +3,12 @@ import { type TSchema, Type } from '@sinclair/typebox';
 import type { Synchronization } from '../../application/synchronization.ts';
 import { type Customer, syncFields } from '../../domain/customer.ts';
 import { requireFullRole } from '../authentication.ts';
+import { bodySchema } from '../body-schemas.ts';
 import { answer, synced } from '../envelope.ts';
 import { closedObject, membersOf } from '../field-schemas.ts';
 import {
   type ApiServer,
   apiOperation,
-  bodySchema,
   conflictRefusals,
   etagHeader,
   reference,
