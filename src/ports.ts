@@ -2,6 +2,8 @@
 export { createReferenceData } from './adapters/reference-data.ts';
 export type { MaybePromise } from './application/maybe-promise.ts';
 export type * from './application/ports/actor.ts';
+export type * from './application/ports/change-events.ts';
+export { eventBody } from './application/ports/change-events.ts';
 export type * from './application/ports/customer-repository.ts';
 export {
   changedBy,
@@ -22,6 +24,7 @@ export {
   timestamp,
   uniqueKeysOf,
 } from './domain/customer.ts';
+export type { ChangeEventType } from './domain/events.ts';
 export {
   type Conflict,
   type ConflictCode,

@@ -7,6 +7,7 @@ import { concurrencyContract } from './customer-repository/concurrency.ts';
 import { eraseContract } from './customer-repository/erase.ts';
 import type { TestRepository } from './customer-repository/examples.ts';
 import { findContract } from './customer-repository/find.ts';
+import { historyContract } from './customer-repository/history.ts';
 import { idempotencyContract } from './customer-repository/idempotency.ts';
 import { idempotencyAfterErasureContract } from './customer-repository/idempotency-after-erasure.ts';
 import { listContract } from './customer-repository/list.ts';
@@ -34,6 +35,7 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
   updateContract(test);
   syncContract(test);
   eraseContract(test);
+  historyContract(test);
   idempotencyContract(test);
   idempotencyAfterErasureContract(test);
   concurrencyContract(test);

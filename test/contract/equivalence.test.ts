@@ -10,6 +10,7 @@ import type {
   CustomerRepository,
   WriteResult,
 } from '../../src/application/ports/customer-repository.ts';
+import type { CustomerUrn } from '../../src/domain/identity.ts';
 import {
   atOnce,
   byExternalId,
@@ -137,6 +138,7 @@ async function play(
       for (const side of sides) assert.equal(await side.hasExternalId(externalId), found !== null);
     }
     for (const by of contacts) note(await find(by));
+    for (const urn of made) note(await side.history({ customerUrn: urn as CustomerUrn }));
     if (turn % 2 > 0)
       for (const repository of repositories) await repository.deleteExpired(tenantId(tenant), noon + turn);
   }

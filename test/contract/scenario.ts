@@ -13,7 +13,7 @@ import type {
 } from '../../src/application/ports/customer-repository.ts';
 import { decideSync } from '../../src/application/synchronization.ts';
 import { isAnonymized } from '../../src/domain/anonymization.ts';
-import { type CustomerContent, contentOf, timestamp } from '../../src/domain/customer.ts';
+import { type Customer, type CustomerContent, contentOf, timestamp } from '../../src/domain/customer.ts';
 import {
   type CustomerUrn,
   type ExternalId,
@@ -132,6 +132,7 @@ export function tenantOf(repository: CustomerRepository, tenant: TenantId = tena
       storedIn(await scenario.store(externalId, fields, when)),
     list: (after?: CustomerUrn, limit = 1000) => repository.list(tenant, after, limit),
     find: async (by: CustomerReference | ContactReference) => repository.find(tenant, by),
+    history: ({ customerUrn }: Pick<Customer, 'customerUrn'>) => repository.history(tenant, customerUrn),
     hasExternalId: async (externalId: string) => repository.hasExternalId(tenant, externalId as ExternalId),
     update: (by: CustomerReference, decide: Decide, { now = noon, key, revision }: When = {}) =>
       repository.update(tenant, by, decide, contextOf(now, revision), key),

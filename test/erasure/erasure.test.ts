@@ -122,6 +122,7 @@ t.test('reads show a half-erased customer as erased, and write nothing', async (
   const before = writes(path);
   await looksErased(t, repository, customer.customerUrn, 'crm-1');
   t.same([living(path), writes(path)], [2, before]);
+  t.match(await repository.history(acmeId, customer.customerUrn), [{ version: 1 }], 'no event before the second step');
 });
 
 t.test('a write that meets a half-erased customer finishes its erasure', async (t) => {

@@ -41,6 +41,7 @@ function failing(error: () => Error): CustomerRepository {
     recoverErasures: fail,
     deleteExpired: fail,
     findErasure: fail,
+    history: fail,
     findIdempotencyRecords: fail,
     findResidue: fail,
     countCustomers: fail,

@@ -1,3 +1,4 @@
+import { type ChangeEvent, eventBody } from '../../application/ports/change-events.ts';
 import {
   type ContactReference,
   type CustomerReference,
@@ -39,8 +40,9 @@ interface KeptRecord extends IdempotencyRecord {
 
 /** Customers in memory, for tests and embedding. No method awaits between a read and the write that depends on it. */
 export class MemoryCustomers implements CustomerRepository {
-  /** By tenant and URN; see `nameOf`. */
+  /** By tenant and URN; see `nameOf`. A customer has one event for each version. */
   readonly #records = new Map<string, StoredCustomer>();
+  readonly #events = new Map<string, ChangeEvent[]>();
   readonly #erasures = new Map<string, Erasure>();
   /** The names of records, by tenant, kind and value of a unique key. */
   readonly #holders = new Map<string, string>();
@@ -141,7 +143,8 @@ export class MemoryCustomers implements CustomerRepository {
         rewritten,
       };
       this.#erasures.set(nameOf(tenant, urn), erasure);
-      return this.#put(tenant, { customer: anonymize(customer, timestamp(now)), version: version + 1 }, current);
+      const stored = { customer: anonymize(customer, timestamp(now)), version: version + 1 };
+      return this.#put(tenant, stored, context, current);
     });
   }
 
@@ -160,6 +163,10 @@ export class MemoryCustomers implements CustomerRepository {
 
   async findErasure(tenant: TenantId, urn: CustomerUrn) {
     return this.#erasures.get(nameOf(tenant, urn));
+  }
+
+  async history(tenant: TenantId, urn: CustomerUrn) {
+    return [...(this.#events.get(nameOf(tenant, urn)) ?? [])];
   }
 
   async findIdempotencyRecords(tenant: TenantId, urn: CustomerUrn) {
@@ -224,7 +231,7 @@ export class MemoryCustomers implements CustomerRepository {
       return { code: 'STALE_REVISION' };
     this.#lastSequence += 1;
     const customer = newCustomer(content, customerUrn(this.#partition, this.#lastSequence), now);
-    return this.#put(tenant, { customer, version: 1, origin: { storedBy: { keyId, requestId } } });
+    return this.#put(tenant, { customer, version: 1, origin: { storedBy: { keyId, requestId } } }, context);
   }
 
   #change(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext): WriteResult {
@@ -236,7 +243,7 @@ export class MemoryCustomers implements CustomerRepository {
     const { customer: old, version, origin } = current as StoredCustomer;
     const { write: customer } = decision as { write: Customer };
     const stored = { customer, version: version + 1, origin: changedBy(origin, context) };
-    const result = this.#put(tenant, stored, current);
+    const result = this.#put(tenant, stored, context, current);
     if (result.code === 'SUCCESS' && customer.externalIdentifier !== old.externalIdentifier) {
       this.#leaveTombstone(tenant, old.externalIdentifier as ExternalId, context);
     }
@@ -252,8 +259,8 @@ export class MemoryCustomers implements CustomerRepository {
     }
   }
 
-  /** Writes a record in place of `previous`, unless another customer has one of its unique keys. */
-  #put(tenant: TenantId, stored: StoredCustomer, previous?: StoredCustomer): WriteResult {
+  /** Writes a record in place of `previous`, and its event, unless another customer has one of its unique keys. */
+  #put(tenant: TenantId, stored: StoredCustomer, context: WriteContext, previous?: StoredCustomer): WriteResult {
     const name = nameOf(tenant, stored.customer.customerUrn);
     const keys = this.#keysOf(stored);
     const others = entriesOf(tenant, keys)
@@ -265,6 +272,10 @@ export class MemoryCustomers implements CustomerRepository {
     if (previous !== undefined) this.#release(tenant, previous);
     for (const entry of entriesOf(tenant, keys)) this.#holders.set(entry, name);
     this.#records.set(name, stored);
+    const events = this.#events.get(name) ?? [];
+    const body = eventBody(previous?.customer, stored.customer, context);
+    events.push({ version: stored.version, at: Date.parse(stored.customer.updatedAt), ...body });
+    this.#events.set(name, events);
     return { code: 'SUCCESS', stored };
   }
 
@@ -278,6 +289,7 @@ export class MemoryCustomers implements CustomerRepository {
       const name = nameOf(tenant, stored.customer.customerUrn);
       for (const entry of entriesOf(tenant, this.#keysOf(stored))) this.#holders.set(entry, name);
       this.#records.set(name, stored);
+      this.#events.get(name)?.splice(stored.version);
     }
   }
 

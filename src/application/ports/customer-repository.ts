@@ -4,6 +4,7 @@ import type { Conflict, ConflictCode, CustomerUrn, ExternalId, TenantId } from '
 import type { Violation } from '../../domain/violations.ts';
 import type { MaybePromise } from '../maybe-promise.ts';
 import type { Actor } from './actor.ts';
+import type { ChangeEvent } from './change-events.ts';
 import type { Erasure, RecoveryReport, Residue } from './erasures.ts';
 
 /** The actor and time of a write. */
@@ -252,6 +253,13 @@ export interface CustomerRepository {
 
   /** The erasure of this tenant's customer; undefined if it was never erased. */
   findErasure(tenant: TenantId, urn: CustomerUrn): Promise<Erasure | undefined>;
+
+  /**
+   * The change events of this customer in the order of its versions, one for each version, also after its erasure. Empty
+   * if the tenant has no such customer. The event of an erasure is stored in its second step. For operators: the time may
+   * grow with the number of all changes.
+   */
+  history(tenant: TenantId, urn: CustomerUrn): Promise<readonly ChangeEvent[]>;
 
   /** The idempotency records of this customer, including expired ones. */
   findIdempotencyRecords(tenant: TenantId, urn: CustomerUrn): Promise<readonly IdempotencyRecord[]>;

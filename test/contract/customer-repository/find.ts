@@ -29,6 +29,7 @@ export function findContract<Test extends ContractTest>(test: TestRepository<Tes
       });
       t.strictSame([result, current], [{ code: 'CUSTOMER_NOT_FOUND' }, undefined], `update ${name}`);
       t.strictSame(await acme.erase(by), { code: 'CUSTOMER_NOT_FOUND' }, `erase ${name}`);
+      if ('urn' in by) t.strictSame(await acme.history({ customerUrn: by.urn }), [], `history ${name}`);
     }
   });
 

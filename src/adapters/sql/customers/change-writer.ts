@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type Expression, type RawBuilder, sql } from 'kysely';
-import type { Actor } from '../../../application/ports/actor.ts';
-import type { ChangeEventType } from '../../../domain/events.ts';
+import type { EventBody } from '../../../application/ports/change-events.ts';
 import { compileQuery, compileWrite, type Routine } from '../driver/query.ts';
 import { type IdempotencyRow, idempotencyQueries } from '../idempotency-records.ts';
 import type { Dialect } from '../schema/database.ts';
@@ -20,16 +19,6 @@ export type UpdatedRow = Place &
 /** The data that an erased customer's row keeps of its log entry: the `sealed` bytes and the sequence. */
 export type KeptEntry = Place & { readonly sealed: Buffer; readonly erasure: number };
 export type Anonymization = KeptEntry & { readonly at: number };
-
-/** The body of a change event. Its tenant, customer, version and time are those of the row. */
-export interface EventBody {
-  readonly type: ChangeEventType;
-  /** Names of fields, never values. */
-  readonly changedFields: readonly string[];
-  readonly actor: Actor;
-  /** That of the customer after the change, if it has one. */
-  readonly sourceRevision?: number;
-}
 
 type KeyQueries = Pick<CustomerQueries, 'insertKey' | 'destroyKey' | 'findByNumber'>;
 export type ChangeWriter = ReturnType<typeof changeWriter>;

@@ -1,3 +1,4 @@
+import { eventBody } from '../../../application/ports/change-events.ts';
 import {
   type CustomerReference,
   changedBy,
@@ -14,7 +15,6 @@ import {
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
 import { isAnonymized } from '../../../domain/anonymization.ts';
 import { type Customer, type CustomerContent, newCustomer } from '../../../domain/customer.ts';
-import { changedFields } from '../../../domain/events.ts';
 import { type Conflict, conflictsOf, type Holder, type UniqueKeys } from '../../../domain/identity.ts';
 import type { Routine } from '../driver/query.ts';
 import type { Eraser } from '../erasure/erase.ts';
@@ -103,8 +103,7 @@ export class CustomerChanges {
         ? encryption.sealNew(tenant, number, stored)
         : { dataKey: ready, sealed: encryption.sealRecord(tenant, number, ready, stored) };
     const row = { tenant, number, version: 1, sealed, wrapped, ...indexes, created_at: now, updated_at: now };
-    const changed = changedFields(undefined, customer);
-    const event = { type: 'customer.stored', changedFields: changed, actor, ...revisionOf(content) } as const;
+    const event = eventBody(undefined, customer, context);
     const record = recordOf(tenant, number, key, code);
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       if ((yield* writer.insert(row, event, record)) > 0) return { code: 'SUCCESS', stored };
@@ -228,12 +227,7 @@ export class CustomerChanges {
         updated_at: Date.parse(customer.updatedAt),
         ...(blindIndexes && { blindIndexes }),
       },
-      {
-        type: 'customer.updated',
-        changedFields: changedFields(current.customer, customer),
-        actor: { keyId: context.keyId, requestId: context.requestId },
-        ...revisionOf(customer),
-      },
+      eventBody(current.customer, customer, context),
       recordOf(tenant, number, key, recordedCode(effect)),
     );
     return written > 0 ? { code: 'SUCCESS', stored, ...effect } : undefined;
@@ -259,9 +253,6 @@ export class CustomerChanges {
     return conflictsOf(comparable(wanted), holders);
   }
 }
-
-/** The source revision of a customer, as a member of its change event. */
-const revisionOf = ({ sourceRevision }: CustomerContent) => (sourceRevision === undefined ? {} : { sourceRevision });
 
 /** Blind indexes in the form in which the domain compares unique keys. */
 const comparable = ({ external_id, email, phone_number }: BlindIndexes): UniqueKeys => ({

@@ -1,3 +1,4 @@
+import type { ChangeEvent, EventBody } from '../../../application/ports/change-events.ts';
 import {
   type ContactReference,
   type CustomerReference,
@@ -8,7 +9,7 @@ import {
 } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
 import { isAnonymized } from '../../../domain/anonymization.ts';
-import type { UniqueKeys } from '../../../domain/identity.ts';
+import type { CustomerUrn, UniqueKeys } from '../../../domain/identity.ts';
 import type { Routine } from '../driver/query.ts';
 import type { ErasureLog, LogEntry } from '../erasure/erasure-log.ts';
 import { type EarlierRequest, earlierRequest, findUnexpired, type idempotencyQueries } from '../idempotency-records.ts';
@@ -67,6 +68,13 @@ export class CustomerReader {
   *visible(tenant: string, by: CustomerReference | ContactReference, row: Row): Routine<StoredCustomer | undefined> {
     const stored = yield* this.view(tenant, row);
     return !('urn' in by) && isAnonymized(stored.customer) ? undefined : stored;
+  }
+
+  /** The change events of a customer, in the order of its versions. */
+  *history(tenant: string, urn: CustomerUrn): Routine<ChangeEvent[]> {
+    const number = toNumber(urn);
+    const rows = number === undefined ? [] : yield* this.#dependencies.queries.listChanges({ tenant, number });
+    return rows.map(({ version, at, body }) => ({ version, at, ...(JSON.parse(body) as EventBody) }));
   }
 
   /**

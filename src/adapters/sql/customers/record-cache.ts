@@ -98,6 +98,7 @@ export function cached(repository: CustomerRepository, cache: RecordCache): Cust
     recoverErasures: (tenant) => repository.recoverErasures(tenant),
     deleteExpired: (tenant, now) => repository.deleteExpired(tenant, now),
     findErasure: (...of) => repository.findErasure(...of),
+    history: (...of) => repository.history(...of),
     findIdempotencyRecords: (...of) => repository.findIdempotencyRecords(...of),
     findResidue: (...of) => repository.findResidue(...of),
     countCustomers: (tenant) => repository.countCustomers(tenant),

@@ -142,6 +142,9 @@ export class SqlCustomers implements CustomerRepository {
     });
   };
 
+  history: CustomerRepository['history'] = (tenant, urn) =>
+    this.#dependencies.database.read(() => this.#dependencies.reader.history(tenant, urn));
+
   findIdempotencyRecords: CustomerRepository['findIdempotencyRecords'] = (tenant, urn) => {
     const { database, idempotency } = this.#dependencies;
     return database.read(function* () {

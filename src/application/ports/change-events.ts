@@ -1,0 +1,36 @@
+import { isAnonymized, rewrittenFields } from '../../domain/anonymization.ts';
+import type { Customer } from '../../domain/customer.ts';
+import { type ChangeEventType, changedFields } from '../../domain/events.ts';
+import type { Actor } from './actor.ts';
+
+/** What a change event says of a change of a customer. It has no values of fields, so it is kept after an erasure. */
+export interface EventBody {
+  readonly type: ChangeEventType;
+  /** The names of the top-level fields that changed; see `changedFields` and, for an erasure, `rewrittenFields`. */
+  readonly changedFields: readonly string[];
+  readonly actor: Actor;
+  /** That of the customer after the change, if it has one. */
+  readonly sourceRevision?: number;
+}
+
+export interface ChangeEvent extends EventBody {
+  /** The version that the change made. */
+  readonly version: number;
+  /** When the change was made, in milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** The event of a change from `before`, undefined for a new customer, to `after`. */
+export function eventBody(before: Customer | undefined, after: Customer, { keyId, requestId }: Actor): EventBody {
+  const actor = { keyId, requestId };
+  if (before !== undefined && isAnonymized(after)) {
+    return { type: 'customer.anonymized', changedFields: rewrittenFields(before), actor };
+  }
+  const { sourceRevision } = after;
+  return {
+    type: before === undefined ? 'customer.stored' : 'customer.updated',
+    changedFields: changedFields(before, after),
+    actor,
+    ...(sourceRevision !== undefined && { sourceRevision }),
+  };
+}
