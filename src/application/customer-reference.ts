@@ -1,9 +1,9 @@
 import { parseAnonymizedExternalId } from '../domain/anonymization.ts';
-import { format, type Patch, readObject, required } from '../domain/field-schema.ts';
-import { type CustomerUrn, type ExternalId, parseCustomerUrn } from '../domain/identity.ts';
+import { format, type Patch, readObject, readPatch, required } from '../domain/field-schema.ts';
+import { type CustomerUrn, type ExternalId, parseCustomerUrn, type TenantId } from '../domain/identity.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
-import { type Violation, violation } from '../domain/violations.ts';
-import type { CustomerReference } from './ports/customer-repository.ts';
+import { accepted, type Parsed, refused, type Violation, violation } from '../domain/violations.ts';
+import type { CustomerReference, CustomerRepository } from './ports/customer-repository.ts';
 
 /** The fields of a body that refers to one customer; see {@link exactlyOneReference}. */
 export const customerReferenceFields = {
@@ -44,6 +44,36 @@ export function exactlyOne<Name extends string>(
 /** Whether a parsed body has a value for the field. A value that broke a rule is undefined there, and counts as given. */
 export const isGiven = <Name extends string>(given: Readonly<Partial<Record<Name, unknown>>>, name: Name): boolean =>
   name in given && given[name] !== null;
+
+/** The fields of a query that refers to one customer; see {@link readReference}. */
+export const referenceQueryFields = {
+  urn: format('customerUrn', 'The CustomerUrn; wins where both are given.'),
+  exId: format('externalReference', "The tenant's own identifier of the customer."),
+} as const;
+
+/** The customer that a query refers to. The URN takes precedence; an ExternalId sent with it is not checked. */
+export function readReference(
+  { urn, exId }: { readonly urn?: unknown; readonly exId?: unknown },
+  referenceData: ReferenceData,
+): Parsed<CustomerReference> {
+  const violations: Violation[] = [];
+  const byUrn = readPatch(referenceQueryFields, { urn }, '', referenceData, violations).urn;
+  const byId = byUrn ? null : readPatch(referenceQueryFields, { exId }, '', referenceData, violations).exId;
+  const by = referenceOf(byUrn, byId);
+  if (by === undefined && violations.length === 0) {
+    violations.push(violation('urn', 'required', 'One of urn and exId is required.'));
+  }
+  return by === undefined || violations.length > 0 ? refused(violations) : accepted(by);
+}
+
+/** The CustomerUrn of the customer. Undefined if no customer has the ExternalId: an erasure erases the ExternalId too. */
+export async function findUrn(
+  repository: Pick<CustomerRepository, 'find'>,
+  tenant: TenantId,
+  by: CustomerReference,
+): Promise<CustomerUrn | undefined> {
+  return 'urn' in by ? by.urn : (await repository.find(tenant, by))?.customer.customerUrn;
+}
 
 /** A text that names a customer is a CustomerUrn or an ExternalId, so it has the length and characters of either. */
 const nameFields = { name: required(customerReferenceFields.externalIdentifier) };

@@ -11,7 +11,7 @@ import type { ExternalId } from '../domain/identity.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
 import { onePerField, type Violation, violation } from '../domain/violations.ts';
 import type { Caller } from './authentication.ts';
-import { customerReferenceFields, exactlyOneReference, referenceOf } from './customer-reference.ts';
+import { customerReferenceFields, exactlyOneReference, readReference, referenceOf } from './customer-reference.ts';
 import { keyViolations, runOnce } from './idempotency.ts';
 import { andThen, type MaybePromise } from './maybe-promise.ts';
 import { completed, invalid, type Outcome, refusal } from './outcome.ts';
@@ -39,11 +39,6 @@ export const deleteFields = {
   ...customerReferenceFields,
   sourceRevision,
   reference: format('caseNumber', "The tenant's own case number; signed into the erasure receipt."),
-} as const;
-/** The query of `info`. */
-export const infoFields = {
-  urn: format('customerUrn', 'The CustomerUrn; wins where both are given.'),
-  exId: format('externalReference', "The tenant's own identifier of the customer."),
 } as const;
 
 interface Dependencies extends WriteSettings {
@@ -145,18 +140,14 @@ export class Customers {
   }
 
   /** The current record of a customer, with its payment options. Refusals: INVALID_REQUEST, CUSTOMER_NOT_FOUND. */
-  info({ tenant }: Caller, { urn, exId }: { urn?: unknown; exId?: unknown }): MaybePromise<Outcome<Snapshot>> {
+  info(
+    { tenant }: Pick<Caller, 'tenant'>,
+    query: { readonly urn?: unknown; readonly exId?: unknown },
+  ): MaybePromise<Outcome<Snapshot>> {
     const { repository, referenceData } = this.#dependencies;
-    const violations: Violation[] = [];
-    const byUrn = readPatch(infoFields, { urn }, '', referenceData, violations).urn;
-    // The URN takes precedence; an ExternalId sent with it is not checked.
-    const byId = byUrn ? null : readPatch(infoFields, { exId }, '', referenceData, violations).exId;
-    const by = referenceOf(byUrn, byId);
-    if (by === undefined && violations.length === 0) {
-      violations.push(violation('urn', 'required', 'One of urn and exId is required.'));
-    }
-    if (by === undefined || violations.length > 0) return invalid(violations);
-    return andThen(repository.find(tenant.id, by), (stored) => showSnapshot(tenant, stored));
+    const by = readReference(query, referenceData);
+    if (!by.ok) return invalid(by.violations);
+    return andThen(repository.find(tenant.id, by.value), (stored) => showSnapshot(tenant, stored));
   }
 
   /** Decides how an update changes the current record. */

@@ -5,7 +5,7 @@ import type { CustomerUrn, TenantId } from '../domain/identity.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
 import { onePerField, type Violation } from '../domain/violations.ts';
 import type { Caller } from './authentication.ts';
-import { customerReferenceFields, exactlyOneReference } from './customer-reference.ts';
+import { customerReferenceFields, exactlyOneReference, findUrn } from './customer-reference.ts';
 import { completed, invalid, type Outcome, refusal } from './outcome.ts';
 import type { Clock } from './ports/clock.ts';
 import type { CustomerReference, CustomerRepository, StoredCustomer } from './ports/customer-repository.ts';
@@ -90,11 +90,9 @@ export class PrivacyReports {
     return signed === undefined ? refusal('ERASURE_NOT_FOUND') : completed(signed);
   }
 
-  /** The CustomerUrn of the customer. Undefined if no customer has the ExternalId: an erasure erases the ExternalId too. */
+  /** See {@link findUrn}. */
   async findUrn(tenant: TenantId, by: CustomerReference): Promise<CustomerUrn | undefined> {
-    if ('urn' in by) return by.urn;
-    const stored = await this.#dependencies.repository.find(tenant, by);
-    return stored?.customer.customerUrn;
+    return findUrn(this.#dependencies.repository, tenant, by);
   }
 
   /** All data about one customer (GDPR Art. 15 and 20). Undefined if there is neither a record nor an erasure. */

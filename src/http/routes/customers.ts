@@ -1,7 +1,7 @@
 /** The five operations of C2A-01. */
 import { type TSchema, Type } from '@sinclair/typebox';
-import { customerReferenceFields } from '../../application/customer-reference.ts';
-import { type Customers, deleteFields, infoFields, validateFields } from '../../application/customers.ts';
+import { customerReferenceFields, referenceQueryFields } from '../../application/customer-reference.ts';
+import { type Customers, deleteFields, validateFields } from '../../application/customers.ts';
 import { andThen } from '../../application/maybe-promise.ts';
 import type { Snapshot } from '../../application/snapshot.ts';
 import {
@@ -159,7 +159,7 @@ const info = {
   summary: 'C2A-01-05 A customer as it is now',
   description: 'One of urn and exId is required; urn wins where both are given.',
   headers: readHeaders,
-  querystring: closedObject(membersOf(infoFields, 'query')),
+  querystring: closedObject(membersOf(referenceQueryFields, 'query')),
   response: {
     200: successResponse(
       { result: reference<Snapshot>(snapshotSchema) },
