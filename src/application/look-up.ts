@@ -1,13 +1,13 @@
-import { internationalNumber } from '../domain/customer.ts';
+import { internationalNumber, timestamp } from '../domain/customer.ts';
 import { format, isObject, type Patch, readPatch } from '../domain/field-schema.ts';
 import { canonicalEmail } from '../domain/identity.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
 import { onePerField, type Violation, violation } from '../domain/violations.ts';
 import type { Caller } from './authentication.ts';
-import { exactlyOne, isGiven } from './customer-reference.ts';
+import { exactlyOne, findUrn, isGiven, readReference } from './customer-reference.ts';
 import { andThen, type MaybePromise } from './maybe-promise.ts';
-import { invalid, type Outcome, refusal } from './outcome.ts';
-import type { ContactReference, CustomerRepository } from './ports/customer-repository.ts';
+import { completed, invalid, type Outcome, refusal } from './outcome.ts';
+import type { ChangeEvent, ContactReference, CustomerRepository } from './ports/customer-repository.ts';
 import { type Snapshot, showSnapshot } from './snapshot.ts';
 
 /** The two forms of the body of `find`, by their required field. */
@@ -19,6 +19,9 @@ export const findForms = {
   },
 } as const;
 const findFields = { ...findForms.email, ...findForms.phoneNumber };
+
+/** A change event, with its time in ISO 8601, UTC, milliseconds. */
+export type HistoryEvent = Omit<ChangeEvent, 'at'> & { readonly at: string };
 
 interface Dependencies {
   readonly repository: CustomerRepository;
@@ -45,6 +48,23 @@ export class LookUp {
     const by = contactOf(given, referenceData, violations);
     if (by === undefined || violations.length > 0) return invalid(onePerField(violations));
     return andThen(repository.find(tenant.id, by), (stored) => showSnapshot(tenant, stored));
+  }
+
+  /**
+   * The change events of a customer, oldest first, without values of fields. An erased customer is found by its URN.
+   * Refusals: INVALID_REQUEST, CUSTOMER_NOT_FOUND. For operators; see {@link CustomerRepository.history}.
+   */
+  async history(
+    { tenant }: Pick<Caller, 'tenant'>,
+    query: { readonly urn?: unknown; readonly exId?: unknown },
+  ): Promise<Outcome<readonly HistoryEvent[]>> {
+    const { repository, referenceData } = this.#dependencies;
+    const by = readReference(query, referenceData);
+    if (!by.ok) return invalid(by.violations);
+    const urn = await findUrn(repository, tenant.id, by.value);
+    const events = urn === undefined ? [] : await repository.history(tenant.id, urn);
+    if (events.length === 0) return refusal('CUSTOMER_NOT_FOUND');
+    return completed(events.map((event) => ({ ...event, at: timestamp(event.at) })));
   }
 }
 

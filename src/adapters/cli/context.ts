@@ -1,4 +1,6 @@
 import type { ApiKeys } from '../../application/api-keys.ts';
+import type { Customers } from '../../application/customers.ts';
+import type { LookUp } from '../../application/look-up.ts';
 import type { Maintenance, Restored, TransferProgress, TransferSide } from '../../application/ports/maintenance.ts';
 import type { PrivacyReports } from '../../application/privacy-reports.ts';
 import type { Tenants } from '../../application/tenants.ts';
@@ -15,6 +17,8 @@ type Options = Readonly<Record<string, unknown>>;
 export interface OpenServices {
   readonly tenants: Tenants;
   readonly apiKeys: ApiKeys;
+  readonly customers: Pick<Customers, 'info'>;
+  readonly lookUp: LookUp;
   readonly erasures: PrivacyReports;
   readonly maintenance: Maintenance;
   /** The changes that recovery made when the storage was opened. Later commands and starts do not report them again. */

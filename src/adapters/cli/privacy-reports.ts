@@ -137,7 +137,7 @@ function parseCustomer(text: string, tenant: string | undefined) {
   return { tenant: toTenantId(tenant), by };
 }
 
-const nameErasedByUrn = 'an erasure also erases the ExternalId: name an erased customer by its CustomerUrn';
+export const nameErasedByUrn = 'an erasure also erases the ExternalId: name an erased customer by its CustomerUrn';
 
 /** @throws CommandError if the tenant does not exist, or no customer has the ExternalId */
 async function urnOf(

@@ -3,6 +3,7 @@ import { ConfigError } from '../../config.ts';
 import { systemProblem } from '../system-errors.ts';
 import { addApiKeyCommands } from './api-keys.ts';
 import { CommandError, type Context, type Deployment, type OpenServices, UsageError } from './context.ts';
+import { addCustomerCommands } from './customers.ts';
 import { addMaintenanceCommands } from './maintenance.ts';
 import { addPrivacyCommands } from './privacy-reports.ts';
 import { addServerCommands } from './server.ts';
@@ -63,6 +64,7 @@ export function createProgram(context: Context, addServe: (program: Command, con
   addServe(program, context);
   addTenantCommands(program, context);
   addApiKeyCommands(program, context);
+  addCustomerCommands(program, context);
   addPrivacyCommands(program, context);
   addMaintenanceCommands(program, context);
   addServerCommands(program, context);

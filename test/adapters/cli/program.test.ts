@@ -51,6 +51,12 @@ t.test('a wrong command line exits with 2 and says why', async (t) => {
     [['tenant', 'list', '--data-dir', '-h'], "option '--data-dir' needs a value"],
     [['tenant', 'list', '--data-dir'], "option '--data-dir <value>' argument missing"],
     [['verify-receipt', pem, '--public-key', 'abc'], '--public-key must be 43'],
+    [['customer', 'find', '--tenant', 'acme', ...at], 'expected either --email or --phone'],
+    [['customer', 'find', '--tenant', 'acme', '--email', 'a@b', '--phone', '1', ...at], 'expected either --email or'],
+    [['customer', 'find', '--email', 'jane@example.com', ...at], '--tenant is required'],
+    [['customer', 'show', '--tenant', 'acme', ...at], 'expected either --urn or --external-id'],
+    [['customer', 'history', '--urn', 'cu.00.1', '--external-id', 'crm-1', ...at], 'expected either --urn or'],
+    [['customer', 'history', '--tenant', 'Not A Tenant', '--urn', 'cu.00.1', ...at], '1 to 63 of a-z'],
   ];
   for (const [words, message] of cases) {
     const { code, stdout, stderr } = await c2a(words);
@@ -94,6 +100,7 @@ const commands = [
   'serve',
   ...['tenant add', 'tenant list', 'tenant set'],
   ...['key issue', 'key list', 'key rotate', 'key revoke'],
+  ...['customer find', 'customer show', 'customer history'],
   ...['erasure-receipt', 'verify-receipt', 'subject-export', 'audit verify'],
   ...['backup', 'backup-keys', 'compact', 'restore', 'restore-keys', 'move', 'schema citus', 'keys rotate-master'],
   ...['health', 'licenses', 'version'],
