@@ -35,6 +35,7 @@ export type OperationId =
   | 'subjectExport'
   | 'sync'
   | 'export'
+  | 'import'
   | 'find';
 interface Body {
   readonly content?: Readonly<Record<string, Media>>;
@@ -73,7 +74,14 @@ export async function describeApi(): Promise<OpenApi> {
   });
   for (const schema of apiSchemas) app.addSchema(schema);
   app.decorateRequest('caller');
-  const unused = { customers: {}, lookUp: {}, customerExport: {}, erasures: {}, metrics: {} } as unknown as Services;
+  const unused = {
+    customers: {},
+    lookUp: {},
+    customerExport: {},
+    imports: { stop: () => {} },
+    erasures: {},
+    metrics: {},
+  } as unknown as Services;
   await app.register(api, { prefix: baseRoutes[0], ...unused });
   openRoutes(app, unused);
   await app.ready();

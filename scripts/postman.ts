@@ -8,6 +8,7 @@ import { customerExamples } from '../src/http/routes/customer-examples.ts';
 import { erasureExamples } from '../src/http/routes/erasures.ts';
 import { exportExamples } from '../src/http/routes/export.ts';
 import { findExamples } from '../src/http/routes/find.ts';
+import { importExamples } from '../src/http/routes/import.ts';
 import { subjectExportExamples } from '../src/http/routes/subject-exports.ts';
 import { syncExamples } from '../src/http/routes/sync.ts';
 import { ndjsonType } from '../src/http/streaming.ts';
@@ -20,6 +21,7 @@ const examples = {
   subjectExport: subjectExportExamples,
   sync: syncExamples,
   export: exportExamples,
+  import: { ...importExamples, request: {}, invalid: { ...importExamples.invalid, request: {} } },
   find: findExamples,
 };
 type Name = OperationId;
@@ -36,6 +38,7 @@ const order: readonly Name[] = [
   'delete',
   'erasure',
   'sync',
+  'import',
 ];
 
 const { customer } = examples.store.request;
@@ -65,13 +68,18 @@ const freshValues = [
 ];
 
 const variableOf = new Map(Object.entries(variables).map(([name, value]) => [value, `{{${name}}}`]));
-const templated = (sample: unknown): string => JSON.stringify(sample, (_, value) => variableOf.get(value) ?? value, 2);
+const templated = (sample: unknown, indent = 2): string =>
+  JSON.stringify(sample, (_, value) => variableOf.get(value) ?? value, indent);
 
 /** A request, and its expected answer. */
 interface Step {
   readonly name: string;
   readonly expect: MessageCode | 401;
   readonly sample?: object;
+  /** The body as NDJSON, instead of `sample`. */
+  readonly lines?: readonly object[];
+  /** The query of a POST. */
+  readonly query?: Readonly<Record<string, string>>;
   /** The body as text, instead of `sample`. */
   readonly text?: string;
   readonly method?: 'GET' | 'POST';
@@ -268,10 +276,31 @@ const steps: Record<Name, readonly Step[]> = {
       sample: { ...examples.sync.request, customer: { externalIdentifier: variables.externalId } },
     },
   ],
+  import: [
+    {
+      name: 'A dry run',
+      expect: 'SUCCESS',
+      lines: importExamples.request,
+      query: { dryRun: 'true' },
+      isNdjson: true,
+      checks: [
+        equal('is unchanged', 'body[0].outcome', '"unchanged"'),
+        equal('refuses one', 'body[3].summary.refused', '1'),
+      ],
+    },
+    {
+      name: 'Imports',
+      expect: 'SUCCESS',
+      lines: importExamples.request,
+      isNdjson: true,
+      checks: [equal('ends', 'body[3].status.messageCode', '"SUCCESS"')],
+    },
+  ],
 };
 
-/** The refusals that every operation has. */
+/** The refusals that every operation has. An import reads lines, and no JSON body. */
 function common(name: Name, method: 'GET' | 'POST'): Step[] {
+  if (name === 'import') return importRefusals();
   const { request, errors } = examples[name].invalid;
   const reported = equal('reports every violation', 'body.status.errors', JSON.stringify(errors));
   const other = method === 'GET' ? 'POST' : 'GET';
@@ -296,6 +325,18 @@ function common(name: Name, method: 'GET' | 'POST'): Step[] {
       method: other,
       checks: [`pm.test('Allow', () => pm.expect(headers.get('Allow')).to.include('${method}'));`],
     },
+  ];
+}
+
+function importRefusals(): Step[] {
+  const { query, errors } = importExamples.invalid;
+  const reported = equal('reports every violation', 'body.status.errors', JSON.stringify(errors));
+  const lines = importExamples.request;
+  return [
+    { name: 'Broken field rules', expect: 'INVALID_REQUEST', lines, query, checks: [reported] },
+    { name: 'Empty body', expect: 'BAD_REQUEST', text: '' },
+    { name: 'Not NDJSON', expect: 'UNSUPPORTED_MEDIA_TYPE', sample: lines[0] },
+    { name: 'Wrong key', expect: 401, lines, apiKey: 'sk_dev_wrong' },
   ];
 }
 
@@ -326,10 +367,12 @@ function testScript({ expect, isNdjson, checks = [] }: Step): string[] {
 }
 
 function item(path: string, usual: 'GET' | 'POST', step: Step): object {
-  const { method = usual, headers = {}, sample, text, apiKey } = step;
-  const query = method === 'GET' && sample ? Object.entries(sample) : [];
-  const raw = method === 'GET' ? undefined : (text ?? templated(sample ?? {}));
-  const sent = { 'x-tn': '{{tenant}}', ...(raw !== undefined && { 'Content-Type': 'application/json' }), ...headers };
+  const { method = usual, headers = {}, sample, lines, text, apiKey } = step;
+  const query = Object.entries(method === 'GET' ? (sample ?? {}) : (step.query ?? {}));
+  const written = lines?.map((line) => templated(line, 0)).join('\n') ?? templated(sample ?? {});
+  const raw = method === 'GET' ? undefined : (text ?? written);
+  const type = lines === undefined ? 'application/json' : ndjsonType;
+  const sent = { 'x-tn': '{{tenant}}', ...(raw !== undefined && { 'Content-Type': type }), ...headers };
   const pairs = query.map(([name, value]) => ({ key: name, value: variableOf.get(value) ?? value }));
   const search = pairs.map(({ key, value }) => `${key}=${value}`).join('&');
   return {

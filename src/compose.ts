@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { apiKeyFormat } from './adapters/crypto/api-key-format.ts';
 import { makeFolder } from './adapters/files.ts';
 import { MemoryCustomers } from './adapters/memory/customers.ts';
+import { openScratch } from './adapters/memory/scratch.ts';
 import { openMemoryStorage } from './adapters/memory/storage.ts';
 import { createReferenceData } from './adapters/reference-data.ts';
 import { restoreBackup } from './adapters/sql/maintenance/backup-restore.ts';
@@ -18,6 +19,7 @@ import { ApiKeys } from './application/api-keys.ts';
 import { Authentication } from './application/authentication.ts';
 import { Customers } from './application/customers.ts';
 import { CustomerExport } from './application/export.ts';
+import { Imports } from './application/import/imports.ts';
 import { LookUp } from './application/look-up.ts';
 import type { Clock } from './application/ports/clock.ts';
 import type { CustomerRepository } from './application/ports/customer-repository.ts';
@@ -38,6 +40,7 @@ export interface Services extends Omit<Storage, 'repository' | 'directory' | 'le
   readonly synchronization: Synchronization;
   readonly customerExport: CustomerExport;
   readonly lookUp: LookUp;
+  readonly imports: Imports;
   readonly authentication: Authentication;
   readonly tenants: Tenants;
   readonly apiKeys: ApiKeys;
@@ -74,14 +77,20 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     metrics,
   );
   const { environment, tombstoneDays } = config;
+  const writing = { repository, referenceData, clock, tombstoneDays };
   const shared = { directory, apiKeyFormat, clock, environment };
   const authentication = new Authentication({ ...shared, tokens, telemetry: metrics });
   return {
     ...storage,
-    customers: new Customers({ repository, referenceData, digest: vault.digest, clock, tombstoneDays }),
-    synchronization: new Synchronization({ repository, referenceData, digest: vault.digest, clock, tombstoneDays }),
     customerExport: new CustomerExport({ repository, referenceData }),
     lookUp: new LookUp({ repository, referenceData }),
+    customers: new Customers({ ...writing, digest: vault.digest }),
+    synchronization: new Synchronization({
+      ...writing,
+      digest: vault.digest,
+      openScratch: () => openScratch(referenceData),
+    }),
+    imports: new Imports({ ...writing, openScratch: () => openScratch(referenceData), maxImports: config.imports }),
     authentication,
     tenants: new Tenants({ directory, repository, clock }),
     apiKeys: new ApiKeys({ ...shared, authentication }),

@@ -86,6 +86,7 @@ export const settings = Type.Object({
     1,
     3650,
   ),
+  C2A_IMPORTS: integer('How many imports of one tenant may run at once, in each process.', 2, 1, 100),
   C2A_BODY_LIMIT: integer('Maximum size of a request body in bytes.', 65_536, 1024, 1_048_576),
   C2A_HEADER_LIMIT: integer('Maximum size of the request line and headers together in bytes.', 16_384, 2048, 131_072),
   C2A_MAX_CONNECTIONS: integer('Maximum open connections. Further connections are closed at once.', 4096, 1, 1_000_000),

@@ -18,26 +18,33 @@ export const customerReferenceFields = {
  *
  * @param given the body as parsed; it may have other fields too
  * @param violations those of the whole body
+ * @param path the object in the body that has the fields; absent if it is the body itself
  */
 export function exactlyOneReference(
   given: Patch<typeof customerReferenceFields>,
   violations: Violation[],
+  path?: string,
 ): CustomerReference | undefined {
   const names = Object.keys(customerReferenceFields) as (keyof typeof customerReferenceFields)[];
-  return exactlyOne(names, given, violations) === undefined
+  return exactlyOne(names, given, violations, path) === undefined
     ? undefined
     : referenceOf(given.customerUuid ?? given.customerUrn, given.externalIdentifier);
 }
 
-/** The only one of these fields that is given. Undefined if not exactly one is, which adds a violation of the first. */
+/**
+ * The only one of these fields that is given. Undefined if not exactly one is, which adds a violation.
+ *
+ * @param path the violation's field; absent for the first of the fields
+ */
 export function exactlyOne<Name extends string>(
   names: readonly Name[],
   given: Readonly<Partial<Record<Name, unknown>>>,
   violations: Violation[],
+  path: string = names[0] as Name,
 ): Name | undefined {
   const [name, another] = names.filter((name) => isGiven(given, name));
   if (name !== undefined && another === undefined) return name;
-  violations.push(violation(names[0] as Name, 'exactly_one', `Exactly one of ${names.join(', ')} must be given.`));
+  violations.push(violation(path, 'exactly_one', `Exactly one of ${names.join(', ')} must be given.`));
   return undefined;
 }
 

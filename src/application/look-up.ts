@@ -7,7 +7,8 @@ import type { Caller } from './authentication.ts';
 import { exactlyOne, findUrn, isGiven, readReference } from './customer-reference.ts';
 import { andThen, type MaybePromise } from './maybe-promise.ts';
 import { completed, invalid, type Outcome, refusal } from './outcome.ts';
-import type { ChangeEvent, ContactReference, CustomerRepository } from './ports/customer-repository.ts';
+import type { ChangeEvent } from './ports/change-events.ts';
+import type { ContactReference, CustomerRepository } from './ports/customer-repository.ts';
 import { type Snapshot, showSnapshot } from './snapshot.ts';
 
 /** The two forms of the body of `find`, by their required field. */

@@ -19,7 +19,8 @@ const messages = {
   REQUEST_IN_PROGRESS: 'A request with the same Idempotency-Key is still running.',
   VERSION_MISMATCH: 'The record is not at the version that If-Match names; read it again.',
   PAYLOAD_TOO_LARGE: 'The body is over the size limit.',
-  UNSUPPORTED_MEDIA_TYPE: 'The body must be sent as application/json, in UTF-8 and without a content coding.',
+  UNSUPPORTED_MEDIA_TYPE:
+    'The body must be sent as application/json (an import as application/x-ndjson), in UTF-8 and without a content coding.',
   IDEMPOTENCY_KEY_REUSED: 'The Idempotency-Key was used with another request; send another key.',
   TOO_MANY_REQUESTS: 'The rate limit is exceeded; see Retry-After.',
   HEADERS_TOO_LARGE: 'The request line and headers are over the size limit.',
@@ -60,7 +61,7 @@ export interface Refusal {
   readonly status: RefusalStatus;
 }
 
-const success: Success = { messageCode: 'SUCCESS' };
+export const success: Success = { messageCode: 'SUCCESS' };
 
 export const completed = <Result>(result: Result): Completed<Result> => ({ status: success, result });
 

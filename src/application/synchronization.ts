@@ -1,9 +1,11 @@
-import { applyChange, type Customer, type CustomerContent, syncFields } from '../domain/customer.ts';
+import { applyChange, type Customer, type CustomerContent, contentOf, syncFields } from '../domain/customer.ts';
 import { readPatch } from '../domain/field-schema.ts';
+import type { CustomerUrn, ExternalId } from '../domain/identity.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
 import { accepted, onePerField, type Parsed, refused, type Violation } from '../domain/violations.ts';
 import type { Caller } from './authentication.ts';
 import { referenceOf } from './customer-reference.ts';
+import { DryRun } from './dry-run.ts';
 import { keyViolations, runOnce } from './idempotency.ts';
 import { type Completed, completed, invalid, type Refusal, refusal } from './outcome.ts';
 import type {
@@ -15,6 +17,7 @@ import type {
   WriteResult,
 } from './ports/customer-repository.ts';
 import type { Digest } from './ports/digest.ts';
+import type { ScratchRepository } from './ports/scratch-repository.ts';
 import {
   hasCustomer,
   refusalFor,
@@ -40,10 +43,21 @@ export interface Synced extends Completed<Customer | null> {
   readonly changedFields?: readonly string[];
 }
 
+/** What a sync would do. */
+export interface Preview {
+  /** Whether no customer has the ExternalId. */
+  readonly isAvailable: boolean;
+  readonly outcome: Synced['outcome'];
+  readonly changedFields?: readonly string[];
+  /** What would be stored; null if the outcome is `stale`. Without times, and without a CustomerUrn for a new customer. */
+  readonly result: (CustomerContent & { readonly customerUrn?: CustomerUrn }) | null;
+}
+
 interface Dependencies extends WriteSettings {
   readonly repository: CustomerRepository;
   readonly referenceData: ReferenceData;
   readonly digest: Digest;
+  readonly openScratch: () => ScratchRepository;
 }
 
 /** Keeps customers as the tenant's system has them. */
@@ -74,6 +88,21 @@ export class Synchronization {
       const decide = decideSync(parsed.value, ifMatch, context.now);
       return toSynced(await repository.sync(id, by, decide, context, key));
     });
+  }
+
+  /** What `sync` would do with the same body, and its refusals; stores nothing. */
+  async preview(caller: Caller, body: unknown, { requestId }: Pick<WriteConditions, 'requestId'>) {
+    if (!hasCustomer(body)) return refusal('BAD_REQUEST');
+    const { repository, referenceData, openScratch } = this.#dependencies;
+    const parsed = readSync(body, referenceData);
+    if (!parsed.ok) return invalid(parsed.violations);
+    const { by, content } = parsed.value;
+    const { id } = caller.tenant;
+    const context = writeContext(this.#dependencies, caller, { requestId }, content.sourceRevision);
+    const isHeld = await repository.hasExternalId(id, content.externalIdentifier as ExternalId);
+    const run = new DryRun({ repository, scratch: openScratch(), referenceData });
+    const synced = toSynced(await run.sync(id, by, decideSync(parsed.value, undefined, context.now), context));
+    return 'outcome' in synced ? completed(toPreview(synced, !isHeld)) : synced;
   }
 }
 
@@ -119,4 +148,14 @@ export function toSynced(result: WriteResult): Synced | Refusal {
     outcome,
     ...(changedFields && { changedFields }),
   }));
+}
+
+function toPreview({ outcome, changedFields, result }: Synced, isAvailable: boolean): Preview {
+  const { customerUrn } = result ?? {};
+  return {
+    isAvailable,
+    outcome,
+    ...(changedFields && { changedFields }),
+    result: result && { ...(customerUrn && outcome !== 'created' && { customerUrn }), ...contentOf(result) },
+  };
 }

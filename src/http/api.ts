@@ -2,13 +2,15 @@
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox';
 import type { Authentication } from '../application/authentication.ts';
 import { authenticate } from './authentication.ts';
+import { customerRecordSchemas } from './customer-schemas.ts';
 import { envelopeSchemas } from './operation-schemas.ts';
 import { type CustomerDependencies, customerRoutes, customerSchemas } from './routes/customers.ts';
 import { type ErasureDependencies, erasureRoutes, erasureSchemas } from './routes/erasures.ts';
 import { type ExportDependencies, exportRoutes } from './routes/export.ts';
 import { type FindDependencies, findRoutes } from './routes/find.ts';
+import { type ImportDependencies, importRoutes } from './routes/import.ts';
 import { type SubjectExportDependencies, subjectExportRoutes, subjectExportSchemas } from './routes/subject-exports.ts';
-import { type SyncDependencies, syncRoutes, syncSchemas } from './routes/sync.ts';
+import { type SyncDependencies, syncRoutes } from './routes/sync.ts';
 
 /** The base route, and its versioned form. */
 export const baseRoutes = ['/api/c2a/customer', '/api/v1/c2a/customer'] as const;
@@ -18,6 +20,7 @@ export type ApiDependencies = CustomerDependencies &
   SubjectExportDependencies &
   SyncDependencies &
   FindDependencies &
+  ImportDependencies &
   ExportDependencies & { readonly authentication: Pick<Authentication, 'recall' | 'authenticate' | 'claimsOf'> };
 
 /** Registers all resources. To add a resource, add its routes here and its named schemas to `apiSchemas`. */
@@ -29,12 +32,13 @@ export const api: FastifyPluginCallbackTypebox<ApiDependencies> = (app, dependen
   subjectExportRoutes(app, dependencies);
   syncRoutes(app, dependencies);
   exportRoutes(app, dependencies);
+  importRoutes(app, dependencies);
   done();
 };
 
 /** The schemas that the routes refer to by name. */
 export const apiSchemas = [
-  ...syncSchemas,
+  ...customerRecordSchemas,
   ...erasureSchemas,
   ...subjectExportSchemas,
   ...customerSchemas,

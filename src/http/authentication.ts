@@ -53,8 +53,14 @@ export async function stayAuthenticated(
   authentication: Pick<Authentication, 'isKeyValid'>,
   request: FastifyRequest,
 ): Promise<void> {
-  if (!(await authentication.isKeyValid(credentialsOf(request)))) throw new NoLongerAuthenticated();
+  if (!(await isStillAuthenticated(authentication, request))) throw new NoLongerAuthenticated();
 }
+
+/** Whether the API key of a request in progress is neither revoked nor expired. */
+export const isStillAuthenticated = (
+  authentication: Pick<Authentication, 'isKeyValid'>,
+  request: FastifyRequest,
+): Promise<boolean> => authentication.isKeyValid(credentialsOf(request));
 
 /** Answers 401. The response has no body, and the same headers for every reason, also if others were set before. */
 export function refuseCredentials(reply: FastifyReply): FastifyReply {

@@ -131,8 +131,7 @@ export class Connections {
     if (isClosing || this.#awaitsContinue(request)) return;
     reply.removeHeader('connection');
     if (raw.complete || connection === undefined) return;
-    const timer = setTimeout(() => raw.complete || raw.socket.destroy(), discardTimeoutMs).unref();
-    raw.once('close', () => clearTimeout(timer));
+    discardBody(raw);
   }
 
   /** Whether the client waits for 100 Continue (RFC 9110 section 10.1.1), so that the body can be refused unsent. */
@@ -208,6 +207,11 @@ export class Connections {
       return;
     }
     const inFlight = this.#inFlightOf(socket);
+    if (inFlight.some(({ req, headersSent }) => headersSent && !req.complete)) {
+      // An import, which is answered while its body arrives: that may take any time.
+      if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT') socket.destroySoon();
+      return;
+    }
     const code: RefusalCode = error.code === 'HPE_HEADER_OVERFLOW' ? 'HEADERS_TOO_LARGE' : 'BAD_REQUEST';
     const requestId = requestIdOf(inFlight.find(({ req }) => !req.complete)?.req);
     const send = () => {
@@ -220,6 +224,13 @@ export class Connections {
     if (lastWhole === undefined) send();
     else lastWhole.prependOnceListener('finish', send);
   }
+}
+
+/** Closes the connection if the client goes on sending a body that is not read. Node discards what it sends until then. */
+export function discardBody(raw: IncomingMessage): void {
+  raw.resume();
+  const timer = setTimeout(() => raw.complete || raw.socket.destroy(), discardTimeoutMs).unref();
+  raw.once('close', () => clearTimeout(timer));
 }
 
 /** RFC 9112 section 3.2: exactly one Host header; optional in HTTP/1.0. Node's `headers` contains only the first. */

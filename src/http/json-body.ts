@@ -9,8 +9,11 @@ import { parse as parseMediaType } from 'content-type';
 import type { FastifyInstance } from 'fastify';
 import type { Connections } from './connections.ts';
 import { RequestRefused } from './envelope.ts';
+import { ndjsonType } from './streaming.ts';
 
-/** Accepts JSON bodies of at most `limit` bytes, and no other media type. */
+/**
+ * Accepts JSON bodies of at most `limit` bytes; on routes that read lines, NDJSON of any length, whose body is the stream.
+ */
 export function readJsonBodies(
   app: FastifyInstance,
   limit: number,
@@ -18,7 +21,15 @@ export function readJsonBodies(
 ): void {
   app.removeAllContentTypeParsers();
   const parseJson = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser(ndjsonType, (request, payload, done) => {
+    if (!request.routeOptions.config.readsLines) return done(unsupportedType('lines'));
+    const refused = unsupported(request.headers);
+    if (refused !== undefined) return done(refused);
+    connections.sendContinue(request);
+    return done(null, payload);
+  });
   app.addContentTypeParser('application/json', (request, payload, done) => {
+    if (request.routeOptions.config.readsLines) return done(unsupportedType('no lines'));
     const isTooLarge = Number(request.headers['content-length']) > limit;
     const refused = isTooLarge ? tooLarge() : unsupported(request.headers);
     if (refused !== undefined) return done(refused);

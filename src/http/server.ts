@@ -44,6 +44,8 @@ declare module 'fastify' {
     shape?: RefusalShape;
     /** For probes and scrapers: the route is served even under pressure, and logged at `debug`. */
     forOperators?: boolean;
+    /** The route reads NDJSON, as a stream. */
+    readsLines?: boolean;
   }
 }
 

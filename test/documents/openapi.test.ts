@@ -39,9 +39,12 @@ t.test('the document describes every route, except the second base route and the
 t.test('the document contains no internal keyword', async (t) => {
   t.same(Object.keys(openApi.components.schemas).sort(), [
     'BareErrorEnvelope',
+    'Conflict',
     'Customer',
     'CustomerChange',
     'CustomerDto',
+    'CustomerPreview',
+    'CustomerState',
     'ErrorEnvelope',
     'ErrorStatus',
     'SignedReceipt',
@@ -84,7 +87,7 @@ t.test('every operation describes the statuses that it can answer', async (t) =>
     Object.keys(operation.responses).map(Number),
   ]);
   t.same(Object.fromEntries(described), {
-    validate: [200, 400, 401, 413, 415, 429, 431, 500, 503],
+    validate: [200, 400, 401, 404, 409, 413, 415, 429, 431, 500, 503],
     store: [200, 400, 401, 403, 409, 413, 415, 422, 429, 431, 500, 503],
     delete: [200, 400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 431, 500, 503],
     update: [200, 400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 431, 500, 503],
@@ -92,7 +95,9 @@ t.test('every operation describes the statuses that it can answer', async (t) =>
     erasure: [200, 400, 401, 404, 429, 431, 500, 503],
     find: [200, 400, 401, 404, 413, 415, 429, 431, 500, 503],
     subjectExport: [200, 400, 401, 403, 404, 413, 415, 429, 431, 500, 503],
+    sync: [200, 400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 431, 500, 503],
     export: [200, 400, 401, 429, 431, 500, 503],
+    import: [200, 400, 401, 403, 415, 429, 431, 500, 503],
     receiptKey: [200, 400, 431, 500, 503],
     liveness: [200, 400, 431, 500, 503],
     readiness: [200, 400, 431, 500, 503],

@@ -77,6 +77,17 @@ export function client(send: (request: Request) => Promise<Answer>, credentials:
       return get(`${base}/info?${new URLSearchParams(pairs)}`);
     },
     export: (query: Record<string, string> = {}) => get(`${base}/export?${new URLSearchParams(query)}`),
+    /** Imports rows, given as text or as objects; the body of the answer is its lines. */
+    import: (rows: string | Buffer | readonly object[], query: Record<string, string> = {}, headers: Headers = {}) =>
+      send({
+        method: 'POST',
+        url: `${base}/import?${new URLSearchParams(query)}`,
+        headers: { ...credentials, 'content-type': ndjsonType, ...headers },
+        payload:
+          typeof rows === 'string' || Buffer.isBuffer(rows)
+            ? rows
+            : rows.map((row) => `${JSON.stringify(row)}\n`).join(''),
+      }),
     receipt: (urn: string) => get(`${base}/erasure?${new URLSearchParams({ urn })}`),
   };
 }

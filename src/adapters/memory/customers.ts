@@ -1,4 +1,4 @@
-import { type ChangeEvent, eventBody } from '../../application/ports/change-events.ts';
+import { eventBody } from '../../application/ports/change-events.ts';
 import {
   type ContactReference,
   type CustomerReference,
@@ -13,24 +13,16 @@ import {
   type StoredCustomer,
   type SyncDecision,
   syncEffect,
-  type Tombstone,
   type WriteContext,
   type WriteResult,
   withoutWriting,
 } from '../../application/ports/customer-repository.ts';
 import type { Erasure } from '../../application/ports/erasures.ts';
 import { anonymize, isAnonymized, rewrittenFields } from '../../domain/anonymization.ts';
-import { type Customer, type CustomerContent, newCustomer, timestamp, uniqueKeysOf } from '../../domain/customer.ts';
-import {
-  type CustomerUrn,
-  conflictsOf,
-  customerUrn,
-  type ExternalId,
-  type Holder,
-  type TenantId,
-  type UniqueKeys,
-} from '../../domain/identity.ts';
+import { type Customer, type CustomerContent, newCustomer, timestamp } from '../../domain/customer.ts';
+import { type CustomerUrn, customerUrn, type ExternalId, type TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
+import { CustomerTable, nameOf, tenantIn } from './customer-table.ts';
 
 interface KeptRecord extends IdempotencyRecord {
   readonly requestDigest: Uint8Array;
@@ -40,24 +32,18 @@ interface KeptRecord extends IdempotencyRecord {
 
 /** Customers in memory, for tests and embedding. No method awaits between a read and the write that depends on it. */
 export class MemoryCustomers implements CustomerRepository {
-  /** By tenant and URN; see `nameOf`. A customer has one event for each version. */
-  readonly #records = new Map<string, StoredCustomer>();
-  readonly #events = new Map<string, ChangeEvent[]>();
+  readonly #table: CustomerTable;
+  /** By tenant and URN; see `nameOf`. */
   readonly #erasures = new Map<string, Erasure>();
-  /** The names of records, by tenant, kind and value of a unique key. */
-  readonly #holders = new Map<string, string>();
   /** By tenant and key digest. */
   readonly #idempotencyRecords = new Map<string, KeptRecord>();
-  /** By tenant and ExternalId. */
-  readonly #tombstones = new Map<string, Tombstone>();
-  readonly #referenceData: ReferenceData;
   readonly #partition: string;
   #lastSequence = 0;
 
   /** @param partition two digits, the second part of every URN */
-  constructor(referenceData: ReferenceData, partition = '00') {
-    this.#referenceData = referenceData;
+  constructor(referenceData: ReferenceData, partition = '00', table = new CustomerTable(referenceData)) {
     this.#partition = partition;
+    this.#table = table;
   }
 
   async store(tenant: TenantId, content: CustomerContent, context: WriteContext, key?: IdempotencyKey) {
@@ -65,7 +51,7 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   find(tenant: TenantId, by: CustomerReference | ContactReference) {
-    return this.#find(tenant, by);
+    return this.#table.find(tenant, by);
   }
 
   async list(tenant: TenantId, after: CustomerUrn | undefined, limit: number) {
@@ -75,14 +61,14 @@ export class MemoryCustomers implements CustomerRepository {
       sequence <= this.#lastSequence && found.length < limit;
       sequence += 1
     ) {
-      const stored = this.#find(tenant, { urn: customerUrn(this.#partition, sequence) });
+      const stored = this.#table.find(tenant, { urn: customerUrn(this.#partition, sequence) });
       if (stored !== undefined) found.push(stored);
     }
     return found;
   }
 
   hasExternalId(tenant: TenantId, externalId: ExternalId): boolean {
-    return this.#find(tenant, { externalId }) !== undefined;
+    return this.#table.find(tenant, { externalId }) !== undefined;
   }
 
   async update(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext, key?: IdempotencyKey) {
@@ -91,22 +77,22 @@ export class MemoryCustomers implements CustomerRepository {
 
   async sync(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext, key?: IdempotencyKey) {
     return this.#once(tenant, key, context.now, () => {
-      const before = this.#find(tenant, by);
+      const before = this.#table.find(tenant, by);
       const result = this.#change(tenant, by, decide, context);
       return result.code === 'SUCCESS' ? { ...result, ...syncEffect(before, result.stored) } : result;
     });
   }
 
   async exchange(tenant: TenantId, changes: readonly Exchange[]) {
-    const before = changes.map(({ by }) => this.#find(tenant, by));
-    for (const stored of before) if (stored) this.#release(tenant, stored);
+    const before = changes.map(({ by }) => this.#table.find(tenant, by));
+    for (const stored of before) if (stored) this.#table.release(tenant, stored);
     const results: WriteResult[] = [];
     for (const [index, { by, decide, context }] of changes.entries()) {
       const urn = before[index]?.customer.customerUrn;
       // A released record is no longer found by its ExternalId.
       const result = this.#change(tenant, urn === undefined ? by : { urn }, decide, context);
       if (result.code !== 'SUCCESS') {
-        this.#restore(tenant, before);
+        this.#table.restore(tenant, before);
         return { failed: index, result };
       }
       results.push({ ...result, ...syncEffect(before[index], result.stored) });
@@ -115,23 +101,22 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   findTombstone(tenant: TenantId, externalId: ExternalId, now: number): number | undefined {
-    const found = this.#tombstones.get(tombstoneName(tenant, externalId));
-    return found !== undefined && found.expiresAt > now ? found.revision : undefined;
+    return this.#table.findTombstone(tenant, externalId, now);
   }
 
   async erase(tenant: TenantId, by: CustomerReference, context: ErasureContext, key?: IdempotencyKey) {
     const { keyId, requestId, now, check, reference } = context;
     return this.#once(tenant, key, now, () => {
-      const current = this.#find(tenant, by);
+      const current = this.#table.find(tenant, by);
       if (current === undefined) {
-        if ('externalId' in by) this.#leaveTombstone(tenant, by.externalId, context);
+        if ('externalId' in by) this.#table.leaveTombstone(tenant, by.externalId, context);
         return { code: 'CUSTOMER_NOT_FOUND' };
       }
       const { customer, version } = current;
       if (isAnonymized(customer)) return { code: 'SUCCESS', stored: current };
       const refused = check?.({ version, sourceRevision: customer.sourceRevision });
       if (refused !== undefined) return { code: refused };
-      this.#leaveTombstone(tenant, customer.externalIdentifier as ExternalId, context);
+      this.#table.leaveTombstone(tenant, customer.externalIdentifier as ExternalId, context);
       const { customerUrn: urn } = customer;
       const rewritten = rewrittenFields(customer);
       const erasure = {
@@ -156,9 +141,7 @@ export class MemoryCustomers implements CustomerRepository {
     for (const [name, { expiresAt }] of this.#idempotencyRecords) {
       if (tenantIn(name) === tenant && expiresAt <= now) this.#idempotencyRecords.delete(name);
     }
-    for (const [name, { expiresAt }] of this.#tombstones) {
-      if (tenantIn(name) === tenant && expiresAt <= now) this.#tombstones.delete(name);
-    }
+    this.#table.deleteExpiredTombstones(tenant, now);
   }
 
   async findErasure(tenant: TenantId, urn: CustomerUrn) {
@@ -166,7 +149,7 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   async history(tenant: TenantId, urn: CustomerUrn) {
-    return [...(this.#events.get(nameOf(tenant, urn)) ?? [])];
+    return this.#table.history(tenant, urn);
   }
 
   async findIdempotencyRecords(tenant: TenantId, urn: CustomerUrn) {
@@ -176,21 +159,20 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   async findResidue(tenant: TenantId, urn: CustomerUrn) {
-    const stored = this.#find(tenant, { urn });
+    const stored = this.#table.find(tenant, { urn });
     const isReadable = stored !== undefined && !isAnonymized(stored.customer);
-    const held = [...this.#holders.values()].filter((name) => name === nameOf(tenant, urn));
     return {
       findings: [
         { kind: 'data_key', place: 'memory: plain record, readable without a data key', found: isReadable ? 1 : 0 },
-        { kind: 'blind_index', place: 'memory: unique keys', found: held.length },
+        { kind: 'blind_index', place: 'memory: unique keys', found: this.#table.countKeys(tenant, urn) },
       ],
       unseen: ['memory of this process that was not garbage-collected yet'],
     } as const;
   }
 
   async countCustomers(tenant: TenantId) {
-    const records = [...this.#records].filter(([name]) => tenantIn(name) === tenant);
-    const anonymized = records.filter(([, { customer }]) => isAnonymized(customer)).length;
+    const records = this.#table.recordsOf(tenant);
+    const anonymized = records.filter(({ customer }) => isAnonymized(customer)).length;
     return { customers: records.length - anonymized, anonymized };
   }
 
@@ -201,11 +183,6 @@ export class MemoryCustomers implements CustomerRepository {
     return partition === this.#partition ? Number(sequence) + 1 : Number.POSITIVE_INFINITY;
   }
 
-  #find(tenant: TenantId, by: CustomerReference | ContactReference): StoredCustomer | undefined {
-    const name = 'urn' in by ? nameOf(tenant, by.urn) : this.#holders.get(entriesOf(tenant, by)[0] as string);
-    return name === undefined ? undefined : this.#records.get(name);
-  }
-
   /** Returns the SUCCESS recorded under the key. If none is recorded, runs `work` and records its SUCCESS. */
   #once(tenant: TenantId, key: IdempotencyKey | undefined, now: number, work: () => WriteResult): WriteResult {
     if (key === undefined) return work();
@@ -213,7 +190,7 @@ export class MemoryCustomers implements CustomerRepository {
     const record = this.#idempotencyRecords.get(keyName);
     if (record !== undefined && record.expiresAt > now) {
       if (Buffer.compare(record.requestDigest, key.requestDigest) !== 0) return { code: 'IDEMPOTENCY_KEY_REUSED' };
-      return replayOf(this.#records.get(record.name) as StoredCustomer, record.code);
+      return replayOf(this.#table.get(record.name) as StoredCustomer, record.code);
     }
     const result = work();
     if (result.code === 'SUCCESS') {
@@ -235,7 +212,7 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   #change(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext): WriteResult {
-    const current = this.#find(tenant, by);
+    const current = this.#table.find(tenant, by);
     const decision = decide(current);
     const unwritten = withoutWriting(decision, current);
     if (unwritten !== undefined) return unwritten;
@@ -245,76 +222,18 @@ export class MemoryCustomers implements CustomerRepository {
     const stored = { customer, version: version + 1, origin: changedBy(origin, context) };
     const result = this.#put(tenant, stored, context, current);
     if (result.code === 'SUCCESS' && customer.externalIdentifier !== old.externalIdentifier) {
-      this.#leaveTombstone(tenant, old.externalIdentifier as ExternalId, context);
+      this.#table.leaveTombstone(tenant, old.externalIdentifier as ExternalId, context);
     }
     return result;
   }
 
-  /** Leaves a tombstone if the write is fenced. A later or a higher one stays. */
-  #leaveTombstone(tenant: TenantId, externalId: ExternalId, { tombstone, now }: WriteContext): void {
-    if (tombstone === undefined) return;
-    const present = this.findTombstone(tenant, externalId, now);
-    if (present === undefined || present <= tombstone.revision) {
-      this.#tombstones.set(tombstoneName(tenant, externalId), tombstone);
-    }
-  }
-
   /** Writes a record in place of `previous`, and its event, unless another customer has one of its unique keys. */
   #put(tenant: TenantId, stored: StoredCustomer, context: WriteContext, previous?: StoredCustomer): WriteResult {
-    const name = nameOf(tenant, stored.customer.customerUrn);
-    const keys = this.#keysOf(stored);
-    const others = entriesOf(tenant, keys)
-      .map((entry) => this.#holders.get(entry))
-      .filter((holder) => holder !== undefined && holder !== name)
-      .map((holder) => this.#holderIn(this.#records.get(holder as string) as StoredCustomer));
-    const conflicts = keys === undefined ? [] : conflictsOf(keys, others);
+    const conflicts = this.#table.conflictsOf(tenant, stored);
     if (conflicts[0] !== undefined) return { code: conflicts[0].messageCode, conflicts };
-    if (previous !== undefined) this.#release(tenant, previous);
-    for (const entry of entriesOf(tenant, keys)) this.#holders.set(entry, name);
-    this.#records.set(name, stored);
-    const events = this.#events.get(name) ?? [];
-    const body = eventBody(previous?.customer, stored.customer, context);
-    events.push({ version: stored.version, at: Date.parse(stored.customer.updatedAt), ...body });
-    this.#events.set(name, events);
+    this.#table.put(tenant, stored, eventBody(previous?.customer, stored.customer, context), previous);
     return { code: 'SUCCESS', stored };
-  }
-
-  /** Puts records back as they were before. */
-  #restore(tenant: TenantId, before: readonly (StoredCustomer | undefined)[]): void {
-    const records = before.filter((stored) => stored !== undefined);
-    for (const { customer } of records) {
-      this.#release(tenant, this.#records.get(nameOf(tenant, customer.customerUrn)) as StoredCustomer);
-    }
-    for (const stored of records) {
-      const name = nameOf(tenant, stored.customer.customerUrn);
-      for (const entry of entriesOf(tenant, this.#keysOf(stored))) this.#holders.set(entry, name);
-      this.#records.set(name, stored);
-      this.#events.get(name)?.splice(stored.version);
-    }
-  }
-
-  /** Frees the unique keys of a record. */
-  #release(tenant: TenantId, stored: StoredCustomer): void {
-    const name = nameOf(tenant, stored.customer.customerUrn);
-    for (const entry of entriesOf(tenant, this.#keysOf(stored))) {
-      if (this.#holders.get(entry) === name) this.#holders.delete(entry);
-    }
-  }
-
-  #holderIn(stored: StoredCustomer): Holder {
-    return { customerUrn: stored.customer.customerUrn, keys: this.#keysOf(stored) ?? {} };
-  }
-
-  #keysOf(stored: StoredCustomer | undefined): UniqueKeys | undefined {
-    return stored && uniqueKeysOf(stored.customer, this.#referenceData);
   }
 }
 
 type Decide = (current: StoredCustomer | undefined) => SyncDecision;
-
-const nameOf = (tenant: TenantId, urn: CustomerUrn): string => `${tenant} ${urn}`;
-const tombstoneName = (tenant: TenantId, externalId: ExternalId): string => `${tenant} ${externalId}`;
-const tenantIn = (name: string): TenantId => name.slice(0, name.indexOf(' ')) as TenantId;
-
-const entriesOf = (tenant: TenantId, keys: Partial<UniqueKeys> | undefined): string[] =>
-  Object.entries(keys ?? {}).map(([kind, value]) => `${tenant} ${kind} ${value}`);

@@ -2,20 +2,24 @@
 import { type TSchema, Type } from '@sinclair/typebox';
 import { customerReferenceFields, referenceQueryFields } from '../../application/customer-reference.ts';
 import { type Customers, deleteFields, validateFields } from '../../application/customers.ts';
-import { andThen } from '../../application/maybe-promise.ts';
+import { andThen, type MaybePromise } from '../../application/maybe-promise.ts';
+import type { Outcome } from '../../application/outcome.ts';
 import type { Snapshot } from '../../application/snapshot.ts';
-import {
-  anonymizedStatus,
-  type Customer,
-  customerFields,
-  sourceRevision,
-  storeFields,
-  updateFields,
-} from '../../domain/customer.ts';
+import type { Preview, Synchronization } from '../../application/synchronization.ts';
+import { type Customer, storeFields, updateFields } from '../../domain/customer.ts';
+import { isObject } from '../../domain/field-schema.ts';
 import { requireFullRole } from '../authentication.ts';
-import { bodySchema, identifiedBodySchema } from '../body-schemas.ts';
+import { bodySchema, identifiedBodySchema, oneOfSchema } from '../body-schemas.ts';
+import {
+  changedFieldsSchema,
+  customerPreviewSchema,
+  customerSchema,
+  outcomeSchema,
+  recordProperties,
+  syncMembers,
+} from '../customer-schemas.ts';
 import { answer, bare, wrapped } from '../envelope.ts';
-import { closedObject, fieldSchema, membersOf, timestampSchema, urnPattern } from '../field-schemas.ts';
+import { closedObject, fieldSchema, membersOf } from '../field-schemas.ts';
 import {
   type ApiServer,
   apiOperation,
@@ -33,28 +37,13 @@ import {
   writeRefusals,
 } from '../operation-schemas.ts';
 import { conditionsOf } from '../write-conditions.ts';
-import { customerExample, customerExamples as examples } from './customer-examples.ts';
+import { customerExamples as examples } from './customer-examples.ts';
 
 export interface CustomerDependencies {
   readonly customers: Customers;
+  readonly synchronization: Pick<Synchronization, 'preview'>;
 }
 
-const { sourceRevision: sourceRevisionSchema } = membersOf({ sourceRevision }, 'request') as {
-  sourceRevision: TSchema;
-};
-
-/** The members of a record, in their order in a response. */
-const recordProperties = {
-  customerUrn: Type.String({ pattern: urnPattern, description: 'Our identifier of the customer.' }),
-  ...membersOf(customerFields, 'record'),
-  status: Type.String({ enum: [...customerFields.status.values, anonymizedStatus] }),
-  claimedRegion: fieldSchema(storeFields.claimedRegion, 'record'),
-  sourceRevision: Type.Optional(fieldSchema(sourceRevision, 'record')),
-  createdAt: timestampSchema,
-  updatedAt: timestampSchema,
-  anonymizedAt: Type.Optional(timestampSchema),
-};
-export const customerSchema = closedObject(recordProperties, { $id: 'Customer', examples: [customerExample] });
 const optionsSchema = closedObject({
   availableChannels: Type.Array(Type.String(), { description: 'Payment channels open to this customer.' }),
   canSavePaymentMethod: Type.Boolean(),
@@ -65,7 +54,7 @@ export const snapshotSchema = closedObject(
 );
 const customerDtoSchema = closedObject(membersOf(storeFields.customer.fields, 'request'), { $id: 'CustomerDto' });
 const customerChangeSchema = closedObject(membersOf(updateFields.customer.fields, 'patch'), { $id: 'CustomerChange' });
-export const customerSchemas = [customerDtoSchema, customerChangeSchema, customerSchema, snapshotSchema];
+export const customerSchemas = [customerDtoSchema, customerChangeSchema, snapshotSchema];
 
 /** The response of `store` and `update`. */
 const recordResponse = (description: string, result: object) =>
@@ -78,15 +67,36 @@ const validate = {
   ...apiOperation,
   operationId: 'validate',
   summary: 'C2A-01-01 Is an ExternalId still free?',
-  description: 'Stores and reserves nothing.',
+  description:
+    'Stores and reserves nothing. With a customer, it is the dry run of sync: the same outcome, violations and conflicts.',
   headers: readHeaders,
-  body: bodySchema(membersOf(validateFields, 'request'), examples.validate.request),
+  body: oneOfSchema(
+    'validate',
+    { externalId: membersOf(validateFields, 'request'), customer: syncMembers },
+    examples.validate.request,
+  ),
   response: {
     200: successResponse(
-      { isAvailable: Type.Boolean() },
-      { description: 'Whether the ExternalId is free.', example: { isAvailable: true } },
+      {
+        isAvailable: Type.Boolean({ description: 'Whether no customer has the ExternalId.' }),
+        outcome: Type.Optional(outcomeSchema),
+        changedFields: Type.Optional(changedFieldsSchema),
+        result: Type.Optional(
+          Type.Union([reference<NonNullable<Preview['result']>>(customerPreviewSchema), Type.Null()], {
+            description: 'What sync would store; null if the outcome is stale.',
+          }),
+        ),
+      },
+      {
+        description: 'Whether the ExternalId is free; for a customer also what sync would do.',
+        example: { isAvailable: true },
+      },
     ),
-    ...refusals('bare', bodyRefusals, examples.validate.invalid.errors),
+    ...refusals(
+      'bare',
+      [...bodyRefusals, ...conflictRefusals, 'REVISION_CONFLICT', 'CUSTOMER_NOT_FOUND'],
+      examples.validate.invalid.errors,
+    ),
   },
 } as const;
 
@@ -139,7 +149,7 @@ const update = {
       customer: reference(customerChangeSchema),
       // No record lacks a region, so an update can change it, but not remove it.
       claimedRegion: Type.Optional(fieldSchema(storeFields.claimedRegion, 'patch')),
-      sourceRevision: sourceRevisionSchema,
+      sourceRevision: Type.Optional(syncMembers.sourceRevision),
     } satisfies Record<keyof typeof updateFields, TSchema>,
     examples.update.request,
   ),
@@ -169,12 +179,18 @@ const info = {
   },
 } as const;
 
-export function customerRoutes(app: ApiServer, { customers }: CustomerDependencies): void {
+type Availability = { readonly isAvailable: boolean } & Partial<Preview>;
+
+export function customerRoutes(app: ApiServer, { customers, synchronization }: CustomerDependencies): void {
   const writesWrapped = { config: { shape: wrapped }, preParsing: requireFullRole };
   const writesBare = { config: { shape: bare }, preParsing: requireFullRole };
-  app.post('/validate', { schema: validate, config: { shape: bare } }, ({ caller, body }, reply) =>
-    andThen(customers.validate(caller, body), (outcome) => answer(reply, outcome, bare)),
-  );
+  app.post('/validate', { schema: validate, config: { shape: bare } }, ({ caller, body, id }, reply) => {
+    const outcome: MaybePromise<Outcome<Availability>> =
+      isObject(body) && 'customer' in body
+        ? synchronization.preview(caller, body, { requestId: id })
+        : customers.validate(caller, body);
+    return andThen(outcome, (given) => answer(reply, given, bare));
+  });
   app.post('/store', { schema: store, ...writesWrapped }, async (request, reply) =>
     answer(reply, await customers.store(request.caller, request.body, conditionsOf(request)), wrapped),
   );

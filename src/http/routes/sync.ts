@@ -1,11 +1,11 @@
 /** `POST /sync`: the customer as the tenant's system has it now. */
-import { type TSchema, Type } from '@sinclair/typebox';
+import { Type } from '@sinclair/typebox';
 import type { Synchronization } from '../../application/synchronization.ts';
-import { type Customer, syncFields } from '../../domain/customer.ts';
+import type { Customer } from '../../domain/customer.ts';
 import { requireFullRole } from '../authentication.ts';
 import { bodySchema } from '../body-schemas.ts';
+import { changedFieldsSchema, customerSchema, outcomeSchema, syncMembers } from '../customer-schemas.ts';
 import { answer, synced } from '../envelope.ts';
-import { closedObject, membersOf } from '../field-schemas.ts';
 import {
   type ApiServer,
   apiOperation,
@@ -20,7 +20,6 @@ import {
 } from '../operation-schemas.ts';
 import { conditionsOf } from '../write-conditions.ts';
 import { customerExample, customerExamples } from './customer-examples.ts';
-import { customerSchema } from './customers.ts';
 
 export interface SyncDependencies {
   readonly synchronization: Synchronization;
@@ -34,24 +33,6 @@ export const syncExamples = {
   result: { result, outcome: 'created' },
   invalid,
 } as const;
-
-export const customerStateSchema = closedObject(membersOf(syncFields.customer.fields, 'request'), {
-  $id: 'CustomerState',
-});
-export const syncSchemas = [customerStateSchema];
-
-export const syncOutcomes = ['created', 'updated', 'unchanged', 'stale'] as const;
-export const changedFieldsSchema = Type.Unsafe<readonly string[]>({
-  type: 'array',
-  items: { type: 'string' },
-  description: 'With the outcome updated: the names of the changed fields. Empty if only the sourceRevision is newer.',
-});
-
-/** The members of the body of a sync. */
-export const syncMembers: Record<keyof typeof syncFields, TSchema> = {
-  ...(membersOf(syncFields, 'request') as Record<keyof typeof syncFields, TSchema>),
-  customer: reference(customerStateSchema),
-};
 
 const schema = {
   ...apiOperation,
@@ -68,7 +49,7 @@ const schema = {
         result: Type.Union([reference<Customer>(customerSchema), Type.Null()], {
           description: 'The customer as it is now; null with the outcome stale.',
         }),
-        outcome: Type.Unsafe<(typeof syncOutcomes)[number]>({ type: 'string', enum: syncOutcomes }),
+        outcome: outcomeSchema,
         changedFields: Type.Optional(changedFieldsSchema),
       },
       {

@@ -24,7 +24,8 @@ interface Dependencies {
 
 /** The maximum number of tenants with a block. */
 const maxBlocks = 500;
-const maxBlockSize = 128;
+/** Twice the rows of a transaction of an import. */
+const maxBlockSize = 512;
 /** How many ids a store tries before it fails. */
 const maxAttempts = 5;
 

@@ -1,0 +1,44 @@
+/** The schemas of customers that several resources use. */
+import { type TSchema, Type } from '@sinclair/typebox';
+import { anonymizedStatus, customerFields, sourceRevision, storeFields, syncFields } from '../domain/customer.ts';
+import { closedObject, fieldSchema, membersOf, timestampSchema, urnPattern } from './field-schemas.ts';
+import { reference } from './operation-schemas.ts';
+import { customerExample } from './routes/customer-examples.ts';
+
+/** The members of a record, in their order in a response. */
+export const recordProperties = {
+  customerUrn: Type.String({ pattern: urnPattern, description: 'Our identifier of the customer.' }),
+  ...membersOf(customerFields, 'record'),
+  status: Type.String({ enum: [...customerFields.status.values, anonymizedStatus] }),
+  claimedRegion: fieldSchema(storeFields.claimedRegion, 'record'),
+  sourceRevision: Type.Optional(fieldSchema(sourceRevision, 'record')),
+  createdAt: timestampSchema,
+  updatedAt: timestampSchema,
+  anonymizedAt: Type.Optional(timestampSchema),
+};
+export const customerSchema = closedObject(recordProperties, { $id: 'Customer', examples: [customerExample] });
+
+/** A customer as the tenant's system has it. */
+const customerStateSchema = closedObject(membersOf(syncFields.customer.fields, 'request'), { $id: 'CustomerState' });
+/** The members of the body of a sync. */
+export const syncMembers = {
+  ...(membersOf(syncFields, 'request') as Record<keyof typeof syncFields, TSchema>),
+  customer: reference(customerStateSchema),
+};
+
+const { createdAt: _, updatedAt: __, anonymizedAt: ___, customerUrn, ...contentProperties } = recordProperties;
+/** What a sync would store. */
+export const customerPreviewSchema = closedObject(
+  { customerUrn: Type.Optional(customerUrn), ...contentProperties },
+  { $id: 'CustomerPreview' },
+);
+
+const outcomes = ['created', 'updated', 'unchanged', 'stale'] as const;
+export const outcomeSchema = Type.Unsafe<(typeof outcomes)[number]>({ type: 'string', enum: outcomes });
+export const changedFieldsSchema = Type.Unsafe<readonly string[]>({
+  type: 'array',
+  items: { type: 'string' },
+  description: 'With the outcome updated: the names of the changed fields. Empty if only the sourceRevision is newer.',
+});
+
+export const customerRecordSchemas = [customerSchema, customerStateSchema, customerPreviewSchema];

@@ -1,0 +1,100 @@
+/** `POST /import`: any number of syncs and erasures, as NDJSON. */
+import { Readable } from 'node:stream';
+import type { FastifyRequest, preParsingHookHandler } from 'fastify';
+import type { Authentication } from '../../application/authentication.ts';
+import type { ImportAnswer } from '../../application/import/answers.ts';
+import { type Imports, importFields } from '../../application/import/imports.ts';
+import { readRows } from '../../application/import/rows.ts';
+import { invalid } from '../../application/outcome.ts';
+import { isStillAuthenticated, requireFullRole } from '../authentication.ts';
+import { linesBodySchema } from '../body-schemas.ts';
+import { discardBody } from '../connections.ts';
+import { answer, RequestRefused, wrapped } from '../envelope.ts';
+import { closedObject, membersOf } from '../field-schemas.ts';
+import { type ApiServer, apiOperation, linesResponse, readHeaders, refusals } from '../operation-schemas.ts';
+import { ndjsonType, sendStream } from '../streaming.ts';
+import { customerExample } from './customer-examples.ts';
+import { syncExamples } from './sync.ts';
+
+export interface ImportDependencies {
+  readonly imports: Pick<Imports, 'accept' | 'stop'>;
+  readonly authentication: Pick<Authentication, 'isKeyValid'>;
+}
+
+/** The maximum length of a line. */
+const maxLineBytes = 65_536;
+
+const { request: row, invalid: broken } = syncExamples;
+const refused = invalid(broken.errors).status;
+const none = { created: 0, updated: 0, unchanged: 0, stale: 0, erased: 0, refused: 0 };
+
+export const importExamples = {
+  query: { dryRun: 'false' },
+  request: [row, { delete: { externalIdentifier: 'crm-17', sourceRevision: 1768469400001 } }, broken.request],
+  result: [
+    { line: 1, outcome: 'created', customerUrn: customerExample.customerUrn, version: 1 },
+    { line: 2, outcome: 'unchanged' },
+    { line: 3, outcome: 'refused', status: refused },
+    { summary: { ...none, created: 1, unchanged: 1, refused: 1 }, status: { messageCode: 'SUCCESS' } },
+  ],
+  invalid: {
+    query: { dryRun: 'yes' },
+    errors: [{ field: 'dryRun', code: 'invalid_value', message: 'Must be one of true, false.' }],
+  },
+} as const;
+
+const schema = {
+  ...apiOperation,
+  operationId: 'import',
+  summary: 'Any number of customers, a line each',
+  description:
+    'A line is the body of `sync`, `{"delete":{…}}` with externalIdentifier or customerUrn and optionally sourceRevision, or ' +
+    'a line of `export`. At most 64 KiB a line. Each row is answered by a line as soon as it is stored; the last line is ' +
+    '`{"summary":…,"status":…}`, and an answer without it was cut off: send everything again. Read the answer while you ' +
+    'send, else both sides wait. A row whose unique values are taken is tried again after the rows behind it.',
+  headers: readHeaders,
+  querystring: closedObject(membersOf(importFields, 'query')),
+  body: linesBodySchema(importExamples.request),
+  response: {
+    200: linesResponse('A line for each row, and the summary.', importExamples.result),
+    ...refusals(
+      'wrapped',
+      ['BAD_REQUEST', 'INVALID_REQUEST', 'FORBIDDEN', 'UNSUPPORTED_MEDIA_TYPE'],
+      importExamples.invalid.errors,
+    ),
+  },
+} as const;
+
+/** A dry run reads only. */
+const requireRole: preParsingHookHandler = function (request, reply, payload, done) {
+  const { dryRun } = request.query as { readonly dryRun?: unknown };
+  if (dryRun === 'true') done(null, payload);
+  else requireFullRole.call(this, request, reply, payload, done);
+};
+
+export function importRoutes(app: ApiServer, { imports, authentication }: ImportDependencies): void {
+  app.addHook('preClose', async () => imports.stop());
+  const config = { shape: wrapped, readsLines: true };
+  app.post('/import', { schema, config, preParsing: requireRole }, (request, reply) => {
+    const { body } = request;
+    if (!(body instanceof Readable)) throw new RequestRefused('BAD_REQUEST', 'the import has no body');
+    const accepted = imports.accept(request.caller, request.query as Record<string, unknown>, {
+      requestId: request.id,
+      isAllowed: () => isStillAuthenticated(authentication, request),
+      onFailure: (error) => request.server.log.error({ requestId: request.id, err: error }, 'import failed'),
+    });
+    if ('status' in accepted) return answer(reply, accepted, wrapped);
+    reply.raw.once('close', () => accepted.release());
+    return sendStream(reply, ndjsonType, textOf(accepted.answers(rowsOf(body)), request));
+  });
+
+  /** The rows of a body. The body stays open if not all of it is read, because its response must be sent. */
+  const rowsOf = (body: Readable) =>
+    readRows(body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>, maxLineBytes);
+}
+
+async function* textOf(answers: AsyncIterable<readonly ImportAnswer[]>, { raw }: FastifyRequest) {
+  for await (const some of answers) yield some.map((one) => `${JSON.stringify(one)}\n`).join('');
+  // The import was stopped.
+  if (!raw.complete) discardBody(raw);
+}

@@ -1,0 +1,113 @@
+/** The parts of an import that need no server: lines, batches, circles, sets of URNs. */
+import fc from 'fast-check';
+import t from 'tap';
+import { circlesOf, type OwnedRow } from '../../src/application/import/deferred.ts';
+import { type ImportRow, inBatches, readRows } from '../../src/application/import/rows.ts';
+import { UrnSet } from '../../src/application/import/urn-set.ts';
+import { customerUrn } from '../../src/domain/identity.ts';
+
+async function rowsOf(chunks: readonly (string | Buffer)[], maxBytes = 64): Promise<ImportRow[]> {
+  async function* source() {
+    for (const chunk of chunks) yield Buffer.from(chunk as string);
+  }
+  const rows: ImportRow[] = [];
+  for await (const some of readRows(source(), maxBytes)) rows.push(...some);
+  return rows;
+}
+
+t.test('lines are numbered as an editor numbers them', async (t) => {
+  t.strictSame(await rowsOf(['\ufeff{"a":1}\r\n\r\n  \n[2]\n3']), [
+    { line: 1, value: { a: 1 } },
+    { line: 4, value: [2] },
+    { line: 5, value: 3 },
+  ]);
+  t.strictSame(await rowsOf([]), []);
+  t.strictSame(await rowsOf(['\n\n']), []);
+});
+
+t.test('a line that is no JSON, not UTF-8 or too long is refused, and the next one is read', async (t) => {
+  const long = 'x'.repeat(65);
+  const rows = await rowsOf([
+    Buffer.from([0x22, 0xff, 0x22, 0x0a]),
+    `{"a":\n${long}\n"${'x'.repeat(62)}"\n`,
+    'y'.repeat(900),
+    '\n1',
+  ]);
+  t.strictSame(rows, [
+    { line: 1, problem: 'malformed' },
+    { line: 2, problem: 'malformed' },
+    { line: 3, problem: 'too long' },
+    { line: 4, value: 'x'.repeat(62) },
+    { line: 5, problem: 'too long' },
+    { line: 6, value: 1 },
+  ]);
+  t.strictSame(await rowsOf([`\ufeff"${'x'.repeat(62)}"\r\n`]), [{ line: 1, value: 'x'.repeat(62) }]);
+});
+
+t.test('chunks may end anywhere', async (t) => {
+  const text = Buffer.from('\ufeff{"a":"ä€😀"}\r\n\n"zwei"\r\n\r\n[3]');
+  const whole = await rowsOf([text]);
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.nat(text.length)), async (cuts) => {
+      const at = [0, ...cuts.sort((one, other) => one - other), text.length];
+      const chunks = at.slice(1).map((end, index) => text.subarray(at[index], end));
+      t.strictSame(await rowsOf(chunks), whole);
+    }),
+    { numRuns: 100 },
+  );
+});
+
+t.test('batches are full, unless the source makes them wait', async (t) => {
+  const row = (line: number): ImportRow => ({ line, value: line });
+  async function* source() {
+    yield Array.from({ length: 600 }, (_, index) => row(index));
+    yield [row(600)];
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    yield [row(601)];
+    yield [];
+    yield [row(602)];
+  }
+  const sizes: number[] = [];
+  const lines: number[] = [];
+  for await (const batch of inBatches(source())) {
+    sizes.push(batch.length);
+    lines.push(...batch.map(({ line }) => line));
+  }
+  t.strictSame(sizes, [256, 256, 89, 2]);
+  t.strictSame(
+    lines,
+    Array.from({ length: 603 }, (_, index) => index),
+  );
+});
+
+t.test('circles are the rows that wait only for each other', async (t) => {
+  const urn = (sequence: number) => customerUrn('00', sequence);
+  const row = (of: number, ...holders: readonly number[]) =>
+    ({
+      urn: urn(of),
+      request: { kind: 'sync', line: of },
+      result: { conflicts: holders.map((holder) => ({ customerUrn: urn(holder) })) },
+    }) as unknown as OwnedRow;
+  const circles = (...rows: OwnedRow[]) =>
+    circlesOf(rows)
+      .map((circle) => circle.map(({ request }) => request.line).sort())
+      .sort();
+  t.strictSame(circles(row(1, 2), row(2, 1)), [[1, 2]]);
+  t.strictSame(circles(row(1, 2), row(2, 3), row(3, 1), row(4, 5), row(5, 4)), [
+    [1, 2, 3],
+    [4, 5],
+  ]);
+  t.strictSame(circles(row(1, 2), row(2, 1), row(3, 1)), [[1, 2, 3]], 'a row that waits for a circle');
+  t.strictSame(circles(row(1, 2), row(2, 9)), [], 'a chain to a customer outside');
+  t.strictSame(circles(row(1, 2, 9), row(2, 1)), []);
+  t.strictSame(circles(), []);
+});
+
+t.test('a set of URNs', async (t) => {
+  const set = new UrnSet();
+  const added = [1, 7, 8, 65_535, 65_536, 10 ** 12].map((sequence) => customerUrn('00', sequence));
+  for (const urn of added) set.add(urn);
+  for (const urn of added) t.ok(set.has(urn));
+  for (const sequence of [0, 2, 9, 65_534, 65_537]) t.notOk(set.has(customerUrn('00', sequence)));
+  t.notOk(set.has(customerUrn('01', 1)));
+});
