@@ -18,6 +18,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { open, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** Overwrites a file with zeros and syncs it. The file system or the drive may still keep the old blocks. */
@@ -58,6 +59,35 @@ export function writeNewFile(path: string, text: string): void {
     closeSync(file);
   }
 }
+
+/**
+ * Writes a file (mode 0600, synced) that appears under its name only when it is complete. Throws an error with the code
+ * EEXIST if the name exists, unless `mayReplace`. If `chunks` throws or the signal aborts, no file is left. A killed process
+ * leaves the temporary file, `<path>.partial-…`.
+ */
+export async function writeWholeFile(
+  path: string,
+  chunks: AsyncIterable<string>,
+  { mayReplace, signal }: { readonly mayReplace: boolean; readonly signal: AbortSignal },
+): Promise<void> {
+  if (!mayReplace && existsSync(path)) throw alreadyExists(path);
+  const partial = `${path}.partial-${randomBytes(8).toString('hex')}`;
+  const file = await open(partial, 'wx', 0o600);
+  try {
+    await writeFile(file, chunks, { signal });
+    await file.sync();
+    if (mayReplace) renameSync(partial, path);
+    else linkSync(partial, path);
+  } catch (error) {
+    throw (error as NodeJS.ErrnoException).code === 'EEXIST' ? alreadyExists(path) : error;
+  } finally {
+    await file.close();
+    rmSync(partial, { force: true });
+  }
+  sync(dirname(path));
+}
+
+const alreadyExists = (path: string): Error => Object.assign(new Error(`${path} already exists`), { code: 'EEXIST' });
 
 /** Syncs a file or a folder to disk. Syncing a folder makes the names in it durable. */
 export function sync(path: string): void {

@@ -1,5 +1,6 @@
 import type { ApiKeys } from '../../application/api-keys.ts';
 import type { Customers } from '../../application/customers.ts';
+import type { CustomerExport } from '../../application/export.ts';
 import type { LookUp } from '../../application/look-up.ts';
 import type { Maintenance, Restored, TransferProgress, TransferSide } from '../../application/ports/maintenance.ts';
 import type { PrivacyReports } from '../../application/privacy-reports.ts';
@@ -20,6 +21,7 @@ export interface OpenServices {
   readonly customers: Pick<Customers, 'info'>;
   readonly lookUp: LookUp;
   readonly erasures: PrivacyReports;
+  readonly customerExport: CustomerExport;
   readonly maintenance: Maintenance;
   /** The changes that recovery made when the storage was opened. Later commands and starts do not report them again. */
   readonly recovered: readonly string[];

@@ -4,6 +4,7 @@ import { systemProblem } from '../system-errors.ts';
 import { addApiKeyCommands } from './api-keys.ts';
 import { CommandError, type Context, type Deployment, type OpenServices, UsageError } from './context.ts';
 import { addCustomerCommands } from './customers.ts';
+import { addExportCommand } from './export.ts';
 import { addMaintenanceCommands } from './maintenance.ts';
 import { addPrivacyCommands } from './privacy-reports.ts';
 import { addServerCommands } from './server.ts';
@@ -66,6 +67,7 @@ export function createProgram(context: Context, addServe: (program: Command, con
   addApiKeyCommands(program, context);
   addCustomerCommands(program, context);
   addPrivacyCommands(program, context);
+  addExportCommand(program, context);
   addMaintenanceCommands(program, context);
   addServerCommands(program, context);
   for (const group of program.commands.filter(({ commands }) => commands.length > 0)) {

@@ -23,11 +23,16 @@ t.test('commands that write or read a file', async (t) => {
   const { at, beside } = await withPaths(t);
   const [file, folder, nowhere] = ['file', 'folder', 'no/where'].map(beside) as [string, string, string];
   const jwt = ['--jwt-issuer', 'i', '--jwt-audience', 'a', '--jwt-public-key-file'];
+  const exporting = ['export', '--tenant', 'acme', '--output'];
   const cases: [words: string[], problem: string][] = [
     [['backup', file, ...at], `${file} already exists; choose another name`],
     [['backup', folder, ...at], `${folder} already exists; choose another name`],
     [['backup', nowhere, ...at], `the folder ${beside('no')} does not exist; create it`],
     [['backup', '', ...at], 'the empty path does not exist'],
+    [[...exporting, file, ...at], `${file} already exists; choose another name, or add --force`],
+    [[...exporting, folder, ...at], `${folder} already exists; choose another name, or add --force`],
+    [[...exporting, nowhere, ...at], `the folder ${beside('no')} does not exist; create it`],
+    [[...exporting, folder, '--force', ...at], folder],
     [['backup-keys', file, ...at], `${file} exists and is not a backup of these keys: choose another name`],
     [['backup-keys', nowhere, ...at], `${beside('no')} does not exist`],
     [['backup-keys', join(file, 'x'), ...at], 'a part of'],

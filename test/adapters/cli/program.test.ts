@@ -57,6 +57,10 @@ t.test('a wrong command line exits with 2 and says why', async (t) => {
     [['customer', 'show', '--tenant', 'acme', ...at], 'expected either --urn or --external-id'],
     [['customer', 'history', '--urn', 'cu.00.1', '--external-id', 'crm-1', ...at], 'expected either --urn or'],
     [['customer', 'history', '--tenant', 'Not A Tenant', '--urn', 'cu.00.1', ...at], '1 to 63 of a-z'],
+    [['export', ...at], '--tenant is required'],
+    [['export', '--tenant', 'acme', '--force', ...at], '--force needs --output'],
+    [['export', '--tenant', 'acme', '--limit', '0', ...at], '--limit: Must be a whole number from 1 to 10000'],
+    [['export', '--tenant', 'acme', '--after', 'crm-1', ...at], '--after: Must be a CustomerUrn such as cu.00.482'],
   ];
   for (const [words, message] of cases) {
     const { code, stdout, stderr } = await c2a(words);
@@ -102,6 +106,7 @@ const commands = [
   ...['key issue', 'key list', 'key rotate', 'key revoke'],
   ...['customer find', 'customer show', 'customer history'],
   ...['erasure-receipt', 'verify-receipt', 'subject-export', 'audit verify'],
+  'export',
   ...['backup', 'backup-keys', 'compact', 'restore', 'restore-keys', 'move', 'schema citus', 'keys rotate-master'],
   ...['health', 'licenses', 'version'],
 ];
