@@ -40,7 +40,7 @@ t.test('all exports together read one page in a turn of the event loop', async (
   isOver = true;
   t.equal(readIn.length, 40);
   t.equal(new Set(readIn).size, 40);
-  for (const pages of ended) t.match(pages, [{ customers: { length: 50 } }, { customers: [], next: null }]);
+  for (const pages of ended) t.match(pages, [{ customers: { length: 25 } }, { customers: [], next: null }]);
 });
 
 t.test('a page is text with a line for each customer, and a last line on the last page', async (t) => {
