@@ -71,7 +71,8 @@ export interface Service extends Server {
   readonly databaseUrl?: string;
 }
 
-const dataOf = (server: 'sqlite' | 'limit' | 'plain', customers: number) => at(`data/${server}-${customers}`);
+/** The data folder of a server; it is kept for the next run. */
+export const folderOf = (server: 'sqlite' | 'limit' | 'plain', customers: number) => at(`data/${server}-${customers}`);
 
 /** Starts the service over a storage with customers. A SQLite data folder is kept for the next run. */
 export async function startService(storage: Storage, customers: number): Promise<Service> {
@@ -101,7 +102,7 @@ export async function startService(storage: Storage, customers: number): Promise
     const stop = () => server.stop().finally(() => database.stop());
     return { ...server, storage, stop, credentials, customers, databaseUrl: database.url };
   }
-  const folder = dataOf('sqlite', customers);
+  const folder = folderOf('sqlite', customers);
   const kept = join(folder, 'credentials.json');
   if (!existsSync(kept)) {
     process.stderr.write(`storing ${customers} customers in ${folder} …\n`);
@@ -160,20 +161,20 @@ export async function startRival(rival: Rival, service: Service): Promise<Server
 }
 
 function plainFile({ customers }: Service): string {
-  const folder = dataOf('plain', customers);
+  const folder = folderOf('plain', customers);
   mkdirSync(folder, { recursive: true });
   return join(folder, 'plain.db');
 }
 
 /** The folder with a copy of the service's files, which is made once and kept: the limit has the very same pages. */
 function copyOf({ customers }: Service): string {
-  const folder = dataOf('limit', customers);
+  const folder = folderOf('limit', customers);
   if (existsSync(folder)) return folder;
   const incomplete = `${folder}.incomplete`;
   rmSync(incomplete, { recursive: true, force: true });
   mkdirSync(incomplete, { recursive: true });
   for (const name of ['customers.db', 'keys.db']) {
-    const original = join(dataOf('sqlite', customers), name);
+    const original = join(folderOf('sqlite', customers), name);
     // The service is idle, so that nothing is added to the log after the checkpoint.
     const database = new Database(original);
     database.pragma('wal_checkpoint(TRUNCATE)');
