@@ -38,7 +38,7 @@ export interface Success {
   readonly messageCode: 'SUCCESS';
 }
 /** The contract's `AzotteStatus` of a refused request. */
-interface RefusalStatus {
+export interface RefusalStatus {
   readonly messageCode: RefusalCode;
   readonly message: string;
   /** With INVALID_REQUEST: all violations of the request, in a stable order. */

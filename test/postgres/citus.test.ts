@@ -35,6 +35,7 @@ t.test('`schema citus` distributes the tables, and a second run changes nothing'
         'c2a_keys.data_keys',
         'c2a_keys.erasure_heads',
         'c2a_keys.erasures',
+        'c2a_keys.tombstones',
       ],
       run,
     );
@@ -52,7 +53,10 @@ t.test('`schema citus` for keys in a separate database', async (t) => {
   const apart = ['--database-url', 'postgres://db/c2a', '--keys-database-url', 'postgres://db/keys'];
   const tablesOf = async (...words: string[]): Promise<Set<string>> =>
     new Set((await command('schema', 'citus', ...apart, ...words)).value.statements.join().match(/c2a\w*\.\w+/g));
-  t.same(await tablesOf('--keys'), new Set(['c2a_keys.data_keys', 'c2a_keys.erasures', 'c2a_keys.erasure_heads']));
+  t.same(
+    await tablesOf('--keys'),
+    new Set(['c2a_keys.data_keys', 'c2a_keys.erasures', 'c2a_keys.erasure_heads', 'c2a_keys.tombstones']),
+  );
   t.notOk([...(await tablesOf())].some((name) => name.startsWith('c2a_keys')));
 });
 

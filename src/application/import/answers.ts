@@ -1,11 +1,11 @@
 import type { Conflict, CustomerUrn } from '../../domain/identity.ts';
-import { type Refusal, refusal, type Success } from '../outcome.ts';
+import { type Refusal, type RefusalStatus, refusal, type Success } from '../outcome.ts';
 import type { WriteResult } from '../ports/customer-repository.ts';
 import { type Synced, toSynced } from '../synchronization.ts';
 import type { ImportRequest } from './requests.ts';
 
 /** What became of a row. `erased`: the customer is anonymized. */
-export const rowOutcomes = ['created', 'updated', 'unchanged', 'stale', 'erased', 'refused'] as const;
+const rowOutcomes = ['created', 'updated', 'unchanged', 'stale', 'erased', 'refused'] as const;
 export type RowOutcome = (typeof rowOutcomes)[number];
 
 /** The answer to one row. */
@@ -18,7 +18,7 @@ export interface RowAnswer {
   /** With `updated`. */
   readonly changedFields?: readonly string[];
   /** With `refused`: all violations, or all conflicts. */
-  readonly status?: Refusal['status'];
+  readonly status?: RefusalStatus;
 }
 
 /** A customer that a complete file does not name. */
@@ -31,7 +31,7 @@ export interface ExtraAnswer {
 /** The end of an import: the number of rows with each outcome, and whether all rows were read. */
 export interface ImportEnd {
   readonly summary: Readonly<Record<RowOutcome, number>> & { readonly extra?: number };
-  readonly status: Success | Refusal['status'];
+  readonly status: Success | RefusalStatus;
 }
 
 export type ImportAnswer = RowAnswer | ExtraAnswer | ImportEnd;

@@ -17,7 +17,7 @@ export type ImportRequest =
   | { readonly kind: 'refused'; readonly line: number; readonly refusal: Refusal; readonly by?: CustomerReference };
 
 /** A row that erases a customer. */
-export const deleteRowFields = {
+const deleteRowFields = {
   delete: group({ ...customerReferenceFields, sourceRevision }, 'The customer to erase.'),
 } as const;
 
