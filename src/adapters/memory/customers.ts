@@ -22,6 +22,7 @@ import { anonymize, isAnonymized, rewrittenFields } from '../../domain/anonymiza
 import { type Customer, type CustomerContent, newCustomer, timestamp } from '../../domain/customer.ts';
 import { type CustomerUrn, customerUrn, type ExternalId, type TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
+import { isOlder, isSameRevision } from '../../domain/source-revision.ts';
 import { CustomerTable, nameOf, tenantIn } from './customer-table.ts';
 
 interface KeptRecord extends IdempotencyRecord {
@@ -72,32 +73,39 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   async update(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext, key?: IdempotencyKey) {
-    return this.#once(tenant, key, context.now, () => this.#change(tenant, by, decide, context));
+    return this.#once(tenant, key, context.now, () => {
+      const changed = this.#change(tenant, by, decide, context);
+      this.#leaveTombstone(tenant, changed, context);
+      return changed.result;
+    });
   }
 
   async sync(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext, key?: IdempotencyKey) {
     return this.#once(tenant, key, context.now, () => {
-      const before = this.#table.find(tenant, by);
-      const result = this.#change(tenant, by, decide, context);
-      return result.code === 'SUCCESS' ? { ...result, ...syncEffect(before, result.stored) } : result;
+      const changed = this.#change(tenant, by, decide, context);
+      this.#leaveTombstone(tenant, changed, context);
+      return withEffect(changed);
     });
   }
 
   async exchange(tenant: TenantId, changes: readonly Exchange[]) {
     const before = changes.map(({ by }) => this.#table.find(tenant, by));
     for (const stored of before) if (stored) this.#table.release(tenant, stored);
-    const results: WriteResult[] = [];
+    const done: Changed[] = [];
     for (const [index, { by, decide, context }] of changes.entries()) {
       const urn = before[index]?.customer.customerUrn;
       // A released record is no longer found by its ExternalId.
-      const result = this.#change(tenant, urn === undefined ? by : { urn }, decide, context);
-      if (result.code !== 'SUCCESS') {
+      const changed = this.#change(tenant, urn === undefined ? by : { urn }, decide, context);
+      if (changed.result.code !== 'SUCCESS') {
         this.#table.restore(tenant, before);
-        return { failed: index, result };
+        return { failed: index, result: changed.result };
       }
-      results.push({ ...result, ...syncEffect(before[index], result.stored) });
+      done.push(changed);
     }
-    return { results };
+    for (const [index, { context }] of changes.entries()) {
+      this.#leaveTombstone(tenant, done[index] as Changed, context);
+    }
+    return { results: done.map(withEffect) };
   }
 
   findTombstone(tenant: TenantId, externalId: ExternalId, now: number): number | undefined {
@@ -202,29 +210,43 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   #create(tenant: TenantId, content: CustomerContent, context: WriteContext): WriteResult {
-    const { keyId, requestId, now, tombstone } = context;
-    const fence = tombstone && this.findTombstone(tenant, content.externalIdentifier as ExternalId, now);
-    if (tombstone !== undefined && fence !== undefined && tombstone.revision <= fence)
-      return { code: 'STALE_REVISION' };
+    const { keyId, requestId, now } = context;
+    if (this.#isForbidden(tenant, content.externalIdentifier, context)) return { code: 'STALE_REVISION' };
     this.#lastSequence += 1;
     const customer = newCustomer(content, customerUrn(this.#partition, this.#lastSequence), now);
     return this.#put(tenant, { customer, version: 1, origin: { storedBy: { keyId, requestId } } }, context);
   }
 
-  #change(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext): WriteResult {
-    const current = this.#table.find(tenant, by);
-    const decision = decide(current);
-    const unwritten = withoutWriting(decision, current);
-    if (unwritten !== undefined) return unwritten;
-    if ('create' in decision) return this.#create(tenant, decision.create, context);
-    const { customer: old, version, origin } = current as StoredCustomer;
-    const { write: customer } = decision as { write: Customer };
-    const stored = { customer, version: version + 1, origin: changedBy(origin, context) };
-    const result = this.#put(tenant, stored, context, current);
-    if (result.code === 'SUCCESS' && customer.externalIdentifier !== old.externalIdentifier) {
-      this.#table.leaveTombstone(tenant, old.externalIdentifier as ExternalId, context);
-    }
-    return result;
+  #change(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext): Changed {
+    const before = this.#table.find(tenant, by);
+    const decision = decide(before);
+    const unwritten = withoutWriting(decision, before);
+    if (unwritten !== undefined) return { before, result: unwritten };
+    if ('create' in decision) return { before, result: this.#create(tenant, decision.create, context) };
+    const { write } = decision as { write: Customer };
+    return { before, result: this.#replace(tenant, before as StoredCustomer, write, context) };
+  }
+
+  #replace(tenant: TenantId, before: StoredCustomer, customer: Customer, context: WriteContext): WriteResult {
+    const { externalIdentifier } = customer;
+    const isRenamed = externalIdentifier !== before.customer.externalIdentifier;
+    if (isRenamed && this.#isForbidden(tenant, externalIdentifier, context)) return { code: 'STALE_REVISION' };
+    const stored = { customer, version: before.version + 1, origin: changedBy(before.origin, context) };
+    return this.#put(tenant, stored, context, before);
+  }
+
+  /** Whether a fenced write must not give this ExternalId to a customer. */
+  #isForbidden(tenant: TenantId, externalId: string, { tombstone, now }: WriteContext): boolean {
+    const found = tombstone && this.findTombstone(tenant, externalId as ExternalId, now);
+    return isOlder(tombstone?.revision, found) || isSameRevision(tombstone?.revision, found);
+  }
+
+  /** Leaves a tombstone of the ExternalId that a customer had before a fenced change, if it has another one now. */
+  #leaveTombstone(tenant: TenantId, { before, result }: Changed, context: WriteContext): void {
+    const from = before?.customer.externalIdentifier;
+    if (from === undefined || result.code !== 'SUCCESS') return;
+    if (result.stored.customer.externalIdentifier === from) return;
+    this.#table.leaveTombstone(tenant, from as ExternalId, context);
   }
 
   /** Writes a record in place of `previous`, and its event, unless another customer has one of its unique keys. */
@@ -237,3 +259,12 @@ export class MemoryCustomers implements CustomerRepository {
 }
 
 type Decide = (current: StoredCustomer | undefined) => SyncDecision;
+
+/** The result of a change, and the record before it. */
+interface Changed {
+  readonly before: StoredCustomer | undefined;
+  readonly result: WriteResult;
+}
+
+const withEffect = ({ before, result }: Changed): WriteResult =>
+  result.code === 'SUCCESS' ? { ...result, ...syncEffect(before, result.stored) } : result;

@@ -36,9 +36,20 @@ export class Tombstones {
    * Whether a fenced write must not create a customer with this ExternalId. Until the transaction ends, nobody leaves a
    * tombstone for this tenant: one that is left now would not be seen, and the customer not be seen by its request.
    */
-  *forbidCreating(tenant: string, externalId: string, { tombstone, now }: Fence): Routine<boolean> {
-    if (tombstone === undefined) return false;
+  *forbidCreating(tenant: string, externalId: string, fence: Fence): Routine<boolean> {
+    if (fence.tombstone === undefined) return false;
     if (this.#run.lockForCreating !== undefined) yield* this.#run.lockForCreating({ tenant });
+    return yield* this.#forbid(tenant, externalId, fence);
+  }
+
+  /** Whether a fenced write must not change the ExternalId of a customer to this one. Has the effect of `lock`. */
+  *forbidRenaming(tenant: string, externalId: string, fence: Fence): Routine<boolean> {
+    yield* this.lock(tenant, fence);
+    return yield* this.#forbid(tenant, externalId, fence);
+  }
+
+  *#forbid(tenant: string, externalId: string, { tombstone, now }: Fence): Routine<boolean> {
+    if (tombstone === undefined) return false;
     const found = yield* this.find(tenant, externalId, now);
     return isOlder(tombstone.revision, found) || isSameRevision(tombstone.revision, found);
   }

@@ -196,7 +196,8 @@ export interface CustomerRepository {
    * be pure, and may be called more than once. Returns SUCCESS with the resulting record, the code or violations that
    * `decide` returned, or the conflicts with other customers; with a key also IDEMPOTENCY_KEY_REUSED. Rethrows exceptions of
    * `decide`. Never changes an anonymized record; see {@link CustomerRepository.erase}. A fenced update that changes the
-   * ExternalId leaves a tombstone of the old one.
+   * ExternalId leaves a tombstone of the old one; STALE_REVISION if a tombstone of the new one has the same or a higher
+   * revision.
    */
   update(
     tenant: TenantId,
@@ -221,7 +222,8 @@ export interface CustomerRepository {
   /**
    * Applies several changes of existing customers in one transaction. Uniqueness is judged at its end, so that customers
    * can exchange unique keys. Returns their results if all are SUCCESS; else nothing is stored, and the result is that
-   * of the first change that cannot be applied, with its index.
+   * of the first change that cannot be applied, with its index. Tombstones are left at its end too, and do not forbid its
+   * own changes.
    */
   exchange(
     tenant: TenantId,

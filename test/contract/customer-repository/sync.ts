@@ -1,4 +1,5 @@
-import { atOnce, byExternalId, noon, storedIn, tally, tenantId, tombstoneMs } from '../scenario.ts';
+import type { ExternalId } from '../../../src/domain/identity.ts';
+import { atOnce, byExternalId, noon, overwrite, storedIn, tally, tenantId, tombstoneMs } from '../scenario.ts';
 import type { ContractTest } from '../test.ts';
 import { conflicting, conflicts, email, key, phoneNumber, reused, type TestRepository, unknown } from './examples.ts';
 
@@ -90,6 +91,25 @@ export function syncContract<Test extends ContractTest>(test: TestRepository<Tes
     t.match(await acme.sync('crm-1', {}, { revision: 4 }), { outcome: 'created' });
     t.match(await acme.sync('crm-3', { email }, { by }), { outcome: 'updated' });
     t.match(await acme.sync('crm-2', {}, { revision: 0 }), { outcome: 'created' }, 'no revision, no tombstone');
+  });
+
+  test('a change of the ExternalId does not bring back one that was erased by the same or a higher revision', async (t, acme) => {
+    const { by, stored } = storedIn(await acme.sync('crm-1', { email }, { revision: 1 }));
+    await acme.erase(byExternalId('crm-2'), { revision: 5 });
+    for (const revision of [3, 5]) {
+      t.strictSame(await acme.sync('crm-2', { email }, { by, revision }), { code: 'STALE_REVISION' });
+      const renaming = overwrite({ externalIdentifier: 'crm-2' as ExternalId, sourceRevision: revision });
+      t.strictSame(await acme.update(by, renaming, { revision }), { code: 'STALE_REVISION' });
+      t.strictSame(await acme.exchange(['crm-2', { email }, { by, revision }]), {
+        failed: 0,
+        result: { code: 'STALE_REVISION' },
+      });
+    }
+    t.strictSame(await acme.find(by), stored);
+    t.equal(await acme.findTombstone('crm-1'), undefined, 'what is refused leaves no tombstone');
+    t.match(await acme.sync('crm-2', { email }, { by, revision: 6 }), { outcome: 'updated' });
+    t.equal((await acme.update(by, overwrite({ externalIdentifier: 'crm-1' as ExternalId }))).code, 'SUCCESS');
+    t.equal((await acme.update(by, overwrite({ externalIdentifier: 'crm-2' as ExternalId }))).code, 'SUCCESS');
   });
 
   test('a tombstone ends when it expires, and deleteExpired deletes it', async (t, acme, repository) => {
@@ -185,6 +205,22 @@ export function syncContract<Test extends ContractTest>(test: TestRepository<Tes
     }
     t.match(await acme.exchange(['b', {}, { by: a.by }], ['a', {}, { by: b.by }]), { results: [{}, {}] });
     t.match(await acme.find(byExternalId('a')), { customer: { customerUrn: b.customer.customerUrn } });
+  });
+
+  test('an exchange of ExternalIds leaves tombstones that do not forbid it', async (t, acme) => {
+    const a = storedIn(await acme.sync('a', {}, { revision: 1 }));
+    const b = storedIn(await acme.sync('b', { email }, { revision: 2 }));
+    const swapped = [
+      ['b', {}, { by: a.by, revision: 8 }],
+      ['a', { email }, { by: b.by, revision: 7 }],
+    ] as const;
+    const taken = await acme.mustStore('taken', { phoneNumber });
+    const failing = acme.exchange(...swapped, ['taken', {}, { by: a.by, revision: 9 }]);
+    t.match(await failing, { failed: 2, result: conflicting(taken.customer.customerUrn) });
+    for (const name of ['a', 'b']) t.equal(await acme.findTombstone(name), undefined);
+    t.match(await acme.exchange(...swapped), { results: [{ outcome: 'updated' }, { outcome: 'updated' }] });
+    t.match(await acme.find(a.by), { customer: { externalIdentifier: 'b', sourceRevision: 8 } });
+    t.strictSame([await acme.findTombstone('a'), await acme.findTombstone('b')], [8, 7]);
   });
 
   test('an exchange that cannot be applied as a whole changes nothing', async (t, acme) => {

@@ -50,6 +50,14 @@ export interface ChangeRequest {
   readonly isSync: boolean;
   /** The id of the customer that the request may create. Absent: it creates none. */
   readonly id?: CustomerId;
+  /** Of an exchange: collects the ExternalIds that its changes free. Its tombstones are left at its end. */
+  readonly freed?: Freed[];
+}
+
+/** An ExternalId that a change freed, and the context of the change. */
+interface Freed {
+  readonly externalId: string;
+  readonly context: WriteContext;
 }
 
 /** How often a write is retried after a conflict. Each conflict means that another write succeeded. */
@@ -165,13 +173,18 @@ export class CustomerChanges {
     const numbers: (number | undefined)[] = [];
     for (const { by, decide } of changes) numbers.push(yield* this.#release(tenant, by, decide));
     const results: WriteResult[] = [];
+    const freed: Freed[] = [];
     for (const [index, { by, decide, context }] of changes.entries()) {
       const number = numbers[index];
       // A released row is no longer found by its ExternalId.
       const reference = number === undefined ? by : { urn: toUrn(number) };
-      const result = yield* this.change({ tenant, by: reference, decide, context, isSync: true });
+      const result = yield* this.change({ tenant, by: reference, decide, context, isSync: true, freed });
       if (result.code !== 'SUCCESS') throw new ExchangeFailed(index, result);
       results.push(result);
+    }
+    // Not before: an ExternalId that one customer frees may be that of another one now, by an older revision.
+    for (const { externalId, context } of freed) {
+      yield* this.#dependencies.tombstones.leave(tenant, externalId, context);
     }
     return results;
   }
@@ -198,13 +211,18 @@ export class CustomerChanges {
 
   /** Writes new content. Undefined if another write came first. */
   *#replace(
-    { tenant, context, key, isSync }: ChangeRequest,
+    request: ChangeRequest,
     row: Row,
     current: StoredCustomer,
     customer: Customer,
   ): Routine<WriteResult | undefined> {
-    const { encryption, writer } = this.#dependencies;
+    const { tenant, context, key, isSync } = request;
+    const { encryption, writer, tombstones } = this.#dependencies;
     if (!isReadableRow(row) || isAnonymized(customer)) throw new Error('only erase anonymizes a customer');
+    const { externalIdentifier: old } = current.customer;
+    const isRenamed = customer.externalIdentifier !== old;
+    if (isRenamed && (yield* tombstones.forbidRenaming(tenant, customer.externalIdentifier, context)))
+      return { code: 'STALE_REVISION' };
     const { number, wrapped } = row;
     const version = current.version + 1;
     const stored: StoredCustomer = { customer, version, origin: changedBy(current.origin, context) };
@@ -214,7 +232,7 @@ export class CustomerChanges {
       // If another write takes a unique key after this check, the unique constraint fails and the routine is retried.
       const conflicts = yield* this.#conflicts(tenant, blindIndexes, number);
       if (conflicts[0] !== undefined) return { code: conflicts[0].messageCode, conflicts };
-      yield* this.#leaveTombstone(tenant, current.customer, customer, context);
+      if (isRenamed) yield* this.#free(request, old);
     }
     const effect = isSync ? syncEffect(current, stored) : {};
     const written = yield* writer.update(
@@ -234,11 +252,9 @@ export class CustomerChanges {
   }
 
   /** Leaves a tombstone of an ExternalId that is about to change, if the write is fenced. */
-  *#leaveTombstone(tenant: string, from: Customer, to: Customer, context: WriteContext): Routine<void> {
-    const { tombstones } = this.#dependencies;
-    if (from.externalIdentifier === to.externalIdentifier) return;
-    yield* tombstones.lock(tenant, context);
-    yield* tombstones.leave(tenant, from.externalIdentifier, context);
+  *#free({ tenant, context, freed }: ChangeRequest, externalId: string): Routine<void> {
+    if (freed === undefined) yield* this.#dependencies.tombstones.leave(tenant, externalId, context);
+    else freed.push({ externalId, context });
   }
 
   /** The conflicts with other customers. Finishes the erasure of one that is being erased: this frees its keys. */
