@@ -240,7 +240,8 @@ export interface CustomerRepository {
    * erasure. Also erases a record that cannot be decrypted. Returns SUCCESS; SUCCESS without a change if the customer
    * is already erased; CUSTOMER_NOT_FOUND; what `check` returns for the version that no other write changes until the
    * first step is done; with a key also IDEMPOTENCY_KEY_REUSED. A request with a revision leaves a tombstone of the
-   * customer's ExternalId, also of one that no customer has.
+   * customer's ExternalId, also of one that no customer has; not if it names an erased customer by URN, because nobody
+   * knows the ExternalId any more.
    */
   erase(tenant: TenantId, by: CustomerReference, context: ErasureContext, key?: IdempotencyKey): Promise<WriteResult>;
 

@@ -90,7 +90,7 @@ export class Eraser {
     try {
       return await database.write(() => this.#begin(tenant, by, context, key));
     } catch (error) {
-      const begun = await database.read(() => this.#findBegun(tenant, by, key)).catch(() => undefined);
+      const begun = await database.read(() => this.#findBegun(tenant, by, context, key)).catch(() => undefined);
       if (begun === undefined) throw error;
       return begun;
     }
@@ -186,13 +186,22 @@ export class Eraser {
     return { code: 'SUCCESS', stored: yield* this.#dependencies.reader.view(tenant, row) };
   }
 
-  /** An erasure that was begun but not finished. If `key` is given, only an erasure that the same request began. */
-  *#findBegun(tenant: string, by: CustomerReference, key: IdempotencyKey | undefined): Routine<Begun | undefined> {
+  /**
+   * An erasure that was begun but not finished. If the request has a key or a revision, only one that the same request
+   * began: another one has not left the tombstone of this request.
+   */
+  *#findBegun(
+    tenant: string,
+    by: CustomerReference,
+    { requestId, tombstone }: ErasureContext,
+    key: IdempotencyKey | undefined,
+  ): Routine<Begun | undefined> {
     const row = yield* this.#dependencies.reader.findRow(tenant, by);
     if (row === undefined || isReadableRow(row) || isAnonymizedRow(row)) return undefined;
     const entry = yield* this.#dependencies.log.find(tenant, row.number);
     if (entry === undefined || (key !== undefined && !isSameRequest(entry, key))) return undefined;
-    return { entry, row, replayed: false };
+    const isOther = key === undefined && entry.content.erasure.requestId !== requestId;
+    return isOther && tombstone !== undefined ? undefined : { entry, row, replayed: false };
   }
 
   /**
