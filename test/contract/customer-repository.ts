@@ -5,6 +5,7 @@
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
 import { concurrencyContract } from './customer-repository/concurrency.ts';
 import { eraseContract } from './customer-repository/erase.ts';
+import { erasedStaysErasedContract } from './customer-repository/erased-stays-erased.ts';
 import type { TestRepository } from './customer-repository/examples.ts';
 import { findContract } from './customer-repository/find.ts';
 import { historyContract } from './customer-repository/history.ts';
@@ -36,6 +37,7 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
   syncContract(test);
   eraseContract(test);
   historyContract(test);
+  erasedStaysErasedContract(test);
   idempotencyContract(test);
   idempotencyAfterErasureContract(test);
   concurrencyContract(test);

@@ -8,6 +8,7 @@ import { openPostgres, openSqlite } from '../../src/adapters/sql/schema/database
 import { migrate } from '../../src/adapters/sql/schema/migrate.ts';
 import { noTelemetry } from '../../src/adapters/telemetry/no-telemetry.ts';
 import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
+import { storing } from '../support/client.ts';
 import { deployment } from '../support/deployment.ts';
 import { newDatabase, withRawPostgres } from '../support/postgres.ts';
 import { atOnce, connectSqlite, newFolder, tenantOf } from '../support/storage.ts';
@@ -23,6 +24,7 @@ t.test('a deployment that is moved to PostgreSQL, and on, is the same to its cal
   await server.forget(stored[1] as string);
   const body = { customer: { externalIdentifier: 'kept' }, claimedRegion: { countryCode: 'DE', languageCode: 'de' } };
   const kept = await server.post('store', body, { 'idempotency-key': 'k' });
+  await server.post('delete', { externalIdentifier: 'overtaken', sourceRevision: 9 });
   const before = await atOnce(3, async (index) => (await server.info({ urn: stored[index] as string })).text);
   const receipt = (await server.receipt(stored[1] as string)).body.result.receipt;
   const url = await newDatabase(t);
@@ -54,6 +56,8 @@ t.test('a deployment that is moved to PostgreSQL, and on, is the same to its cal
     });
     const repeat = await again.post('store', body, { 'idempotency-key': 'k' });
     t.equal(repeat.text, kept.text, 'a repeat gets its first answer');
+    const late = await again.post('sync', { ...storing({ externalIdentifier: 'overtaken' }), sourceRevision: 8 });
+    t.equal(late.body.outcome, 'stale', 'a tombstone is kept');
     t.notOk(stored.includes(await again.has({ externalIdentifier: `new ${name}` })), 'no URN is used again');
     t.equal((await again.post('store', body)).body.status.messageCode, 'CUSTOMER_ALREADY_STORED');
     await again.stop();
