@@ -232,3 +232,9 @@ export function contentOf(customer: CustomerContent): CustomerContent {
   if (customer.sourceRevision !== undefined) content.sourceRevision = customer.sourceRevision;
   return content as unknown as CustomerContent;
 }
+
+/** Whether two contents have the same unique keys, character for character. */
+export const hasSameUniqueKeys = (one: CustomerContent, other: CustomerContent): boolean =>
+  one.externalIdentifier === other.externalIdentifier &&
+  one.email === other.email &&
+  one.phoneNumber === other.phoneNumber;

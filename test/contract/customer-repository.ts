@@ -7,6 +7,7 @@ import { concurrencyContract } from './customer-repository/concurrency.ts';
 import { eraseContract } from './customer-repository/erase.ts';
 import { erasedStaysErasedContract } from './customer-repository/erased-stays-erased.ts';
 import type { TestRepository } from './customer-repository/examples.ts';
+import { exchangeContract } from './customer-repository/exchange.ts';
 import { findContract } from './customer-repository/find.ts';
 import { historyContract } from './customer-repository/history.ts';
 import { idempotencyContract } from './customer-repository/idempotency.ts';
@@ -35,6 +36,7 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
   listContract(test);
   updateContract(test);
   syncContract(test);
+  exchangeContract(test);
   eraseContract(test);
   historyContract(test);
   erasedStaysErasedContract(test);

@@ -10,6 +10,7 @@ import type {
   CustomerRepository,
   WriteResult,
 } from '../../src/application/ports/customer-repository.ts';
+import { erasureCheck } from '../../src/application/write-requests.ts';
 import type { CustomerUrn } from '../../src/domain/identity.ts';
 import {
   atOnce,
@@ -70,16 +71,39 @@ function decideBy(step: Exclude<Step, 'forget'>): Decide {
 
 /** Names a customer by the order in which it was stored, or by its ExternalId. */
 type Name = { readonly nth: number } | { readonly externalId: string };
-type Write = ({ readonly add: string; readonly fields: Fields } | { readonly change: Name; readonly step: Step }) & {
+type Sync = { readonly sync: string; readonly fields: Fields; readonly nth?: number; readonly at?: number };
+type Write = (
+  | { readonly add: string; readonly fields: Fields }
+  | { readonly change: Name; readonly step: Step }
+  | Sync
+  | { readonly exchange: readonly Sync[] }
+) & {
   readonly key?: { readonly name: string; readonly request: string };
+  /** The source revision of the request. */
+  readonly at?: number;
 };
+
+type Exchanged = Awaited<ReturnType<CustomerRepository['exchange']>>;
 
 const key = fc.record({ name: fc.constantFrom(...keys), request: fc.constantFrom('one', 'other') });
 const perhaps = <Value>(arbitrary: fc.Arbitrary<Value>) => fc.option(arbitrary, { nil: undefined, freq: 2 });
 const names: fc.Arbitrary<Name> = fc.oneof(fc.record({ nth: fc.nat({ max: 5 }) }), fc.record({ externalId }));
+const revision = fc.option(fc.nat({ max: 6 }), { nil: undefined, freq: 3 });
+const sync: fc.Arbitrary<Sync> = fc
+  .record({ sync: externalId, fields, nth: perhaps(fc.nat({ max: 5 })), at: revision })
+  .map(({ nth, at, ...sync }) => ({ ...sync, ...(nth !== undefined && { nth }), ...(at !== undefined && { at }) }));
 const write: fc.Arbitrary<Write> = fc
-  .tuple(fc.oneof(fc.record({ add: externalId, fields }), fc.record({ change: names, step: steps })), perhaps(key))
-  .map(([what, key]) => (key ? { ...what, key } : what));
+  .tuple(
+    fc.oneof(
+      { weight: 2, arbitrary: fc.record({ add: externalId, fields }) },
+      { weight: 3, arbitrary: fc.record({ change: names, step: steps }) },
+      { weight: 3, arbitrary: sync },
+      { weight: 2, arbitrary: fc.record({ exchange: fc.array(sync, { minLength: 1, maxLength: 3 }) }) },
+    ),
+    perhaps(key),
+    revision,
+  )
+  .map(([what, key, at]) => ({ ...what, ...(key && { key }), ...(at !== undefined && !('sync' in what) && { at }) }));
 /** The writes of each turn of the event loop. Each turn is one millisecond later than the one before. */
 const turns = fc.array(fc.array(write, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 12 });
 
@@ -111,24 +135,38 @@ async function play(
     acme: ReturnType<typeof tenantOf>,
     write: Write,
     now: number,
-  ): Promise<WriteResult | { thrown: string }> {
+  ): Promise<WriteResult | Exchanged | { thrown: string }> {
     const key = write.key && idempotencyKey(write.key.name, write.key.request, now + keyLifetimeMs);
-    const when = { now, ...(key && { key }) };
-    const asked = () => {
+    const when = { now, ...(key && { key }), ...(write.at !== undefined && { revision: write.at }) };
+    const syncing = ({ sync, fields, nth, at }: Sync) => {
+      const by = nth === undefined ? byExternalId(sync) : reference({ nth });
+      return [sync, fields, { now, by, ...(at !== undefined && { revision: at }) }] as const;
+    };
+    const asked = async () => {
+      if ('exchange' in write) return acme.exchange(...write.exchange.map(syncing));
+      if ('sync' in write) {
+        const [externalId, fields, named] = syncing(write);
+        return acme.sync(externalId, fields, { ...when, ...named });
+      }
       if ('add' in write) return acme.store(write.add, write.fields, when);
       const by = reference(write.change);
-      return write.step === 'forget' ? acme.erase(by, when) : acme.update(by, decideBy(write.step), when);
+      return write.step === 'forget'
+        ? acme.erase(by, { ...when, check: erasureCheck(undefined, write.at) })
+        : acme.update(by, decideBy(write.step), when);
     };
     return asked().catch((error) => ({ thrown: error.message }));
+  }
+
+  function remember(answer: Awaited<ReturnType<typeof ask>>): void {
+    if ('results' in answer) for (const result of answer.results) remember(result);
+    const urn = 'stored' in answer ? answer.stored.customer.customerUrn : undefined;
+    if (urn && !made.includes(urn)) made.push(urn);
   }
 
   for (const [turn, writes] of turns.entries()) {
     const side = sides[turn % sides.length] as (typeof sides)[number];
     const answers = await Promise.all(writes.map((write) => ask(side, write, noon + turn)));
-    for (const answer of answers) {
-      const urn = 'stored' in answer ? answer.stored.customer.customerUrn : undefined;
-      if (urn && !made.includes(urn)) made.push(urn);
-    }
+    for (const answer of answers) remember(answer);
     note(answers);
     // Read less often by URN than by ExternalId, so that the two kinds of cache entries differ in age.
     if (turn % 3 > 0) for (const urn of made) note(await find(byUrn(urn)));
@@ -136,6 +174,9 @@ async function play(
       const found = await find(byExternalId(externalId));
       note(found);
       for (const side of sides) assert.equal(await side.hasExternalId(externalId), found !== null);
+      const tombstones = await Promise.all(sides.map((side) => side.findTombstone(externalId, noon + turn)));
+      assert.equal(new Set(tombstones).size, 1);
+      note(tombstones[0] ?? null);
     }
     for (const by of contacts) note(await find(by));
     for (const urn of made) note(await side.history({ customerUrn: urn as CustomerUrn }));

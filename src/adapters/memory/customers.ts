@@ -8,6 +8,7 @@ import {
   type Exchange,
   type IdempotencyKey,
   type IdempotencyRecord,
+  ofExisting,
   recordedCode,
   replayOf,
   type StoredCustomer,
@@ -19,7 +20,13 @@ import {
 } from '../../application/ports/customer-repository.ts';
 import type { Erasure } from '../../application/ports/erasures.ts';
 import { anonymize, isAnonymized, rewrittenFields } from '../../domain/anonymization.ts';
-import { type Customer, type CustomerContent, newCustomer, timestamp } from '../../domain/customer.ts';
+import {
+  type Customer,
+  type CustomerContent,
+  hasSameUniqueKeys,
+  newCustomer,
+  timestamp,
+} from '../../domain/customer.ts';
 import { type CustomerUrn, customerUrn, type ExternalId, type TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
 import { isOlder, isSameRevision } from '../../domain/source-revision.ts';
@@ -90,12 +97,17 @@ export class MemoryCustomers implements CustomerRepository {
 
   async exchange(tenant: TenantId, changes: readonly Exchange[]) {
     const before = changes.map(({ by }) => this.#table.find(tenant, by));
-    for (const stored of before) if (stored) this.#table.release(tenant, stored);
+    for (const [index, { decide }] of changes.entries()) {
+      const stored = before[index];
+      const decision = decide(stored);
+      if (stored === undefined || !('write' in decision)) continue;
+      if (!hasSameUniqueKeys(decision.write, stored.customer)) this.#table.release(tenant, stored);
+    }
     const done: Changed[] = [];
     for (const [index, { by, decide, context }] of changes.entries()) {
       const urn = before[index]?.customer.customerUrn;
       // A released record is no longer found by its ExternalId.
-      const changed = this.#change(tenant, urn === undefined ? by : { urn }, decide, context);
+      const changed = this.#change(tenant, urn === undefined ? by : { urn }, ofExisting(decide), context);
       if (changed.result.code !== 'SUCCESS') {
         this.#table.restore(tenant, before);
         return { failed: index, result: changed.result };

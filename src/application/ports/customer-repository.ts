@@ -138,6 +138,14 @@ export function withoutWriting(decision: SyncDecision, current: StoredCustomer |
   return 'leave' in decision ? { code: 'SUCCESS', stored: current as StoredCustomer } : undefined;
 }
 
+/** How an exchange decides: it creates no customer. */
+export const ofExisting =
+  (decide: Exchange['decide']): Exchange['decide'] =>
+  (current) => {
+    const decision = decide(current);
+    return current === undefined && 'create' in decision ? { leave: 'CUSTOMER_NOT_FOUND' } : decision;
+  };
+
 /** The effect of a `sync` that replaced `before` by `after`; `before` is undefined for a new customer. */
 export function syncEffect(before: StoredCustomer | undefined, after: StoredCustomer) {
   if (before === undefined) return { outcome: 'created' } as const;
@@ -220,7 +228,7 @@ export interface CustomerRepository {
   ): Promise<WriteResult>;
 
   /**
-   * Applies several changes of existing customers in one transaction. Uniqueness is judged at its end, so that customers
+   * Applies several changes of existing customers in one transaction; to create one is CUSTOMER_NOT_FOUND. Uniqueness is judged at its end, so that customers
    * can exchange unique keys. Returns their results if all are SUCCESS; else nothing is stored, and the result is that
    * of the first change that cannot be applied, with its index. Tombstones are left at its end too, and do not forbid its
    * own changes.

@@ -4,6 +4,7 @@ import {
   changedBy,
   type Exchange,
   type IdempotencyKey,
+  ofExisting,
   recordedCode,
   type StoredCustomer,
   type SyncDecision,
@@ -14,7 +15,7 @@ import {
 } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
 import { isAnonymized } from '../../../domain/anonymization.ts';
-import { type Customer, type CustomerContent, newCustomer } from '../../../domain/customer.ts';
+import { type Customer, type CustomerContent, hasSameUniqueKeys, newCustomer } from '../../../domain/customer.ts';
 import { type Conflict, conflictsOf, type Holder, type UniqueKeys } from '../../../domain/identity.ts';
 import type { Routine } from '../driver/query.ts';
 import type { Eraser } from '../erasure/erase.ts';
@@ -58,6 +59,12 @@ export interface ChangeRequest {
 interface Freed {
   readonly externalId: string;
   readonly context: WriteContext;
+}
+
+interface Found {
+  readonly row: Row | undefined;
+  /** Undefined if there is no row, or if the customer is anonymized and not to be found by its ExternalId. */
+  readonly current: StoredCustomer | undefined;
 }
 
 /** How often a write is retried after a conflict. Each conflict means that another write succeeded. */
@@ -147,7 +154,7 @@ export class CustomerChanges {
     );
   }
 
-  *#current(tenant: string, by: CustomerReference) {
+  *#current(tenant: string, by: CustomerReference): Routine<Found> {
     const { reader } = this.#dependencies;
     const row = yield* reader.findRow(tenant, by);
     return { row, current: row && (yield* reader.visible(tenant, by, row)) };
@@ -170,15 +177,17 @@ export class CustomerChanges {
    * `ExchangeFailed` unless all are changed.
    */
   *exchange(tenant: string, changes: readonly Exchange[]): Routine<WriteResult[]> {
-    const numbers: (number | undefined)[] = [];
-    for (const { by, decide } of changes) numbers.push(yield* this.#release(tenant, by, decide));
+    const found: Found[] = [];
+    for (const { by } of changes) found.push(yield* this.#current(tenant, by));
+    for (const [index, { decide }] of changes.entries()) yield* this.#release(tenant, found[index] as Found, decide);
     const results: WriteResult[] = [];
     const freed: Freed[] = [];
     for (const [index, { by, decide, context }] of changes.entries()) {
-      const number = numbers[index];
-      // A released row is no longer found by its ExternalId.
-      const reference = number === undefined ? by : { urn: toUrn(number) };
-      const result = yield* this.change({ tenant, by: reference, decide, context, isSync: true, freed });
+      const urn = found[index]?.current?.customer.customerUrn;
+      // A row that was released is no longer found by its ExternalId.
+      const reference = urn === undefined ? by : { urn };
+      const request = { tenant, by: reference, decide: ofExisting(decide), context, isSync: true, freed };
+      const result = yield* this.change(request);
       if (result.code !== 'SUCCESS') throw new ExchangeFailed(index, result);
       results.push(result);
     }
@@ -189,14 +198,12 @@ export class CustomerChanges {
     return results;
   }
 
-  /** Frees the unique keys of a customer whose keys are about to change, and returns its number. */
-  *#release(tenant: string, by: CustomerReference, decide: ChangeRequest['decide']): Routine<number | undefined> {
-    const { row, current } = yield* this.#current(tenant, by);
+  /** Frees the unique keys of a customer if they are about to change. */
+  *#release(tenant: string, { row, current }: Found, decide: ChangeRequest['decide']): Routine<void> {
     const decision = decide(current);
-    if (row === undefined || current === undefined || !('write' in decision)) return undefined;
-    if (hasSameUniqueKeys(decision.write, current.customer)) return undefined;
+    if (row === undefined || current === undefined || !('write' in decision)) return;
+    if (hasSameUniqueKeys(decision.write, current.customer)) return;
     yield* this.#dependencies.writer.release({ tenant, number: row.number, version: row.version });
-    return row.number;
   }
 
   /** The result of a decision that writes nothing. A success is recorded if the request has an Idempotency-Key. */
@@ -276,8 +283,3 @@ const comparable = ({ external_id, email, phone_number }: BlindIndexes): UniqueK
   ...(email !== null && { email: email.toString('hex') }),
   ...(phone_number !== null && { phoneNumber: phone_number.toString('hex') }),
 });
-
-const hasSameUniqueKeys = (one: CustomerContent, other: CustomerContent): boolean =>
-  one.externalIdentifier === other.externalIdentifier &&
-  one.email === other.email &&
-  one.phoneNumber === other.phoneNumber;
