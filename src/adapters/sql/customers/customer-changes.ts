@@ -177,6 +177,8 @@ export class CustomerChanges {
    * `ExchangeFailed` unless all are changed.
    */
   *exchange(tenant: string, changes: readonly Exchange[]): Routine<WriteResult[]> {
+    const fenced = changes.find(({ context }) => context.tombstone !== undefined);
+    if (fenced !== undefined) yield* this.#dependencies.tombstones.lock(tenant, fenced.context);
     const found: Found[] = [];
     for (const { by } of changes) found.push(yield* this.#current(tenant, by));
     for (const [index, { decide }] of changes.entries()) yield* this.#release(tenant, found[index] as Found, decide);
