@@ -36,7 +36,8 @@ export type OperationId =
   | 'sync'
   | 'export'
   | 'import'
-  | 'find';
+  | 'find'
+  | 'merge';
 interface Body {
   readonly content?: Readonly<Record<string, Media>>;
 }
@@ -77,6 +78,7 @@ export async function describeApi(): Promise<OpenApi> {
   const unused = {
     customers: {},
     lookUp: {},
+    merges: {},
     customerExport: {},
     imports: { stop: () => {} },
     erasures: {},
@@ -109,7 +111,7 @@ const document = {
   tags: [
     {
       name: 'customers',
-      description: 'The five operations of C2A-01, look-up, erasure receipts and exports for data subjects.',
+      description: 'The five operations of C2A-01, look-up, merges, erasure receipts and exports for data subjects.',
     },
     { name: 'service', description: 'Operations of the service itself. They need no credentials.' },
   ],

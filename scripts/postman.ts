@@ -9,6 +9,7 @@ import { erasureExamples } from '../src/http/routes/erasures.ts';
 import { exportExamples } from '../src/http/routes/export.ts';
 import { findExamples } from '../src/http/routes/find.ts';
 import { importExamples } from '../src/http/routes/import.ts';
+import { mergeExamples } from '../src/http/routes/merge.ts';
 import { subjectExportExamples } from '../src/http/routes/subject-exports.ts';
 import { syncExamples } from '../src/http/routes/sync.ts';
 import { ndjsonType } from '../src/http/streaming.ts';
@@ -23,6 +24,7 @@ const examples = {
   export: exportExamples,
   import: { ...importExamples, request: {}, invalid: { ...importExamples.invalid, request: {} } },
   find: findExamples,
+  merge: mergeExamples,
 };
 type Name = OperationId;
 
@@ -33,6 +35,7 @@ const order: readonly Name[] = [
   'info',
   'find',
   'update',
+  'merge',
   'subjectExport',
   'export',
   'delete',
@@ -53,6 +56,7 @@ const variables = {
   phoneNumber: customer.phoneNumber,
   newEmail: examples.update.request.customer.email,
   customerUrn: examples.store.result.customerUrn,
+  otherUrn: examples.merge.request.from,
   idempotencyKey: 'c2a-sample',
 };
 
@@ -152,6 +156,12 @@ const steps: Record<Name, readonly Step[]> = {
       expect: 'USER_WITH_SAME_PHONE_NUMBER_EXISTS',
       sample: storing({ phoneNumber: customer.phoneNumber }),
     },
+    {
+      name: 'Stores another customer',
+      expect: 'SUCCESS',
+      sample: storing({}),
+      checks: [remember('otherUrn', 'body.result.customerUrn')],
+    },
   ],
   info: [
     {
@@ -204,6 +214,15 @@ const steps: Record<Name, readonly Step[]> = {
       sample: { customer: { ...examples.update.request.customer, customerUrn: unknownUrn } },
     },
   ],
+  merge: [
+    {
+      name: 'Merges',
+      expect: 'SUCCESS',
+      sample: examples.merge.request,
+      checks: [equal('is the other customer', 'body.result.customerUrn', 'pm.collectionVariables.get("customerUrn")')],
+    },
+    { name: 'Unknown customer', expect: 'CUSTOMER_NOT_FOUND', sample: { ...examples.merge.request, from: unknownUrn } },
+  ],
   subjectExport: [
     {
       name: 'By URN',
@@ -235,6 +254,7 @@ const steps: Record<Name, readonly Step[]> = {
     },
   ],
   delete: [
+    { name: 'Merged customer', expect: 'CUSTOMER_MERGED', sample: { customerUrn: variables.otherUrn } },
     { name: 'Anonymises', expect: 'SUCCESS', sample: examples.delete.request },
     { name: 'Is idempotent', expect: 'SUCCESS', sample: examples.delete.request },
     { name: 'Unknown customer', expect: 'CUSTOMER_NOT_FOUND', sample: { customerUuid: unknownUrn } },

@@ -21,6 +21,7 @@ import { Customers } from './application/customers.ts';
 import { CustomerExport } from './application/export.ts';
 import { Imports } from './application/import/imports.ts';
 import { LookUp } from './application/look-up.ts';
+import { Merges } from './application/merges.ts';
 import type { Clock } from './application/ports/clock.ts';
 import type { CustomerRepository } from './application/ports/customer-repository.ts';
 import type { Restored, TransferProgress, TransferSide } from './application/ports/maintenance.ts';
@@ -40,6 +41,7 @@ export interface Services extends Omit<Storage, 'repository' | 'directory' | 'le
   readonly synchronization: Synchronization;
   readonly customerExport: CustomerExport;
   readonly lookUp: LookUp;
+  readonly merges: Merges;
   readonly imports: Imports;
   readonly authentication: Authentication;
   readonly tenants: Tenants;
@@ -85,6 +87,7 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     customerExport: new CustomerExport({ repository, referenceData }),
     lookUp: new LookUp({ repository, referenceData }),
     customers: new Customers({ ...writing, digest: vault.digest }),
+    merges: new Merges({ ...writing, digest: vault.digest }),
     synchronization: new Synchronization({
       ...writing,
       digest: vault.digest,

@@ -39,4 +39,5 @@ export {
   type UniqueKeys,
 } from './domain/identity.ts';
 export type { ReferenceData } from './domain/reference-data.ts';
+export { isNotNewer, isOlder } from './domain/source-revision.ts';
 export type { Violation } from './domain/violations.ts';

@@ -118,7 +118,7 @@ export class Customers {
 
   /**
    * Erases a customer (GDPR Art. 17); see {@link CustomerRepository.erase}. Succeeds and changes nothing if the customer is
-   * already erased, whatever If-Match says. Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND,
+   * already erased, whatever If-Match says. Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND, CUSTOMER_MERGED,
    * VERSION_MISMATCH; with a source revision also STALE_REVISION.
    */
   async erase(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<undefined>> {
@@ -157,11 +157,18 @@ export class Customers {
       const revision = change.sourceRevision ?? undefined;
       const refused = refusalFor(current, ifMatch, revision);
       if (refused !== undefined) return { leave: refused };
-      const applied = applyChange(current.customer, change, this.#dependencies.referenceData);
+      const named = current.alias === undefined ? change : withoutExternalId(change);
+      const applied = applyChange(current.customer, named, this.#dependencies.referenceData);
       if (!applied.ok) return { refuse: applied.violations };
       return replacing(current.customer, applied.value, revision, now);
     };
   }
+}
+
+/** A change by an alias: the ExternalId names the customer and must not become its own. */
+function withoutExternalId({ customer, ...others }: CustomerChange): CustomerChange {
+  const { externalIdentifier: _, ...fields } = customer ?? {};
+  return { ...others, customer: fields };
 }
 
 /** The violation of an update without a customer reference, unless another violation already reports the reference. */

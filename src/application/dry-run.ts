@@ -1,4 +1,4 @@
-import { type CustomerContent, uniqueKeysOf } from '../domain/customer.ts';
+import { type Customer, type CustomerContent, uniqueKeysOf } from '../domain/customer.ts';
 import type { ExternalId, TenantId } from '../domain/identity.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
 import type {
@@ -52,8 +52,15 @@ export class DryRun implements SyncRepository {
   }
 
   async erase(tenant: TenantId, by: CustomerReference, context: ErasureContext) {
-    const stored = await this.#dependencies.repository.find(tenant, by);
-    const customers = stored === undefined ? [] : [stored];
+    const { repository } = this.#dependencies;
+    const customers: StoredCustomer[] = [];
+    let stored = await repository.find(tenant, by);
+    // A merged customer is erased with the one into which it was merged.
+    while (stored !== undefined) {
+      customers.push(stored);
+      const { mergedInto: urn }: Customer = stored.customer;
+      stored = urn && (await repository.find(tenant, { urn }));
+    }
     return this.#onCopies(tenant, [{ customers }], context.now, (scratch) => scratch.erase(tenant, by, context));
   }
 

@@ -8,6 +8,7 @@ const messages = {
   INVALID_REQUEST: 'One or more fields break a rule; see errors.',
   FORBIDDEN: 'The role of this API key does not allow the operation.',
   CUSTOMER_NOT_FOUND: 'No customer of this tenant has that identifier.',
+  CUSTOMER_MERGED: 'The customer was merged into another one; see mergedInto, and erase that one.',
   ERASURE_NOT_FOUND: 'No customer of this tenant was erased under that CustomerUrn.',
   NOT_FOUND: 'There is no such route.',
   METHOD_NOT_ALLOWED: 'The route does not support this method.',

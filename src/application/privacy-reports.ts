@@ -10,7 +10,7 @@ import { completed, invalid, type Outcome, refusal } from './outcome.ts';
 import type { Clock } from './ports/clock.ts';
 import type { CustomerReference, CustomerRepository, StoredCustomer } from './ports/customer-repository.ts';
 import { DatabaseFailure } from './ports/database-failure.ts';
-import type { ResidueFinding, ResidueKind } from './ports/erasures.ts';
+import type { Erasure, ResidueFinding, ResidueKind } from './ports/erasures.ts';
 import type { Signer } from './ports/signer.ts';
 
 /** A receipt of one erasure, and the deployment's signature. */
@@ -22,7 +22,7 @@ const idempotencyGround =
   'Art. 6(1)(b) GDPR: a retry gets the result of the first request; the record holds only keyed digests, code and URN';
 /** Derived data; the record cannot be reconstructed from it. */
 const derivedData = [
-  'keyed digests (blind indexes) of the external identifier, the e-mail address and the phone number',
+  'keyed digests (blind indexes) of the external identifier, the e-mail address and the phone number, and of the external identifiers of customers that were merged into this one',
   'a data key that encrypts only this record',
   'keyed digests of requests with an Idempotency-Key, for 24 hours',
 ];
@@ -50,12 +50,15 @@ export class PrivacyReports {
 
   /**
    * A signed receipt, including a search of the storage at this moment. Undefined if no customer with this URN was erased.
+   * Of a customer that was merged it is the receipt of the one into which it was merged: nobody has asked for the erasure
+   * of the first, and all that was known of the person is in the second.
    * The signature covers the receipt as JSON without white space; signature and public key are base64url.
    */
-  async receipt(tenant: TenantId, urn: CustomerUrn) {
+  async receipt(tenant: TenantId, customer: CustomerUrn) {
     const { repository, signer, clock } = this.#dependencies;
-    const erasure = await repository.findErasure(tenant, urn);
+    const erasure = await this.#findErasure(tenant, customer);
     if (erasure === undefined) return undefined;
+    const { urn } = erasure;
     const { findings, unseen } = await repository.findResidue(tenant, urn);
     const receipt = {
       receiptVersion: 1,
@@ -119,6 +122,7 @@ export class PrivacyReports {
           requestId: erasure.requestId,
           ...(erasure.reference !== undefined && { reference: erasure.reference }),
           ...(erasure.rewritten && { rewritten: erasure.rewritten }),
+          ...(erasure.mergedInto !== undefined && { mergedInto: erasure.mergedInto }),
         },
       }),
     };
@@ -139,6 +143,12 @@ export class PrivacyReports {
   /** The public key that verifies this deployment's receipts: base64url. */
   publicKey(): string {
     return base64url(this.#dependencies.signer.publicKey);
+  }
+
+  /** The erasure of a customer, or of the one into which it was merged. */
+  async #findErasure(tenant: TenantId, urn: CustomerUrn): Promise<Erasure | undefined> {
+    const erasure = await this.#dependencies.repository.findErasure(tenant, urn);
+    return erasure?.mergedInto === undefined ? erasure : this.#findErasure(tenant, erasure.mergedInto);
   }
 
   async #kept(tenant: TenantId, urn: CustomerUrn): Promise<RetentionGround[]> {

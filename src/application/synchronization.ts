@@ -2,6 +2,7 @@ import { applyChange, type Customer, type CustomerContent, contentOf, syncFields
 import { readPatch } from '../domain/field-schema.ts';
 import type { CustomerUrn, ExternalId } from '../domain/identity.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
+import { isNotNewer } from '../domain/source-revision.ts';
 import { accepted, onePerField, type Parsed, refused, type Violation } from '../domain/violations.ts';
 import type { Caller } from './authentication.ts';
 import { referenceOf } from './customer-reference.ts';
@@ -132,12 +133,18 @@ export function decideSync({ by, content }: SyncRequest, ifMatch: WriteCondition
   return (current: StoredCustomer | undefined): SyncDecision => {
     if (current === undefined && 'urn' in by) return { leave: 'CUSTOMER_NOT_FOUND' };
     if (current === undefined) return ifMatch === undefined ? { create: content } : { leave: 'VERSION_MISMATCH' };
-    const refused = refusalFor(current, ifMatch, revision);
+    const refused = overwritingByAlias(current, revision) ?? refusalFor(current, ifMatch, revision);
     if (refused !== undefined) return { leave: refused };
     const { customer } = current;
     const kept = revision ?? customer.sourceRevision;
     return replacing(customer, { ...content, ...(kept !== undefined && { sourceRevision: kept }) }, revision, now);
   };
+}
+
+/** Why a sync by an alias is refused: the content of a merged customer must not overwrite that of the other one. */
+function overwritingByAlias({ alias }: StoredCustomer, revision: number | undefined) {
+  if (alias === undefined) return undefined;
+  return isNotNewer(revision, alias.sourceRevision) ? 'STALE_REVISION' : 'CUSTOMER_ALREADY_STORED';
 }
 
 /** The outcome of a sync. A stale request is a success, so that a queue can acknowledge its message. */

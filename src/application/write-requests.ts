@@ -3,12 +3,13 @@ import { isAnonymized } from '../domain/anonymization.ts';
 import { type Customer, type CustomerContent, timestamp } from '../domain/customer.ts';
 import { changedFields } from '../domain/events.ts';
 import { isObject } from '../domain/field-schema.ts';
-import { isOlder, isSameRevision } from '../domain/source-revision.ts';
+import { isNotNewer, isOlder, isSameRevision } from '../domain/source-revision.ts';
 import { onePerField } from '../domain/violations.ts';
 import type { Caller } from './authentication.ts';
 import { type Completed, completed, conflicting, invalid, type Refusal, refusal } from './outcome.ts';
 import type { Clock } from './ports/clock.ts';
 import type {
+  Alias,
   Decision,
   ErasureContext,
   StoredCustomer,
@@ -58,20 +59,24 @@ export function erasureCheck(
   if (ifMatch === undefined && revision === undefined) return undefined;
   return (current) => {
     if (ifMatch?.accepts(current.version) === false) return 'VERSION_MISMATCH';
-    return isOlder(revision, current.sourceRevision) ? 'STALE_REVISION' : undefined;
+    return isStale(revision, current.sourceRevision, current.alias) ? 'STALE_REVISION' : undefined;
   };
 }
 
 /** Why a request must not change the current record; undefined if it may. */
 export function refusalFor(
-  { customer, version }: StoredCustomer,
+  { customer, version, alias }: StoredCustomer,
   ifMatch: WriteConditions['ifMatch'],
   revision: number | undefined,
 ): 'CUSTOMER_NOT_FOUND' | 'VERSION_MISMATCH' | 'STALE_REVISION' | undefined {
   if (isAnonymized(customer)) return 'CUSTOMER_NOT_FOUND';
   if (ifMatch?.accepts(version) === false) return 'VERSION_MISMATCH';
-  return isOlder(revision, customer.sourceRevision) ? 'STALE_REVISION' : undefined;
+  return isStale(revision, customer.sourceRevision, alias) ? 'STALE_REVISION' : undefined;
 }
+
+/** Whether a request is older than the record that it names, or than the merge that made its ExternalId an alias. */
+const isStale = (revision: number | undefined, stored: number | undefined, alias: Alias | undefined): boolean =>
+  isOlder(revision, stored) || isNotNewer(revision, alias?.sourceRevision);
 
 /** Replaces the content of a customer, unless it has this content already, or another one of the same revision. */
 export function replacing(

@@ -8,9 +8,10 @@ import { type CustomerUrn, parseCustomerUrn } from './identity.ts';
  * including any field that is added to the schema later. An anonymized record is returned unchanged.
  *
  * @param now ISO 8601, UTC, milliseconds
+ * @param mergedInto see {@link anonymized}
  */
-export const anonymize = (customer: Customer, now: string): Customer =>
-  isAnonymized(customer) ? customer : anonymized(customer, retainedFieldsOf(customer), now);
+export const anonymize = (customer: Customer, now: string, mergedInto?: CustomerUrn): Customer =>
+  isAnonymized(customer) ? customer : anonymized(customer, retainedFieldsOf(customer), now, mergedInto);
 
 /** The fields kept after an erasure, besides `customerUrn` and `createdAt`. None identifies a person by itself. */
 export interface RetainedFields {
@@ -40,11 +41,13 @@ export function retainedFieldsOf({
  * placeholder that is derived from the old value could be used to test a guess of that value.
  *
  * @param now ISO 8601, UTC, milliseconds
+ * @param mergedInto the customer into which the customer was merged; undefined if it was erased
  */
 export function anonymized(
   { customerUrn, createdAt }: Pick<Customer, 'customerUrn' | 'createdAt'>,
   { claimedRegion, legalType, billingCountry }: RetainedFields,
   now: string,
+  mergedInto?: CustomerUrn,
 ): Customer {
   return {
     customerUrn,
@@ -60,6 +63,7 @@ export function anonymized(
     createdAt,
     updatedAt: now,
     anonymizedAt: now,
+    ...(mergedInto !== undefined && { mergedInto }),
   };
 }
 

@@ -139,6 +139,8 @@ export interface Customer extends CustomerContent {
   readonly createdAt: string;
   readonly updatedAt: string;
   readonly anonymizedAt?: string;
+  /** Of an anonymized customer: the one into which it was merged. Absent if it was erased. */
+  readonly mergedInto?: CustomerUrn;
 }
 
 /**

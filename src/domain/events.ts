@@ -2,11 +2,11 @@ import { type CustomerContent, contentNames } from './customer.ts';
 import { isObject } from './field-schema.ts';
 
 /** The types of change events. To add a type, add it here and to the code that makes the change. */
-export type ChangeEventType = 'customer.stored' | 'customer.updated' | 'customer.anonymized';
+export type ChangeEventType = 'customer.stored' | 'customer.updated' | 'customer.merged' | 'customer.anonymized';
 
 /**
  * The names of the top-level fields that a store or an update changed, in the order of the field table; for an erasure
- * see `rewrittenFields`. A change event has no values, so it may be kept after an erasure (GDPR Art. 17).
+ * or a merge see `rewrittenFields`. A change event has no values, so it may be kept after an erasure (GDPR Art. 17).
  *
  * @param before undefined for a new customer: then the result is all fields with a value
  */

@@ -165,6 +165,9 @@ export interface Holder {
   readonly keys: Partial<UniqueKeys>;
 }
 
+/** The conflict of a request whose ExternalId belongs to this customer. */
+export const externalIdConflict = (customerUrn: CustomerUrn): Conflict => ({ ...uniqueFields.externalId, customerUrn });
+
 /** All conflicts between `wanted` and the tenant's other customers: ExternalId, e-mail address, phone number. */
 export function conflictsOf(wanted: UniqueKeys, others: readonly Holder[]): readonly Conflict[] {
   const names = Object.keys(uniqueFields) as (keyof UniqueKeys)[];

@@ -8,6 +8,13 @@
 export const isOlder = (given: number | undefined, stored: number | undefined): boolean =>
   given !== undefined && stored !== undefined && given < stored;
 
+/**
+ * Whether a request must not bring back what ended at `stored`: the revision of a tombstone, or of the merge that made
+ * an ExternalId an alias.
+ */
+export const isNotNewer = (given: number | undefined, stored: number | undefined): boolean =>
+  given !== undefined && stored !== undefined && given <= stored;
+
 /** Whether a request has the revision of the record: it must then have the content of the record too. */
 export const isSameRevision = (given: number | undefined, stored: number | undefined): boolean =>
   given !== undefined && given === stored;

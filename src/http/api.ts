@@ -9,6 +9,7 @@ import { type ErasureDependencies, erasureRoutes, erasureSchemas } from './route
 import { type ExportDependencies, exportRoutes } from './routes/export.ts';
 import { type FindDependencies, findRoutes } from './routes/find.ts';
 import { type ImportDependencies, importRoutes } from './routes/import.ts';
+import { type MergeDependencies, mergeRoutes } from './routes/merge.ts';
 import { type SubjectExportDependencies, subjectExportRoutes, subjectExportSchemas } from './routes/subject-exports.ts';
 import { type SyncDependencies, syncRoutes } from './routes/sync.ts';
 
@@ -19,6 +20,7 @@ export type ApiDependencies = CustomerDependencies &
   ErasureDependencies &
   SubjectExportDependencies &
   SyncDependencies &
+  MergeDependencies &
   FindDependencies &
   ImportDependencies &
   ExportDependencies & { readonly authentication: Pick<Authentication, 'recall' | 'authenticate' | 'claimsOf'> };
@@ -31,6 +33,7 @@ export const api: FastifyPluginCallbackTypebox<ApiDependencies> = (app, dependen
   findRoutes(app, dependencies);
   subjectExportRoutes(app, dependencies);
   syncRoutes(app, dependencies);
+  mergeRoutes(app, dependencies);
   exportRoutes(app, dependencies);
   importRoutes(app, dependencies);
   done();

@@ -15,6 +15,9 @@ export const recordProperties = {
   createdAt: timestampSchema,
   updatedAt: timestampSchema,
   anonymizedAt: Type.Optional(timestampSchema),
+  mergedInto: Type.Optional(
+    Type.String({ pattern: urnPattern, description: 'The customer into which this one was merged, if it was merged.' }),
+  ),
 };
 export const customerSchema = closedObject(recordProperties, { $id: 'Customer', examples: [customerExample] });
 
@@ -26,7 +29,14 @@ export const syncMembers = {
   customer: reference(customerStateSchema),
 };
 
-const { createdAt: _, updatedAt: __, anonymizedAt: ___, customerUrn, ...contentProperties } = recordProperties;
+const {
+  createdAt: _,
+  updatedAt: __,
+  anonymizedAt: ___,
+  mergedInto: ____,
+  customerUrn,
+  ...contentProperties
+} = recordProperties;
 /** What a sync would store. */
 export const customerPreviewSchema = closedObject(
   { customerUrn: Type.Optional(customerUrn), ...contentProperties },

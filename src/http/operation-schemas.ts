@@ -191,7 +191,7 @@ const refusalMeaning: Partial<Record<number, string>> = {
   403: "The key's role does not allow the operation.",
   404: 'The tenant has no such customer, or no such erasure.',
   409:
-    'The request conflicts with another customer, with a newer sourceRevision, or with a request in flight under the ' +
+    'The request conflicts with another customer, with a merge, with a newer sourceRevision, or with a request in flight under the ' +
     'same Idempotency-Key.',
   412: 'If-Match names another version.',
   413: 'The body is over the limit: 64 KiB, unless the operator set another.',

@@ -13,6 +13,7 @@ import { historyContract } from './customer-repository/history.ts';
 import { idempotencyContract } from './customer-repository/idempotency.ts';
 import { idempotencyAfterErasureContract } from './customer-repository/idempotency-after-erasure.ts';
 import { listContract } from './customer-repository/list.ts';
+import { mergeContract } from './customer-repository/merge.ts';
 import { storeContract } from './customer-repository/store.ts';
 import { syncContract } from './customer-repository/sync.ts';
 import { updateContract } from './customer-repository/update.ts';
@@ -40,6 +41,7 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
   eraseContract(test);
   historyContract(test);
   erasedStaysErasedContract(test);
+  mergeContract(test);
   idempotencyContract(test);
   idempotencyAfterErasureContract(test);
   concurrencyContract(test);

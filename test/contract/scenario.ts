@@ -87,7 +87,7 @@ export const onlyAt =
 export const actor = { keyId: 'key', requestId: 'request' };
 
 interface When {
-  /** Milliseconds since 1970. Default: noon; for an erasure one millisecond after noon. */
+  /** Milliseconds since 1970. Default: noon; for an erasure or a merge one millisecond after noon. */
   readonly now?: number;
   readonly key?: IdempotencyKey;
   /** The source revision of the request; its tombstones expire a day after `now`. */
@@ -150,8 +150,15 @@ export function tenantOf(repository: CustomerRepository, tenant: TenantId = tena
       repository.findTombstone(tenant, externalId as ExternalId, now),
     erase: (by: CustomerReference, { now = noon + 1, key, revision, ...request }: When & EraseRequest = {}) =>
       repository.erase(tenant, by, { ...contextOf(now, revision), ...request }, key),
+    merge: (from: CustomerReference, into: CustomerReference, { now = noon + 1, key, revision }: When = {}) =>
+      repository.merge(tenant, urnOf(from), urnOf(into), contextOf(now, revision), key),
   };
   return scenario;
+}
+
+function urnOf(by: CustomerReference): CustomerUrn {
+  if ('urn' in by) return by.urn;
+  throw new Error('a merge names customers by their URNs');
 }
 
 /** The record in a result, and its reference; throws unless the result is SUCCESS. */

@@ -9,6 +9,7 @@ import { customerExamples } from '../../src/http/routes/customer-examples.ts';
 import { erasureExamples } from '../../src/http/routes/erasures.ts';
 import { exportExamples } from '../../src/http/routes/export.ts';
 import { findExamples } from '../../src/http/routes/find.ts';
+import { mergeExamples } from '../../src/http/routes/merge.ts';
 import { subjectExportExamples } from '../../src/http/routes/subject-exports.ts';
 import { syncExamples } from '../../src/http/routes/sync.ts';
 import { base, storing } from '../support/client.ts';
@@ -91,6 +92,7 @@ t.test('every operation describes the statuses that it can answer', async (t) =>
     store: [200, 400, 401, 403, 409, 413, 415, 422, 429, 431, 500, 503],
     delete: [200, 400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 431, 500, 503],
     update: [200, 400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 431, 500, 503],
+    merge: [200, 400, 401, 403, 404, 409, 413, 415, 422, 429, 431, 500, 503],
     info: [200, 400, 401, 404, 429, 431, 500, 503],
     erasure: [200, 400, 401, 404, 429, 431, 500, 503],
     find: [200, 400, 401, 404, 413, 415, 429, 431, 500, 503],
@@ -174,6 +176,8 @@ t.test('the service answers the example requests with the example results', asyn
   const { updatedAt } = result;
   t.same(updated.result, { ...customerExamples.update.result, customerUrn, updatedAt });
   t.same((await info({ urn: customerUrn })).result, { ...customerExamples.info.result, customerUrn, updatedAt });
+  const from = (await post('store', storing({ externalIdentifier: 'merged' }))).result.customerUrn;
+  t.same((await post('merge', { from, into: customerUrn })).result, updated.result);
   t.same((await post('delete', { customerUuid: customerUrn })).body, { status: { messageCode: 'SUCCESS' } });
   const synced = await post('sync', syncExamples.request);
   const expected = { ...syncExamples.result.result, customerUrn: synced.result.customerUrn };
@@ -195,6 +199,7 @@ t.test('the service answers the invalid examples with the published violations',
   await refusedWith(get(`${base}/erasure`), erasureExamples.invalid.errors);
   await refusedWith(service.export(exportExamples.invalid.request), exportExamples.invalid.errors);
   await refusedWith(post('find', findExamples.invalid.request), findExamples.invalid.errors);
+  await refusedWith(post('merge', mergeExamples.invalid.request), mergeExamples.invalid.errors);
   const { invalid } = subjectExportExamples;
   await refusedWith(post('subject-export', invalid.request), invalid.errors);
   await refusedWith(post('sync', syncExamples.invalid.request), syncExamples.invalid.errors);

@@ -41,6 +41,7 @@ eachStorage((start, t) => {
         ['POST', 'update'],
         ['POST', 'delete'],
         ['POST', 'find'],
+        ['POST', 'merge'],
         ['POST', 'subject-export'],
         ['POST', 'sync'],
         ['GET', 'info?urn=cu.00.1'],
@@ -94,6 +95,7 @@ eachStorage((start, t) => {
       ['store', storing({ externalIdentifier: 'y' })],
       ['update', { customer: { externalIdentifier: 'x', firstName: 'J' } }],
       ['delete', { externalIdentifier: 'x' }],
+      ['merge', { from: 'cu.00.1', into: 'cu.00.2' }],
       ['store', '{'],
       ['store', 'x'.repeat(70_000)],
     ] as const) {

@@ -38,6 +38,7 @@ function failing(error: () => Error): CustomerRepository {
     exchange: fail,
     findTombstone: fail,
     erase: fail,
+    merge: fail,
     recoverErasures: fail,
     deleteExpired: fail,
     findErasure: fail,

@@ -6,7 +6,7 @@ import { ndjsonType } from '../../src/http/streaming.ts';
 export const base = '/api/c2a/customer';
 export const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
 export type Headers = Record<string, string>;
-export type Route = 'validate' | 'store' | 'update' | 'delete' | 'find' | 'subject-export' | 'sync';
+export type Route = 'validate' | 'store' | 'update' | 'delete' | 'find' | 'merge' | 'subject-export' | 'sync';
 
 /** The body of a store. */
 export const storing = (customer: object, region: object = claimedRegion) => ({ customer, claimedRegion: region });

@@ -1,11 +1,13 @@
 import type { ChangeEvent, EventBody } from '../../application/ports/change-events.ts';
 import type {
+  Alias,
   ContactReference,
   CustomerReference,
   StoredCustomer,
   Tombstone,
   WriteContext,
 } from '../../application/ports/customer-repository.ts';
+import { isAnonymized } from '../../domain/anonymization.ts';
 import { uniqueKeysOf } from '../../domain/customer.ts';
 import {
   type Conflict,
@@ -22,6 +24,12 @@ import type { ReferenceData } from '../../domain/reference-data.ts';
 export type Entries<Value> = Pick<Map<string, Value>, 'get' | 'set' | 'delete' | 'entries'>;
 export type NewEntries = <Value>() => Entries<Value>;
 
+/** The record that has a unique key, by its name. With `alias`, the key is an ExternalId that a merge has left. */
+interface Held {
+  readonly name: string;
+  readonly alias?: Alias;
+}
+
 /** Records with their unique keys, events and tombstones. */
 export class CustomerTable {
   readonly #referenceData: ReferenceData;
@@ -29,8 +37,10 @@ export class CustomerTable {
   readonly #records: Entries<StoredCustomer>;
   /** By the name of the record: one for each version. */
   readonly #events: Entries<readonly ChangeEvent[]>;
-  /** The names of records, by tenant, kind and value of a unique key. */
-  readonly #holders: Entries<string>;
+  /** By tenant, kind and value of a unique key. */
+  readonly #holders: Entries<Held>;
+  /** By the name of the record that they find. */
+  readonly #aliases: Entries<readonly Alias[]>;
   /** By tenant and ExternalId. */
   readonly #tombstones: Entries<Tombstone>;
 
@@ -39,12 +49,15 @@ export class CustomerTable {
     this.#records = newEntries();
     this.#events = newEntries();
     this.#holders = newEntries();
+    this.#aliases = newEntries();
     this.#tombstones = newEntries();
   }
 
   find(tenant: TenantId, by: CustomerReference | ContactReference): StoredCustomer | undefined {
-    const name = 'urn' in by ? nameOf(tenant, by.urn) : this.#holders.get(entriesOf(tenant, by)[0] as string);
-    return name === undefined ? undefined : this.#records.get(name);
+    if ('urn' in by) return this.#records.get(nameOf(tenant, by.urn));
+    const held = this.#holders.get(entriesOf(tenant, by)[0] as string);
+    const stored = held && this.#records.get(held.name);
+    return stored && held?.alias ? { ...stored, alias: held.alias } : stored;
   }
 
   /** The record with a name of `nameOf`. */
@@ -52,18 +65,16 @@ export class CustomerTable {
     return this.#records.get(name);
   }
 
-  /** The conflicts of a record with the unique keys of other records. */
+  /** The conflicts of a record with the unique keys of other records, and with aliases, its own too. */
   conflictsOf(tenant: TenantId, stored: StoredCustomer): readonly Conflict[] {
     const name = nameOf(tenant, stored.customer.customerUrn);
     const keys = this.#keysOf(stored);
     if (keys === undefined) return [];
-    const others = entriesOf(tenant, keys)
-      .map((entry) => this.#holders.get(entry))
-      .filter((holder) => holder !== undefined && holder !== name)
-      .map((holder): Holder => {
-        const other = this.#records.get(holder as string) as StoredCustomer;
-        return { customerUrn: other.customer.customerUrn, keys: this.#keysOf(other) ?? {} };
-      });
+    const others = Object.entries(keys).flatMap(([kind, value]): Holder[] => {
+      const held = this.#holders.get(entryOf(tenant, kind, value));
+      const isFree = held === undefined || (held.name === name && held.alias === undefined);
+      return isFree ? [] : [{ customerUrn: urnIn(held.name), keys: { [kind]: value } }];
+    });
     return conflictsOf(keys, others);
   }
 
@@ -71,7 +82,7 @@ export class CustomerTable {
   put(tenant: TenantId, stored: StoredCustomer, event: EventBody, previous: StoredCustomer | undefined): void {
     const name = nameOf(tenant, stored.customer.customerUrn);
     if (previous !== undefined) this.release(tenant, previous);
-    for (const entry of entriesOf(tenant, this.#keysOf(stored))) this.#holders.set(entry, name);
+    for (const entry of entriesOf(tenant, this.#keysOf(stored))) this.#holders.set(entry, { name });
     this.#records.set(name, stored);
     const { version, customer } = stored;
     const added = { version, at: Date.parse(customer.updatedAt), ...event };
@@ -82,8 +93,25 @@ export class CustomerTable {
   release(tenant: TenantId, stored: StoredCustomer): void {
     const name = nameOf(tenant, stored.customer.customerUrn);
     for (const entry of entriesOf(tenant, this.#keysOf(stored))) {
-      if (this.#holders.get(entry) === name) this.#holders.delete(entry);
+      if (this.#holders.get(entry)?.name === name) this.#holders.delete(entry);
     }
+  }
+
+  /** Makes an ExternalId an alias of a customer. */
+  addAlias(tenant: TenantId, urn: CustomerUrn, alias: Alias): void {
+    const name = nameOf(tenant, urn);
+    this.#holders.set(entryOf(tenant, 'externalId', alias.externalId), { name, alias });
+    const others = this.#aliases.get(name)?.filter(({ externalId }) => externalId !== alias.externalId) ?? [];
+    this.#aliases.set(name, [...others, alias]);
+  }
+
+  /** Removes and returns the aliases of a customer. */
+  removeAliases(tenant: TenantId, urn: CustomerUrn): readonly Alias[] {
+    const name = nameOf(tenant, urn);
+    const aliases = this.#aliases.get(name) ?? [];
+    for (const { externalId } of aliases) this.#holders.delete(entryOf(tenant, 'externalId', externalId));
+    this.#aliases.delete(name);
+    return aliases;
   }
 
   /** Puts records back as they were before. */
@@ -92,22 +120,28 @@ export class CustomerTable {
     for (const { customer } of records) {
       this.release(tenant, this.#records.get(nameOf(tenant, customer.customerUrn)) as StoredCustomer);
     }
-    for (const stored of records) {
+    for (const { alias: _, ...stored } of records) {
       const name = nameOf(tenant, stored.customer.customerUrn);
-      for (const entry of entriesOf(tenant, this.#keysOf(stored))) this.#holders.set(entry, name);
+      for (const entry of entriesOf(tenant, this.#keysOf(stored))) this.#holders.set(entry, { name });
       this.#records.set(name, stored);
       this.#events.set(name, this.#events.get(name)?.slice(0, stored.version) ?? []);
     }
   }
 
-  /** Adds a record of another repository, without an event. Returns false if the table has one with its URN. */
-  load(tenant: TenantId, stored: StoredCustomer): boolean {
-    const name = nameOf(tenant, stored.customer.customerUrn);
-    if (this.#records.get(name) !== undefined) return false;
+  /**
+   * Adds a record of another repository, without an event, and the alias by which it was found. Returns false if the
+   * table has a record with its URN.
+   */
+  load(tenant: TenantId, { alias, ...stored }: StoredCustomer): boolean {
+    const { customerUrn } = stored.customer;
+    const name = nameOf(tenant, customerUrn);
+    const present = this.#records.get(name);
+    if (alias !== undefined && !(present && isAnonymized(present.customer))) this.addAlias(tenant, customerUrn, alias);
+    if (present !== undefined) return false;
     this.#records.set(name, stored);
     for (const entry of entriesOf(tenant, this.#keysOf(stored))) {
       // A change in this table may have taken the key.
-      if (this.#holders.get(entry) === undefined) this.#holders.set(entry, name);
+      if (this.#holders.get(entry) === undefined) this.#holders.set(entry, { name });
     }
     return true;
   }
@@ -146,7 +180,7 @@ export class CustomerTable {
 
   /** The number of unique keys that a customer holds. */
   countKeys(tenant: TenantId, urn: CustomerUrn): number {
-    return [...this.#holders.entries()].filter(([, name]) => name === nameOf(tenant, urn)).length;
+    return [...this.#holders.entries()].filter(([, { name }]) => name === nameOf(tenant, urn)).length;
   }
 
   recordsOf(tenant: TenantId): StoredCustomer[] {
@@ -163,5 +197,8 @@ export const nameOf = (tenant: TenantId, urn: CustomerUrn): string => `${tenant}
 export const tenantIn = (name: string): TenantId => name.slice(0, name.indexOf(' ')) as TenantId;
 const tombstoneName = (tenant: TenantId, externalId: ExternalId): string => `${tenant} ${externalId}`;
 
+const urnIn = (name: string): CustomerUrn => name.slice(name.indexOf(' ') + 1) as CustomerUrn;
+
+const entryOf = (tenant: TenantId, kind: string, value: string): string => `${tenant} ${kind} ${value}`;
 const entriesOf = (tenant: TenantId, keys: Partial<UniqueKeys> | undefined): string[] =>
-  Object.entries(keys ?? {}).map(([kind, value]) => `${tenant} ${kind} ${value}`);
+  Object.entries(keys ?? {}).map(([kind, value]) => entryOf(tenant, kind, value));

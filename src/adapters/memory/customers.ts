@@ -7,10 +7,7 @@ import {
   type ErasureContext,
   type Exchange,
   type IdempotencyKey,
-  type IdempotencyRecord,
   ofExisting,
-  recordedCode,
-  replayOf,
   type StoredCustomer,
   type SyncDecision,
   syncEffect,
@@ -29,22 +26,16 @@ import {
 } from '../../domain/customer.ts';
 import { type CustomerUrn, customerUrn, type ExternalId, type TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
-import { isOlder, isSameRevision } from '../../domain/source-revision.ts';
-import { CustomerTable, nameOf, tenantIn } from './customer-table.ts';
-
-interface KeptRecord extends IdempotencyRecord {
-  readonly requestDigest: Uint8Array;
-  /** The name of the record; see `nameOf`. */
-  readonly name: string;
-}
+import { isNotNewer, isOlder } from '../../domain/source-revision.ts';
+import { CustomerTable, nameOf } from './customer-table.ts';
+import { MemoryIdempotencyRecords } from './idempotency-records.ts';
 
 /** Customers in memory, for tests and embedding. No method awaits between a read and the write that depends on it. */
 export class MemoryCustomers implements CustomerRepository {
   readonly #table: CustomerTable;
   /** By tenant and URN; see `nameOf`. */
   readonly #erasures = new Map<string, Erasure>();
-  /** By tenant and key digest. */
-  readonly #idempotencyRecords = new Map<string, KeptRecord>();
+  readonly #idempotencyRecords: MemoryIdempotencyRecords;
   readonly #partition: string;
   #lastSequence = 0;
 
@@ -52,10 +43,11 @@ export class MemoryCustomers implements CustomerRepository {
   constructor(referenceData: ReferenceData, partition = '00', table = new CustomerTable(referenceData)) {
     this.#partition = partition;
     this.#table = table;
+    this.#idempotencyRecords = new MemoryIdempotencyRecords((name) => table.get(name));
   }
 
   async store(tenant: TenantId, content: CustomerContent, context: WriteContext, key?: IdempotencyKey) {
-    return this.#once(tenant, key, context.now, () => this.#create(tenant, content, context));
+    return this.#idempotencyRecords.once(tenant, key, context.now, () => this.#create(tenant, content, context));
   }
 
   find(tenant: TenantId, by: CustomerReference | ContactReference) {
@@ -80,7 +72,7 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   async update(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext, key?: IdempotencyKey) {
-    return this.#once(tenant, key, context.now, () => {
+    return this.#idempotencyRecords.once(tenant, key, context.now, () => {
       const changed = this.#change(tenant, by, decide, context);
       this.#leaveTombstone(tenant, changed, context);
       return changed.result;
@@ -88,7 +80,7 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   async sync(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext, key?: IdempotencyKey) {
-    return this.#once(tenant, key, context.now, () => {
+    return this.#idempotencyRecords.once(tenant, key, context.now, () => {
       const changed = this.#change(tenant, by, decide, context);
       this.#leaveTombstone(tenant, changed, context);
       return withEffect(changed);
@@ -105,9 +97,11 @@ export class MemoryCustomers implements CustomerRepository {
     }
     const done: Changed[] = [];
     for (const [index, { by, decide, context }] of changes.entries()) {
-      const urn = before[index]?.customer.customerUrn;
-      // A released record is no longer found by its ExternalId.
-      const changed = this.#change(tenant, urn === undefined ? by : { urn }, ofExisting(decide), context);
+      const stored = before[index];
+      // A released record is no longer found by its ExternalId, but still by its aliases.
+      const isReleased = stored !== undefined && stored.alias === undefined;
+      const reference = isReleased ? { urn: stored.customer.customerUrn } : by;
+      const changed = this.#change(tenant, reference, ofExisting(decide), context);
       if (changed.result.code !== 'SUCCESS') {
         this.#table.restore(tenant, before);
         return { failed: index, result: changed.result };
@@ -125,31 +119,42 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   async erase(tenant: TenantId, by: CustomerReference, context: ErasureContext, key?: IdempotencyKey) {
-    const { keyId, requestId, now, check, reference } = context;
-    return this.#once(tenant, key, now, () => {
+    const { check, reference } = context;
+    return this.#idempotencyRecords.once(tenant, key, context.now, () => {
       const current = this.#table.find(tenant, by);
       if (current === undefined) {
         if ('externalId' in by) this.#table.leaveTombstone(tenant, by.externalId, context);
         return { code: 'CUSTOMER_NOT_FOUND' };
       }
-      const { customer, version } = current;
+      const { customer, version, alias } = current;
+      if (this.#isMerged(tenant, customer)) return { code: 'CUSTOMER_MERGED' };
       if (isAnonymized(customer)) return { code: 'SUCCESS', stored: current };
-      const refused = check?.({ version, sourceRevision: customer.sourceRevision });
+      const refused = check?.({ version, sourceRevision: customer.sourceRevision, alias });
       if (refused !== undefined) return { code: refused };
       this.#table.leaveTombstone(tenant, customer.externalIdentifier as ExternalId, context);
-      const { customerUrn: urn } = customer;
-      const rewritten = rewrittenFields(customer);
-      const erasure = {
-        urn,
-        keyId,
-        requestId,
-        erasedAt: now,
-        ...(reference !== undefined && { reference }),
-        rewritten,
-      };
-      this.#erasures.set(nameOf(tenant, urn), erasure);
-      const stored = { customer: anonymize(customer, timestamp(now)), version: version + 1 };
-      return this.#put(tenant, stored, context, current);
+      for (const { externalId } of this.#table.removeAliases(tenant, customer.customerUrn)) {
+        this.#table.leaveTombstone(tenant, externalId, context);
+      }
+      return this.#anonymize(tenant, current, context, { ...(reference !== undefined && { reference }) });
+    });
+  }
+
+  async merge(tenant: TenantId, from: CustomerUrn, into: CustomerUrn, context: WriteContext, key?: IdempotencyKey) {
+    return this.#idempotencyRecords.once(tenant, key, context.now, () => {
+      const [merged, kept] = [this.#table.find(tenant, { urn: from }), this.#table.find(tenant, { urn: into })];
+      if (merged === undefined || kept === undefined) return { code: 'CUSTOMER_NOT_FOUND' };
+      const { customer } = merged;
+      if (customer.mergedInto === into) return { code: 'SUCCESS', stored: kept };
+      if (isAnonymized(customer) || isAnonymized(kept.customer)) return { code: 'CUSTOMER_NOT_FOUND' };
+      const revision = context.tombstone?.revision;
+      if (isOlder(revision, customer.sourceRevision)) return { code: 'STALE_REVISION' };
+      const sourceRevision = revision ?? customer.sourceRevision;
+      const fence = { ...(sourceRevision !== undefined && { sourceRevision }) };
+      this.#anonymize(tenant, merged, context, { mergedInto: into, ...fence });
+      const alias = { externalId: customer.externalIdentifier as ExternalId, ...fence };
+      for (const moved of [alias, ...this.#table.removeAliases(tenant, from)])
+        this.#table.addAlias(tenant, into, moved);
+      return { code: 'SUCCESS', stored: kept };
     });
   }
 
@@ -158,9 +163,7 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   async deleteExpired(tenant: TenantId, now: number) {
-    for (const [name, { expiresAt }] of this.#idempotencyRecords) {
-      if (tenantIn(name) === tenant && expiresAt <= now) this.#idempotencyRecords.delete(name);
-    }
+    this.#idempotencyRecords.deleteExpired(tenant, now);
     this.#table.deleteExpiredTombstones(tenant, now);
   }
 
@@ -173,9 +176,7 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   async findIdempotencyRecords(tenant: TenantId, urn: CustomerUrn) {
-    return [...this.#idempotencyRecords.values()]
-      .filter(({ name }) => name === nameOf(tenant, urn))
-      .map(({ code, expiresAt }) => ({ code, expiresAt }));
+    return this.#idempotencyRecords.listOf(tenant, urn);
   }
 
   async findResidue(tenant: TenantId, urn: CustomerUrn) {
@@ -196,29 +197,33 @@ export class MemoryCustomers implements CustomerRepository {
     return { customers: records.length - anonymized, anonymized };
   }
 
+  /** Whether a customer was merged into another one that is not erased. */
+  #isMerged(tenant: TenantId, { mergedInto: urn }: Customer): boolean {
+    const into = urn && this.#table.find(tenant, { urn })?.customer;
+    return into !== undefined && (!isAnonymized(into) || this.#isMerged(tenant, into));
+  }
+
+  /** Erases a record, or merges it, as `more` says. */
+  #anonymize(
+    tenant: TenantId,
+    current: StoredCustomer,
+    context: WriteContext,
+    more: Pick<Erasure, 'reference' | 'mergedInto' | 'sourceRevision'>,
+  ): WriteResult {
+    const { customer, version } = current;
+    const { customerUrn: urn } = customer;
+    const { keyId, requestId, now } = context;
+    const erasure = { urn, keyId, requestId, erasedAt: now, ...more, rewritten: rewrittenFields(customer) };
+    this.#erasures.set(nameOf(tenant, urn), erasure);
+    const anonymized = anonymize(customer, timestamp(now), more.mergedInto);
+    return this.#put(tenant, { customer: anonymized, version: version + 1 }, context, current);
+  }
+
   /** The first sequence in this partition whose URN is after `urn`. */
   #firstAfter(urn: CustomerUrn | undefined): number {
     const [, partition = '', sequence] = urn?.split('.') ?? [];
     if (partition < this.#partition) return 1;
     return partition === this.#partition ? Number(sequence) + 1 : Number.POSITIVE_INFINITY;
-  }
-
-  /** Returns the SUCCESS recorded under the key. If none is recorded, runs `work` and records its SUCCESS. */
-  #once(tenant: TenantId, key: IdempotencyKey | undefined, now: number, work: () => WriteResult): WriteResult {
-    if (key === undefined) return work();
-    const keyName = `${tenant} ${Buffer.from(key.keyDigest).toString('hex')}`;
-    const record = this.#idempotencyRecords.get(keyName);
-    if (record !== undefined && record.expiresAt > now) {
-      if (Buffer.compare(record.requestDigest, key.requestDigest) !== 0) return { code: 'IDEMPOTENCY_KEY_REUSED' };
-      return replayOf(this.#table.get(record.name) as StoredCustomer, record.code);
-    }
-    const result = work();
-    if (result.code === 'SUCCESS') {
-      const { requestDigest, expiresAt } = key;
-      const name = nameOf(tenant, result.stored.customer.customerUrn);
-      this.#idempotencyRecords.set(keyName, { code: recordedCode(result), name, requestDigest, expiresAt });
-    }
-    return result;
   }
 
   #create(tenant: TenantId, content: CustomerContent, context: WriteContext): WriteResult {
@@ -250,7 +255,7 @@ export class MemoryCustomers implements CustomerRepository {
   /** Whether a fenced write must not give this ExternalId to a customer. */
   #isForbidden(tenant: TenantId, externalId: string, { tombstone, now }: WriteContext): boolean {
     const found = tombstone && this.findTombstone(tenant, externalId as ExternalId, now);
-    return isOlder(tombstone?.revision, found) || isSameRevision(tombstone?.revision, found);
+    return isNotNewer(tombstone?.revision, found);
   }
 
   /** Leaves a tombstone of the ExternalId that a customer had before a fenced change, if it has another one now. */

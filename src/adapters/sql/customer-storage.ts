@@ -15,6 +15,7 @@ import { ErasureAudit } from './erasure/audit.ts';
 import { Eraser } from './erasure/erase.ts';
 import { ErasureLog } from './erasure/erasure-log.ts';
 import { KeyCopies } from './erasure/key-copies.ts';
+import { Merger } from './erasure/merge.ts';
 import { Recovery } from './erasure/recovery.ts';
 import { ResidueSearch } from './erasure/residue.ts';
 import { idempotencyQueries } from './idempotency-records.ts';
@@ -58,14 +59,15 @@ export function createCustomerStorage(
   const log = new ErasureLog({ dialect, vault, encryption, queries, deployment, changed });
   const reader = new CustomerReader({ queries, idempotency, encryption, log });
   const sequence = new UrnSequence(database, partition);
-  const tombstones = new Tombstones(dialect, encryption);
+  const tombstones = new Tombstones(dialect, queries, encryption);
   const shared = { database, queries, applied, idempotency, encryption, reader, writer, log, tombstones };
   const eraser = new Eraser(shared);
+  const merger = new Merger({ ...shared, eraser });
   const changes = new CustomerChanges({ ...shared, eraser });
   const recovery = new Recovery({ ...shared, eraser });
   const ids = new IdBlocks({ database, encryption, queries, sequence });
   const residue = new ResidueSearch({ database, queries });
-  const repository = new SqlCustomers({ ...shared, changes, ids, eraser, recovery, residue, sequence });
+  const repository = new SqlCustomers({ ...shared, changes, ids, eraser, merger, recovery, residue, sequence });
   const unrecovered = new Set<TenantId>();
   return {
     repository: recoverFirst(cached(repository, cache), unrecovered),

@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import type { WriteContext } from '../../application/ports/customer-repository.ts';
-import { isOlder, isSameRevision } from '../../domain/source-revision.ts';
+import { isNotNewer } from '../../domain/source-revision.ts';
+import type { CustomerQueries } from './customers/queries.ts';
 import type { RecordEncryption } from './customers/record-encryption.ts';
 import { compileQuery, compileWrite, type Routine } from './driver/query.ts';
 import type { Dialect } from './schema/database.ts';
@@ -9,6 +10,8 @@ import type { Tables } from './schema/tables.ts';
 type Row = Tables['tombstones'];
 type At = Pick<Row, 'tenant' | 'digest'>;
 type AtTime = { readonly tenant: string; readonly now: number };
+
+type Encryption = Pick<RecordEncryption, 'tombstoneDigest' | 'blindIndex'>;
 
 /** What a write is fenced by; see the port. */
 type Fence = Pick<WriteContext, 'tombstone' | 'now'>;
@@ -19,16 +22,22 @@ type Fence = Pick<WriteContext, 'tombstone' | 'now'>;
  */
 export class Tombstones {
   readonly #run: ReturnType<typeof tombstoneQueries>;
-  readonly #encryption: Pick<RecordEncryption, 'tombstoneDigest'>;
+  readonly #queries: Pick<CustomerQueries, 'findExternalIds'>;
+  readonly #encryption: Encryption;
 
-  constructor(dialect: Dialect, encryption: Pick<RecordEncryption, 'tombstoneDigest'>) {
+  constructor(dialect: Dialect, queries: Pick<CustomerQueries, 'findExternalIds'>, encryption: Encryption) {
+    this.#queries = queries;
     this.#run = tombstoneQueries(dialect);
     this.#encryption = encryption;
   }
 
   /** See `CustomerRepository.findTombstone`. */
   *find(tenant: string, externalId: string, now: number): Routine<number | undefined> {
-    const [found] = yield* this.#run.find({ tenant, digest: this.#encryption.tombstoneDigest(tenant, externalId) });
+    const digest = this.#encryption.tombstoneDigest(
+      tenant,
+      this.#encryption.blindIndex(tenant, 'externalId', externalId),
+    );
+    const [found] = yield* this.#run.find({ tenant, digest });
     return found !== undefined && found.expires_at > now ? found.revision : undefined;
   }
 
@@ -50,8 +59,7 @@ export class Tombstones {
 
   *#forbid(tenant: string, externalId: string, { tombstone, now }: Fence): Routine<boolean> {
     if (tombstone === undefined) return false;
-    const found = yield* this.find(tenant, externalId, now);
-    return isOlder(tombstone.revision, found) || isSameRevision(tombstone.revision, found);
+    return isNotNewer(tombstone.revision, yield* this.find(tenant, externalId, now));
   }
 
   /** Keeps fenced writes of this tenant from creating customers until the transaction ends. To be called before `leave`. */
@@ -59,14 +67,22 @@ export class Tombstones {
     if (tombstone !== undefined && this.#run.lockForLeaving !== undefined) yield* this.#run.lockForLeaving({ tenant });
   }
 
-  /**
-   * Leaves a tombstone if the write is fenced. One with a higher revision stays, unless it has expired.
-   *
-   * @param externalId undefined if it is unknown: then there is nothing to find again
-   */
-  *leave(tenant: string, externalId: string | undefined, { tombstone, now }: Fence): Routine<void> {
-    if (tombstone === undefined || externalId === undefined) return;
-    const digest = this.#encryption.tombstoneDigest(tenant, externalId);
+  /** Leaves a tombstone if the write is fenced. One with a higher revision stays, unless it has expired. */
+  *leave(tenant: string, externalId: string, fence: Fence): Routine<void> {
+    yield* this.#leave(tenant, this.#encryption.blindIndex(tenant, 'externalId', externalId), fence);
+  }
+
+  /** Leaves a tombstone for each ExternalId that finds a customer, if the write is fenced. */
+  *leaveOf(tenant: string, number: number, fence: Fence): Routine<void> {
+    if (fence.tombstone === undefined) return;
+    for (const { external_id } of yield* this.#queries.findExternalIds({ tenant, number })) {
+      if (external_id !== null) yield* this.#leave(tenant, external_id, fence);
+    }
+  }
+
+  *#leave(tenant: string, externalIdIndex: Buffer, { tombstone, now }: Fence): Routine<void> {
+    if (tombstone === undefined) return;
+    const digest = this.#encryption.tombstoneDigest(tenant, externalIdIndex);
     const { revision, expiresAt } = tombstone;
     yield* this.#run.leave({ tenant, digest, revision, expires_at: expiresAt, now });
   }

@@ -1,16 +1,19 @@
 import { isAnonymized, rewrittenFields } from '../../domain/anonymization.ts';
 import type { Customer } from '../../domain/customer.ts';
 import { type ChangeEventType, changedFields } from '../../domain/events.ts';
+import type { CustomerUrn } from '../../domain/identity.ts';
 import type { Actor } from './actor.ts';
 
 /** What a change event says of a change of a customer. It has no values of fields, so it is kept after an erasure. */
 export interface EventBody {
   readonly type: ChangeEventType;
-  /** The names of the top-level fields that changed; see `changedFields` and, for an erasure, `rewrittenFields`. */
+  /** The names of the top-level fields that changed; see `changedFields`; of an erasure or a merge `rewrittenFields`. */
   readonly changedFields: readonly string[];
   readonly actor: Actor;
   /** That of the customer after the change, if it has one. */
   readonly sourceRevision?: number;
+  /** Of a merge: the customer into which this one was merged. */
+  readonly mergedInto?: CustomerUrn;
 }
 
 export interface ChangeEvent extends EventBody {
@@ -24,7 +27,9 @@ export interface ChangeEvent extends EventBody {
 export function eventBody(before: Customer | undefined, after: Customer, { keyId, requestId }: Actor): EventBody {
   const actor = { keyId, requestId };
   if (before !== undefined && isAnonymized(after)) {
-    return { type: 'customer.anonymized', changedFields: rewrittenFields(before), actor };
+    const { mergedInto } = after;
+    const type = mergedInto === undefined ? 'customer.anonymized' : 'customer.merged';
+    return { type, changedFields: rewrittenFields(before), actor, ...(mergedInto !== undefined && { mergedInto }) };
   }
   const { sourceRevision } = after;
   return {

@@ -1,6 +1,13 @@
 import type { Customer, CustomerContent } from '../../domain/customer.ts';
 import { changedFields } from '../../domain/events.ts';
-import type { Conflict, ConflictCode, CustomerUrn, ExternalId, TenantId } from '../../domain/identity.ts';
+import {
+  type Conflict,
+  type ConflictCode,
+  type CustomerUrn,
+  type ExternalId,
+  externalIdConflict,
+  type TenantId,
+} from '../../domain/identity.ts';
 import type { Violation } from '../../domain/violations.ts';
 import type { MaybePromise } from '../maybe-promise.ts';
 import type { Actor } from './actor.ts';
@@ -39,6 +46,8 @@ export interface ErasureCandidate {
   readonly version: number;
   /** Absent if the record has none, or cannot be decrypted. */
   readonly sourceRevision?: number | undefined;
+  /** See {@link StoredCustomer.alias}. */
+  readonly alias?: Alias | undefined;
 }
 
 /** A customer as stored. `version` begins at 1 and grows by one with every change. */
@@ -47,6 +56,15 @@ export interface StoredCustomer {
   readonly version: number;
   /** Absent from an anonymized record; its {@link Erasure} has the actor. */
   readonly origin?: Origin;
+  /** Present if the customer was found by the ExternalId of another one, which was merged into it. */
+  readonly alias?: Alias;
+}
+
+/** The ExternalId of a customer that was merged into another one, which it now names. */
+export interface Alias {
+  readonly externalId: ExternalId;
+  /** See {@link Erasure.sourceRevision}. A request with an alias and a revision that is not higher is stale. */
+  readonly sourceRevision?: number | undefined;
 }
 
 /** The source of a record (GDPR Art. 15(1)(g)): the actors of its first and its last write. */
@@ -110,7 +128,14 @@ export type WriteResult =
       readonly code: ConflictCode /** At least one; the first has this code. */;
       readonly conflicts: readonly Conflict[];
     }
-  | { readonly code: 'CUSTOMER_NOT_FOUND' | 'VERSION_MISMATCH' | RevisionRefusal | 'IDEMPOTENCY_KEY_REUSED' }
+  | {
+      readonly code:
+        | 'CUSTOMER_NOT_FOUND'
+        | 'CUSTOMER_MERGED'
+        | 'VERSION_MISMATCH'
+        | RevisionRefusal
+        | 'IDEMPOTENCY_KEY_REUSED';
+    }
   | { readonly code: 'INVALID_REQUEST'; readonly violations: readonly Violation[] };
 
 /** The effect of a `sync` that is not stale. */
@@ -125,12 +150,22 @@ export type Decision =
   | { readonly leave: 'SUCCESS' | 'VERSION_MISMATCH' | 'CUSTOMER_NOT_FOUND' | RevisionRefusal }
   | { readonly refuse: readonly Violation[] };
 
-/** A decision that can also create the customer, if there is no current record. */
-export type SyncDecision = Decision | { readonly create: CustomerContent };
+/**
+ * A decision that can also create the customer, if there is no current record, or refuse to overwrite it, if the
+ * ExternalId of the new content is an alias of it.
+ */
+export type SyncDecision =
+  | Decision
+  | { readonly create: CustomerContent }
+  | { readonly leave: 'CUSTOMER_ALREADY_STORED' };
 
 /** The result of a decision that stores nothing; undefined for one that writes or creates. */
 export function withoutWriting(decision: SyncDecision, current: StoredCustomer | undefined): WriteResult | undefined {
   if ('refuse' in decision) return { code: 'INVALID_REQUEST', violations: decision.refuse };
+  if ('leave' in decision && decision.leave === 'CUSTOMER_ALREADY_STORED') {
+    const { customerUrn } = (current as StoredCustomer).customer;
+    return { code: decision.leave, conflicts: [externalIdConflict(customerUrn)] };
+  }
   if ('leave' in decision && decision.leave !== 'SUCCESS') return { code: decision.leave };
   if ('create' in decision === (current !== undefined)) {
     throw new Error('decide must create a customer that does not exist, and only such a customer');
@@ -186,7 +221,8 @@ export interface CustomerRepository {
 
   /**
    * The customer; undefined if it does not exist. Finds an anonymized customer, and one whose erasure has begun, only by
-   * its URN. Writes nothing.
+   * its URN. The ExternalId of a customer that was merged finds the customer into which it was merged (see
+   * {@link StoredCustomer.alias}); so it does in every method that takes a reference. Writes nothing.
    */
   find(tenant: TenantId, by: CustomerReference | ContactReference): MaybePromise<StoredCustomer | undefined>;
 
@@ -196,7 +232,7 @@ export interface CustomerRepository {
    */
   list(tenant: TenantId, after: CustomerUrn | undefined, limit: number): Promise<readonly StoredCustomer[]>;
 
-  /** Whether a customer has this ExternalId. An anonymized customer has none. Writes nothing. */
+  /** Whether `find` finds a customer by this ExternalId. Writes nothing. */
   hasExternalId(tenant: TenantId, externalId: ExternalId): MaybePromise<boolean>;
 
   /**
@@ -248,10 +284,28 @@ export interface CustomerRepository {
    * erasure. Also erases a record that cannot be decrypted. Returns SUCCESS; SUCCESS without a change if the customer
    * is already erased; CUSTOMER_NOT_FOUND; what `check` returns for the version that no other write changes until the
    * first step is done; with a key also IDEMPOTENCY_KEY_REUSED. A request with a revision leaves a tombstone of the
-   * customer's ExternalId, also of one that no customer has; not if it names an erased customer by URN, because nobody
-   * knows the ExternalId any more.
+   * customer's ExternalId and of its aliases, also of an ExternalId that no customer has; not if it names an erased
+   * customer by URN, because nobody knows the ExternalId any more. Frees the aliases. A customer that was merged gives
+   * CUSTOMER_MERGED, until the one into which it was merged is erased.
    */
   erase(tenant: TenantId, by: CustomerReference, context: ErasureContext, key?: IdempotencyKey): Promise<WriteResult>;
+
+  /**
+   * Erases `from`, in the steps and with the guarantees of `erase`, but keeps its ExternalId as an alias: it finds `into`
+   * until that is erased, and no customer can be stored with it. The aliases of `from` become aliases of `into`, whose
+   * record does not change. Stores one change event, of `from`. Returns SUCCESS with the record of `into`; SUCCESS
+   * without a change if `from` was merged into `into` before; CUSTOMER_NOT_FOUND unless both exist and are not
+   * anonymized; STALE_REVISION if `from` has a higher revision than `context`; with a key also IDEMPOTENCY_KEY_REUSED.
+   *
+   * @param into another customer than `from`
+   */
+  merge(
+    tenant: TenantId,
+    from: CustomerUrn,
+    into: CustomerUrn,
+    context: WriteContext,
+    key?: IdempotencyKey,
+  ): Promise<WriteResult>;
 
   /** Finishes the tenant's erasures that were interrupted, in any process. A job calls it for each tenant. */
   recoverErasures(tenant: TenantId): Promise<RecoveryReport>;
@@ -262,7 +316,7 @@ export interface CustomerRepository {
    */
   deleteExpired(tenant: TenantId, now: number): Promise<void>;
 
-  /** The erasure of this tenant's customer; undefined if it was never erased. */
+  /** The erasure or the merge of this tenant's customer; undefined if there was none. */
   findErasure(tenant: TenantId, urn: CustomerUrn): Promise<Erasure | undefined>;
 
   /**

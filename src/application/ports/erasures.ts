@@ -2,7 +2,10 @@
 import type { CustomerUrn } from '../../domain/identity.ts';
 import type { Actor } from './actor.ts';
 
-/** An entry of the erasure log. It outlives the backups of the record and contains no personal data. */
+/**
+ * An entry of the erasure log: an erasure, or a merge, which erases the customer that is merged into another. It outlives
+ * the backups of the record and contains no personal data.
+ */
 export interface Erasure extends Actor {
   readonly urn: CustomerUrn;
   /** When the record became unreadable, in milliseconds since 1970. */
@@ -11,6 +14,10 @@ export interface Erasure extends Actor {
   readonly reference?: string;
   /** The names of the fields that had a value and were anonymized. Absent if the record could not be decrypted. */
   readonly rewritten?: readonly string[];
+  /** Of a merge: the customer into which this one was merged, as named by the request. Absent for an erasure. */
+  readonly mergedInto?: CustomerUrn;
+  /** Of a merge: its source revision, or that of the record if the request had none. */
+  readonly sourceRevision?: number;
   /** The entry's position in the log. Absent if the adapter keeps no hash chain. */
   readonly position?: LogPosition;
 }

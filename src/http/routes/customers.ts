@@ -56,8 +56,8 @@ const customerDtoSchema = closedObject(membersOf(storeFields.customer.fields, 'r
 const customerChangeSchema = closedObject(membersOf(updateFields.customer.fields, 'patch'), { $id: 'CustomerChange' });
 export const customerSchemas = [customerDtoSchema, customerChangeSchema, snapshotSchema];
 
-/** The response of `store` and `update`. */
-const recordResponse = (description: string, result: object) =>
+/** The response of a write that returns a record. */
+export const recordResponse = (description: string, result: object) =>
   successResponse(
     { result: reference<Customer>(customerSchema) },
     { description, headers: { ...etagHeader, ...replayedHeader }, example: { result } },
@@ -130,7 +130,7 @@ const erase = {
     200: successResponse({}, { description: 'No personal data remains.', headers: replayedHeader, example: {} }),
     ...refusals(
       'bare',
-      [...writeRefusals, 'CUSTOMER_NOT_FOUND', 'STALE_REVISION', 'VERSION_MISMATCH'],
+      [...writeRefusals, 'CUSTOMER_NOT_FOUND', 'CUSTOMER_MERGED', 'STALE_REVISION', 'VERSION_MISMATCH'],
       examples.delete.invalid.errors,
     ),
   },

@@ -7,7 +7,7 @@ import { requireFullRole } from '../authentication.ts';
 import { identifiedBodySchema } from '../body-schemas.ts';
 import { customerSchema } from '../customer-schemas.ts';
 import { answer, wrapped } from '../envelope.ts';
-import { closedObject, timestampSchema } from '../field-schemas.ts';
+import { closedObject, timestampSchema, urnPattern } from '../field-schemas.ts';
 import {
   type ApiServer,
   apiOperation,
@@ -74,8 +74,11 @@ const erasureSchema = closedObject(
         description: 'Fields that had a value and were rewritten or removed; absent where the list was lost.',
       }),
     ),
+    mergedInto: Type.Optional(
+      Type.String({ pattern: urnPattern, description: 'The customer into which it was merged, if it was merged.' }),
+    ),
   },
-  { description: "The customer's erasure; absent where it was not erased." },
+  { description: "The customer's erasure, or its merge into another one; absent where there was none." },
 );
 const subjectExportSchema = closedObject(
   {

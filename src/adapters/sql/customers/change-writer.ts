@@ -16,8 +16,15 @@ export type UpdatedRow = Place &
     /** Absent if the unique keys do not change: this saves updating three indexes. */
     readonly blindIndexes?: BlindIndexes;
   };
-/** The data that an erased customer's row keeps of its log entry: the `sealed` bytes and the sequence. */
-export type KeptEntry = Place & { readonly sealed: Buffer; readonly erasure: number };
+/**
+ * The data that an erased customer's row keeps of its log entry: the `sealed` bytes and the sequence. After a merge also
+ * the ExternalId, as long as it finds the customer `merged_into`; null: it is freed.
+ */
+export type KeptEntry = Place & {
+  readonly sealed: Buffer;
+  readonly erasure: number;
+  readonly merged_into: number | null;
+};
 export type Anonymization = KeptEntry & { readonly at: number };
 
 type KeyQueries = Pick<CustomerQueries, 'insertKey' | 'destroyKey' | 'findByNumber'>;
@@ -37,14 +44,6 @@ export function changeWriter(dialect: Dialect, queries: KeyQueries, changed: (te
   const write = isTogether ? inOneStatement(dialect) : oneByOne(dialect);
   const isKeyStored = dialect.keysAhead || (isTogether && !dialect.keysApart);
   const insert = isKeyStored ? write.insert : keyFirst(write.insert, queries);
-  const correct = compileWrite((row: KeptEntry) =>
-    dialect.builder
-      .updateTable('customers')
-      .set({ erasure: row.erasure, sealed: row.sealed })
-      .where('tenant', '=', row.tenant)
-      .where('number', '=', row.number)
-      .where('erasure', 'is not', null),
-  );
   const release = compileWrite((row: Place & { version: number }) =>
     dialect.builder
       .updateTable('customers')
@@ -53,6 +52,7 @@ export function changeWriter(dialect: Dialect, queries: KeyQueries, changed: (te
       .where('number', '=', row.number)
       .where('version', '=', row.version),
   );
+  const aliases = aliasStatements(dialect);
   const bodyOf = (event: EventBody) => ({ id: randomUUID(), body: JSON.stringify(event) });
 
   return {
@@ -72,12 +72,40 @@ export function changeWriter(dialect: Dialect, queries: KeyQueries, changed: (te
     /** Corrects which log entry an anonymized row keeps. The customer does not change, so there is no event. */
     correct(row: KeptEntry): Routine<number> {
       changed(row.tenant, row.number);
-      return correct(row);
+      return row.merged_into === null ? aliases.correct(row) : aliases.correctMerged(row);
     },
+    /** Anonymizes a customer that was erased or merged. */
     anonymize(row: Anonymization, event: EventBody): Routine<number> {
       changed(row.tenant, row.number);
-      return write.anonymize({ ...row, ...bodyOf(event) });
+      const change = { ...row, ...bodyOf(event) };
+      return row.merged_into === null ? write.anonymize(change) : write.merge(change);
     },
+    /**
+     * Moves the aliases of a customer that was merged to another one, or frees them (`to` is null). The customers of these
+     * ExternalIds do not change, so there is no event.
+     */
+    moveAliases({ to, ...from }: Place & { readonly to: number | null }): Routine<number> {
+      return to === null ? aliases.free(from) : aliases.move({ ...from, to });
+    },
+  };
+}
+
+/** The statements that change only what a row keeps of its log entry, and the aliases of a customer. */
+function aliasStatements({ builder }: Dialect) {
+  const aliasesOf = (of: Place) =>
+    builder.updateTable('customers').where('tenant', '=', of.tenant).where('merged_into', '=', of.number);
+  const correct = (row: KeptEntry) =>
+    builder
+      .updateTable('customers')
+      .set({ erasure: row.erasure, sealed: row.sealed, merged_into: row.merged_into })
+      .where('tenant', '=', row.tenant)
+      .where('number', '=', row.number)
+      .where('erasure', 'is not', null);
+  return {
+    correct: compileWrite((row: KeptEntry) => correct(row).set({ external_id: null })),
+    correctMerged: compileWrite(correct),
+    free: compileWrite((of: Place) => aliasesOf(of).set({ external_id: null, merged_into: null })),
+    move: compileWrite((of: Place & { to: number }) => aliasesOf(of).set({ merged_into: of.to })),
   };
 }
 
@@ -97,6 +125,21 @@ function rowStatements() {
       .where('tenant', '=', row.tenant)
       .where('number', '=', row.number)
       .where('version', '=', row.expected);
+  const merge = (into: Into, row: Anonymize) =>
+    into
+      .updateTable('customers')
+      .set((set) => ({
+        version: set('version', '+', 1),
+        email: null,
+        phone_number: null,
+        sealed: row.sealed,
+        updated_at: row.at,
+        erasure: row.erasure,
+        merged_into: row.merged_into,
+      }))
+      .where('tenant', '=', row.tenant)
+      .where('number', '=', row.number)
+      .where('erasure', 'is', null);
   return {
     insert: (into: Into, row: Insert) =>
       into
@@ -116,21 +159,8 @@ function rowStatements() {
     update,
     updateWithIndexes: (into: Into, row: UpdateWithIndexes) =>
       update(into, row).set({ external_id: row.external_id, email: row.email, phone_number: row.phone_number }),
-    anonymize: (into: Into, row: Anonymize) =>
-      into
-        .updateTable('customers')
-        .set((set) => ({
-          version: set('version', '+', 1),
-          external_id: null,
-          email: null,
-          phone_number: null,
-          sealed: row.sealed,
-          updated_at: row.at,
-          erasure: row.erasure,
-        }))
-        .where('tenant', '=', row.tenant)
-        .where('number', '=', row.number)
-        .where('erasure', 'is', null),
+    anonymize: (into: Into, row: Anonymize) => merge(into, row).set({ external_id: null }),
+    merge,
   };
 }
 
@@ -157,17 +187,21 @@ function oneByOne(dialect: Dialect) {
       if (record !== undefined) yield* insertRecord(record);
       return written;
     };
-  const anonymize = compileQuery((row: Anonymize) => rows.anonymize(builder, row).returning('version'));
+  const anonymizing = (name: 'anonymize' | 'merge') => {
+    const write = compileQuery((row: Anonymize) => rows[name](builder, row).returning('version'));
+    return function* (row: Anonymize): Routine<number> {
+      const [anonymized] = yield* write(row);
+      if (anonymized === undefined) return 0;
+      yield* insertEvent({ ...row, version: anonymized.version });
+      return 1;
+    };
+  };
   return {
     insert: withEvent(compileWrite((row: Insert) => rows.insert(builder, row))),
     update: withEvent(compileWrite((row: Update) => rows.update(builder, row))),
     updateWithIndexes: withEvent(compileWrite((row: UpdateWithIndexes) => rows.updateWithIndexes(builder, row))),
-    *anonymize(row: Anonymize): Routine<number> {
-      const [anonymized] = yield* anonymize(row);
-      if (anonymized === undefined) return 0;
-      yield* insertEvent({ ...row, version: anonymized.version });
-      return 1;
-    },
+    anonymize: anonymizing('anonymize'),
+    merge: anonymizing('merge'),
   };
 }
 
@@ -211,6 +245,7 @@ function inOneStatement(dialect: Dialect) {
     update: recording<Update>(rows.update as never),
     updateWithIndexes: recording<UpdateWithIndexes>(rows.updateWithIndexes as never),
     anonymize: recording<Anonymize>(rows.anonymize as never),
+    merge: recording<Anonymize>(rows.merge as never),
   };
 }
 

@@ -185,9 +185,10 @@ export class CustomerChanges {
     const results: WriteResult[] = [];
     const freed: Freed[] = [];
     for (const [index, { by, decide, context }] of changes.entries()) {
-      const urn = found[index]?.current?.customer.customerUrn;
-      // A row that was released is no longer found by its ExternalId.
-      const reference = urn === undefined ? by : { urn };
+      const current = found[index]?.current;
+      // A row that was released is no longer found by its ExternalId, but still by its aliases.
+      const isReleased = current !== undefined && current.alias === undefined;
+      const reference = isReleased ? { urn: current.customer.customerUrn } : by;
       const request = { tenant, by: reference, decide: ofExisting(decide), context, isSync: true, freed };
       const result = yield* this.change(request);
       if (result.code !== 'SUCCESS') throw new ExchangeFailed(index, result);
@@ -266,14 +267,20 @@ export class CustomerChanges {
     else freed.push({ externalId, context });
   }
 
-  /** The conflicts with other customers. Finishes the erasure of one that is being erased: this frees its keys. */
+  /**
+   * The conflicts with other customers and with aliases. Finishes the erasure or the merge of a customer that is being
+   * erased or merged: this frees its keys.
+   */
   *#conflicts(tenant: string, wanted: BlindIndexes, number: number): Routine<readonly Conflict[]> {
     const { queries, log, eraser } = this.#dependencies;
     const holders: Holder[] = [];
     for (const row of yield* queries.findHolders({ tenant, number, ...wanted })) {
-      const entry = isReadableRow(row) ? undefined : yield* log.find(tenant, row.number);
-      if (entry === undefined) holders.push({ customerUrn: toUrn(row.number), keys: comparable(row) });
+      const holder = row.merged_into ?? row.number;
+      const entry = isReadableRow(row) ? undefined : yield* log.find(tenant, holder);
+      if (entry === undefined) holders.push({ customerUrn: toUrn(holder), keys: comparable(row) });
       else yield* eraser.finish(entry);
+      // The ExternalId of a customer that was being merged is an alias now.
+      if (entry?.into !== undefined) return yield* this.#conflicts(tenant, wanted, number);
     }
     return conflictsOf(comparable(wanted), holders);
   }

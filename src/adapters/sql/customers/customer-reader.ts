@@ -1,5 +1,6 @@
 import type { ChangeEvent, EventBody } from '../../../application/ports/change-events.ts';
 import {
+  type Alias,
   type ContactReference,
   type CustomerReference,
   type IdempotencyKey,
@@ -9,9 +10,9 @@ import {
 } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
 import { isAnonymized } from '../../../domain/anonymization.ts';
-import type { CustomerUrn, UniqueKeys } from '../../../domain/identity.ts';
+import type { CustomerUrn, ExternalId, UniqueKeys } from '../../../domain/identity.ts';
 import type { Routine } from '../driver/query.ts';
-import type { ErasureLog, LogEntry } from '../erasure/erasure-log.ts';
+import type { ErasureLog } from '../erasure/erasure-log.ts';
 import { type EarlierRequest, earlierRequest, findUnexpired, type idempotencyQueries } from '../idempotency-records.ts';
 import type { CustomerQueries, Row } from './queries.ts';
 import { isAnonymizedRow, isReadableRow, type RecordEncryption } from './record-encryption.ts';
@@ -24,6 +25,12 @@ interface Dependencies {
   readonly log: ErasureLog;
 }
 
+/** The row of a customer that was found by a reference. */
+export interface FoundRow extends Row {
+  /** See `StoredCustomer.alias`. */
+  readonly alias?: Alias;
+}
+
 /** Reads customers. Writes nothing, except that it deletes what is stored for an expired Idempotency-Key. */
 export class CustomerReader {
   readonly #dependencies: Dependencies;
@@ -32,7 +39,7 @@ export class CustomerReader {
     this.#dependencies = dependencies;
   }
 
-  *findRow(tenant: string, by: CustomerReference | ContactReference): Routine<Row | undefined> {
+  *findRow(tenant: string, by: CustomerReference | ContactReference): Routine<FoundRow | undefined> {
     const { queries, encryption } = this.#dependencies;
     if ('urn' in by) {
       const number = toNumber(by.urn);
@@ -40,11 +47,29 @@ export class CustomerReader {
     }
     const [[key, value]] = Object.entries(by) as [[keyof UniqueKeys, string]];
     const index = encryption.blindIndex(tenant, key, value);
-    return (yield* queries.findByIndex[key]({ tenant, index }))[0];
+    const [row] = yield* queries.findByIndex[key]({ tenant, index });
+    if (row === undefined || isReadableRow(row) || !('externalId' in by)) return row;
+    return yield* this.#afterMerge(tenant, by.externalId, row);
+  }
+
+  /** The row that the ExternalId of a row without a data key finds: after a merge, that of another customer. */
+  *#afterMerge(tenant: string, externalId: ExternalId, row: Row): Routine<FoundRow | undefined> {
+    const { queries, log } = this.#dependencies;
+    const entry = yield* log.find(tenant, row.number);
+    if (entry?.into === undefined) return row;
+    const number = row.merged_into ?? (yield* log.lastOf(tenant, entry.into));
+    const [into] = number === undefined ? [] : yield* queries.findByNumber({ tenant, number });
+    const { sourceRevision } = entry.content.erasure;
+    return into && { ...into, alias: { externalId, ...(sourceRevision !== undefined && { sourceRevision }) } };
   }
 
   /** The customer in a row. If its erasure is not finished, the anonymized record is built from the log entry. */
-  *view(tenant: string, row: Row): Routine<StoredCustomer> {
+  *view(tenant: string, row: FoundRow): Routine<StoredCustomer> {
+    const stored = yield* this.#contentOf(tenant, row);
+    return row.alias === undefined ? stored : { ...stored, alias: row.alias };
+  }
+
+  *#contentOf(tenant: string, row: Row): Routine<StoredCustomer> {
     const { encryption, log } = this.#dependencies;
     if (isAnonymizedRow(row)) return encryption.openAnonymized(tenant, row);
     if (isReadableRow(row)) return encryption.openRecord(tenant, row);
@@ -65,7 +90,11 @@ export class CustomerReader {
   }
 
   /** The customer in the row that `by` found; undefined if the customer is anonymized and `by` is not its URN. */
-  *visible(tenant: string, by: CustomerReference | ContactReference, row: Row): Routine<StoredCustomer | undefined> {
+  *visible(
+    tenant: string,
+    by: CustomerReference | ContactReference,
+    row: FoundRow,
+  ): Routine<StoredCustomer | undefined> {
     const stored = yield* this.view(tenant, row);
     return !('urn' in by) && isAnonymized(stored.customer) ? undefined : stored;
   }
@@ -85,8 +114,8 @@ export class CustomerReader {
     const { idempotency, log } = this.#dependencies;
     const record = yield* findUnexpired(idempotency, tenant, key, now);
     if (record !== undefined) return earlierRequest(record, key);
-    const entry: LogEntry | undefined = yield* log.findByKey(tenant, key, now);
-    return entry && earlierRequest(entry, key);
+    const entry = yield* log.findByKey(tenant, key, now);
+    return entry && earlierRequest({ ...entry, number: entry.into ?? entry.number }, key);
   }
 
   /** The answer to a replayed request: the success of the earlier request, with the record as it is now. */

@@ -78,6 +78,25 @@ export function customerQueries(dialect: Dialect) {
         .where('number', '=', of.number)
         .orderBy('version'),
     ),
+    listTenants: compileQuery((_: object) => builder.selectFrom('tenants').select('tenant').orderBy('tenant')),
+    ...indexQueries(dialect),
+    ...countQueries(dialect),
+    ...keyQueries(dialect),
+  };
+}
+
+/** Queries for the blind indexes of one customer. */
+function indexQueries({ builder }: Dialect) {
+  return {
+    /** The blind indexes of the ExternalIds that find a customer: its own, and its aliases. */
+    findExternalIds: compileQuery((at: Place) =>
+      builder
+        .selectFrom('customers')
+        .select('external_id')
+        .where('tenant', '=', at.tenant)
+        .where('external_id', 'is not', null)
+        .where((is) => is.or([is('number', '=', at.number), is('merged_into', '=', at.number)])),
+    ),
     findBlindIndexes: compileQuery((at: Place) =>
       builder
         .selectFrom('customers')
@@ -85,9 +104,6 @@ export function customerQueries(dialect: Dialect) {
         .where('tenant', '=', at.tenant)
         .where('number', '=', at.number),
     ),
-    listTenants: compileQuery((_: object) => builder.selectFrom('tenants').select('tenant').orderBy('tenant')),
-    ...countQueries(dialect),
-    ...keyQueries(dialect),
   };
 }
 

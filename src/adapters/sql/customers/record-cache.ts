@@ -82,7 +82,8 @@ export function cached(repository: CustomerRepository, cache: RecordCache): Cust
       if (hit !== undefined) return hit;
       const found = repository.find(tenant, by);
       // A promise is not cached: it resolves in a later turn, and by then the record may have been written again.
-      if (found !== undefined && 'version' in found) cache.keep(tenant, found);
+      // Nor is a record that was found by an alias: it is the same customer, but to be overwritten by other rules.
+      if (found !== undefined && 'version' in found && found.alias === undefined) cache.keep(tenant, found);
       return found;
     },
     // Not cached: a list would displace the records that are read often.
@@ -95,6 +96,7 @@ export function cached(repository: CustomerRepository, cache: RecordCache): Cust
     exchange: (...request) => repository.exchange(...request),
     findTombstone: (...of) => repository.findTombstone(...of),
     erase: (...request) => repository.erase(...request),
+    merge: (...request) => repository.merge(...request),
     recoverErasures: (tenant) => repository.recoverErasures(tenant),
     deleteExpired: (tenant, now) => repository.deleteExpired(tenant, now),
     findErasure: (...of) => repository.findErasure(...of),

@@ -93,7 +93,8 @@ export class RecordEncryption {
     { erasure, retained }: LogContent,
   ): StoredCustomer {
     const identity = { customerUrn: toUrn(number), createdAt: timestamp(created_at) };
-    return { customer: anonymized(identity, retained, timestamp(erasure.erasedAt)), version };
+    const { erasedAt, mergedInto } = erasure;
+    return { customer: anonymized(identity, retained, timestamp(erasedAt), mergedInto), version };
   }
 
   /** The blind indexes of a customer's unique keys; an anonymized customer has none. */
@@ -108,9 +109,12 @@ export class RecordEncryption {
     };
   }
 
-  /** The digest of an ExternalId in the tombstones: not the blind index, so that the two cannot be compared. */
-  tombstoneDigest(tenant: string, externalId: string): Buffer {
-    return this.#vault.blindIndex(tenant, 'tombstone', externalId);
+  /**
+   * The digest of an ExternalId in the tombstones: not the blind index, so that the two cannot be compared, but made from
+   * it, as of an alias nothing else is left.
+   */
+  tombstoneDigest(tenant: string, externalIdIndex: Buffer): Buffer {
+    return this.#vault.blindIndex(tenant, 'tombstone', externalIdIndex.toString('hex'));
   }
 
   /** The blind index of a unique key. @param value in its canonical form; see `UniqueKeys` */

@@ -12,6 +12,7 @@ import type { TenantId } from '../../../domain/identity.ts';
 import type { Routine } from '../driver/query.ts';
 import type { Eraser } from '../erasure/erase.ts';
 import { type ErasureLog, positionOf } from '../erasure/erasure-log.ts';
+import type { Merger } from '../erasure/merge.ts';
 import type { Recovery } from '../erasure/recovery.ts';
 import type { ResidueSearch } from '../erasure/residue.ts';
 import { deletedAtOnce, type idempotencyQueries } from '../idempotency-records.ts';
@@ -35,6 +36,7 @@ interface Dependencies {
   readonly ids: IdBlocks;
   readonly log: ErasureLog;
   readonly eraser: Eraser;
+  readonly merger: Merger;
   readonly recovery: Recovery;
   readonly sequence: UrnSequence;
   readonly residue: ResidueSearch;
@@ -108,6 +110,8 @@ export class SqlCustomers implements CustomerRepository {
     this.#dependencies.database.readShort(() => this.#dependencies.tombstones.find(tenant, externalId, now));
 
   erase: CustomerRepository['erase'] = (...request) => this.#dependencies.eraser.erase(...request);
+
+  merge: CustomerRepository['merge'] = (...request) => this.#dependencies.merger.merge(...request);
 
   async recoverErasures(tenant: TenantId): Promise<RecoveryReport> {
     const { recovery, sequence } = this.#dependencies;

@@ -6,9 +6,8 @@ import type {
   WriteResult,
 } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
-import { retainedFieldsOf, rewrittenFields, unknownRetainedFields } from '../../../domain/anonymization.ts';
 import type { ChangeWriter } from '../customers/change-writer.ts';
-import type { CustomerReader } from '../customers/customer-reader.ts';
+import type { CustomerReader, FoundRow } from '../customers/customer-reader.ts';
 import type { CustomerQueries, Row } from '../customers/queries.ts';
 import {
   ifSound,
@@ -17,13 +16,14 @@ import {
   type LogContent,
   type RecordEncryption,
 } from '../customers/record-encryption.ts';
-import { toUrn } from '../customers/urns.ts';
+import { toNumber } from '../customers/urns.ts';
 import type { Routine } from '../driver/query.ts';
 import { type EarlierRequest, type idempotencyQueries, recordOf } from '../idempotency-records.ts';
 import type { SqlDatabase } from '../schema/database.ts';
 import type { Tombstones } from '../tombstones.ts';
 import type { appliedQueries } from './applied-positions.ts';
-import type { ErasureLog, LogEntry } from './erasure-log.ts';
+import { contentOf, eventOf } from './entry-content.ts';
+import { type ErasureLog, entryOf, type LogEntry, type Position } from './erasure-log.ts';
 
 interface Dependencies {
   readonly database: SqlDatabase;
@@ -109,60 +109,78 @@ export class Eraser {
     const row = yield* reader.findRow(tenant, by);
     if (row === undefined) {
       // The delete may have overtaken the store of its customer.
-      yield* tombstones.leave(tenant, externalIdOf(by), context);
+      if ('externalId' in by) yield* tombstones.leave(tenant, by.externalId, context);
       // The same request may just have succeeded in another process and freed the ExternalId.
       const meanwhile = key && (yield* reader.findEarlierRequest(tenant, key, context.now));
       return meanwhile === undefined ? { code: 'CUSTOMER_NOT_FOUND' } : yield* this.#replay(tenant, meanwhile);
     }
-    return isAnonymizedRow(row)
-      ? yield* this.#alreadyErased(tenant, row, key)
-      : yield* this.#append(tenant, by, row, context, key);
+    if (isAnonymizedRow(row)) return yield* this.#alreadyErased(tenant, row, key);
+    const begun = yield* this.#append(tenant, by, row, context, key);
+    // Merged since the row was read: its ExternalId finds another customer now.
+    const isElsewhere = 'code' in begun && begun.code === 'CUSTOMER_MERGED' && 'externalId' in by;
+    return isElsewhere ? yield* this.#begin(tenant, by, context, key) : begun;
   }
 
   /** Appends to the log, under the lock of its head, unless the erasure has begun already. */
   *#append(
     tenant: string,
     by: CustomerReference,
-    row: Row,
+    row: FoundRow,
     context: ErasureContext,
     key: IdempotencyKey | undefined,
   ): Routine<Begun | WriteResult> {
-    const { database, log, idempotency, tombstones, encryption } = this.#dependencies;
-    const { number } = row;
+    const { log, idempotency, tombstones, encryption } = this.#dependencies;
+    const { number, alias } = row;
     const head = yield* log.lockHead(tenant);
     // Another process may have begun the erasure since the row was read.
     const raced = key && (yield* log.findByKey(tenant, key, context.now));
     if (raced !== undefined) {
       return isSameRequest(raced, key) ? { entry: raced, row, replayed: true } : { code: 'IDEMPOTENCY_KEY_REUSED' };
     }
-    const record = recordOf(tenant, number, key);
     const known = yield* log.find(tenant, number);
     if (known !== undefined) {
-      yield* tombstones.leave(tenant, externalIdOf(by), context);
+      if (yield* this.#isMerged(tenant, known.into)) return { code: 'CUSTOMER_MERGED' };
+      // Its own ExternalId may be freed already.
+      if ('externalId' in by) yield* tombstones.leave(tenant, by.externalId, context);
+      yield* tombstones.leaveOf(tenant, number, context);
+      const record = recordOf(tenant, number, key);
       // `finish` stores only the record of the request that began the erasure.
       if (record !== undefined) yield* idempotency.insertRecord(record);
       return { entry: known, row, replayed: false };
     }
-    const current = yield* this.#lockRow(tenant, row);
+    const current = yield* this.lockRow(tenant, row);
     const stored = isReadableRow(current) ? ifSound(() => encryption.openRecord(tenant, current)) : undefined;
     const { version } = current;
-    const refused = context.check?.({ version, sourceRevision: stored?.customer.sourceRevision });
+    const refused = context.check?.({ version, sourceRevision: stored?.customer.sourceRevision, alias });
     if (refused !== undefined) return { code: refused };
-    yield* tombstones.leave(tenant, externalIdOf(by, stored), context);
-    // PostgreSQL stores the idempotency record here already, so that a concurrent request with the same key waits for
-    // this transaction and then fails. SQLite has one writer, and its two files commit one after the other, so `finish`
-    // stores the record there.
-    if (record !== undefined && database.dialect.isPostgres) yield* idempotency.insertRecord(record);
-    const content = contentOf(number, stored, context);
-    const sealed = encryption.sealEntry(encryption.hashOf(tenant, number), content);
-    const entry = { ...(yield* log.append(tenant, number, head, sealed, key)), number, content };
+    yield* tombstones.leaveOf(tenant, number, context);
+    const entry = yield* this.enter(tenant, head, contentOf(number, stored, context), key);
     // Finished in the same transaction: an update that waits for the locked row then finds that its version is gone.
     if (context.check !== undefined) yield* this.finish(entry);
     return { entry, row: current, replayed: false };
   }
 
+  /** Appends an entry and destroys the data key: the erasure is irrevocable. The caller must hold the lock of `head`. */
+  *enter(tenant: string, head: Position, content: LogContent, key: IdempotencyKey | undefined): Routine<LogEntry> {
+    const { database, log, idempotency, encryption } = this.#dependencies;
+    const { urn, mergedInto } = content.erasure;
+    const number = toNumber(urn) as number;
+    const record = recordOf(tenant, mergedInto === undefined ? number : (toNumber(mergedInto) as number), key);
+    // PostgreSQL stores the idempotency record here already, so that a concurrent request with the same key waits for
+    // this transaction and then fails. SQLite has one writer, and its two files commit one after the other, so `finish`
+    // stores the record there.
+    if (record !== undefined && database.dialect.isPostgres) yield* idempotency.insertRecord(record);
+    const sealed = encryption.sealEntry(encryption.hashOf(tenant, number), content);
+    return entryOf(yield* log.append(tenant, number, head, sealed, key), content);
+  }
+
+  /** Whether a customer was merged into another one that is not erased. @param into undefined if it was not merged */
+  *#isMerged(tenant: string, into: number | undefined | null): Routine<boolean> {
+    return into != null && (yield* this.#dependencies.log.lastOf(tenant, into)) !== undefined;
+  }
+
   /** Locks a row until the transaction ends, and returns it as it is then: an update may have come since it was read. */
-  *#lockRow(tenant: string, row: Row): Routine<Row> {
+  *lockRow(tenant: string, row: Row): Routine<Row> {
     const { applied, queries } = this.#dependencies;
     if (applied.lockVersion === undefined) return row;
     const at = { tenant, number: row.number };
@@ -175,12 +193,14 @@ export class Eraser {
     const { queries, log, reader } = this.#dependencies;
     if (earlier === 'another request') return { code: 'IDEMPOTENCY_KEY_REUSED' };
     const entry = yield* log.find(tenant, earlier.number);
-    if (entry === undefined) return yield* reader.replay(tenant, earlier);
+    // Another code is the outcome of a sync.
+    if (entry === undefined || earlier.code !== 'SUCCESS') return yield* reader.replay(tenant, earlier);
     const [row] = yield* queries.findByNumber({ tenant, number: earlier.number });
     return { entry, row, replayed: true };
   }
 
   *#alreadyErased(tenant: string, row: Row, key: IdempotencyKey | undefined): Routine<WriteResult> {
+    if (yield* this.#isMerged(tenant, row.merged_into)) return { code: 'CUSTOMER_MERGED' };
     const record = recordOf(tenant, row.number, key);
     if (record !== undefined) yield* this.#dependencies.idempotency.insertRecord(record);
     return { code: 'SUCCESS', stored: yield* this.#dependencies.reader.view(tenant, row) };
@@ -199,35 +219,61 @@ export class Eraser {
     const row = yield* this.#dependencies.reader.findRow(tenant, by);
     if (row === undefined || isReadableRow(row) || isAnonymizedRow(row)) return undefined;
     const entry = yield* this.#dependencies.log.find(tenant, row.number);
-    if (entry === undefined || (key !== undefined && !isSameRequest(entry, key))) return undefined;
+    if (entry === undefined || entry.into !== undefined) return undefined;
+    if (key !== undefined && !isSameRequest(entry, key)) return undefined;
     const isOther = key === undefined && entry.content.erasure.requestId !== requestId;
     return isOther && tombstone !== undefined ? undefined : { entry, row, replayed: false };
   }
 
   /**
    * The second step: stores the idempotency record if the entry has its digests, then anonymizes the row and stores the
-   * change event. Skips the parts that an earlier call has done. Returns whether this call anonymized the row.
+   * change event, then frees the aliases, or moves them after a merge. Skips the parts that an earlier call has done.
+   * Returns whether this call anonymized the row.
    */
   *finish(entry: LogEntry): Routine<boolean> {
     const { applied, idempotency, writer } = this.#dependencies;
-    const { tenant, number, sequence, sealed, content } = entry;
+    const { tenant, number, into, sequence, sealed, content } = entry;
     const [row] = yield* applied.findErasure({ tenant, number });
     if (row?.erasure === sequence && row.sealed.equals(sealed)) return false;
     const { key_digest, request_digest, expires_at } = entry;
     if (key_digest !== null && request_digest !== null && expires_at !== null) {
-      yield* idempotency.insertIfAbsent({ tenant, number, code: 'SUCCESS', key_digest, request_digest, expires_at });
+      yield* idempotency.insertIfAbsent({
+        tenant,
+        number: into ?? number,
+        code: 'SUCCESS',
+        key_digest,
+        request_digest,
+        expires_at,
+      });
     }
     if (row === undefined) return false;
-    if (row.erasure !== null) {
-      yield* writer.correct({ tenant, number, erasure: sequence, sealed });
-      return false;
+    const merged_into = into === undefined ? null : yield* this.#lockLast(tenant, into);
+    const kept = { tenant, number, sealed, erasure: sequence, merged_into };
+    const isFirst = row.erasure === null;
+    const written = isFirst
+      ? yield* writer.anonymize({ ...kept, at: content.erasure.erasedAt }, eventOf(content))
+      : yield* writer.correct(kept);
+    if (written === 0) return false;
+    // After the row, which a merge into this customer locks: its alias is seen here, or it sees this erasure.
+    yield* writer.moveAliases({ tenant, number, to: merged_into });
+    return isFirst;
+  }
+
+  /**
+   * The number of the customer that the ExternalId of a merged one finds, locked until the transaction ends. Null if it
+   * was erased, or if the records lack it.
+   */
+  *#lockLast(tenant: string, into: number): Routine<number | null> {
+    const { applied, log } = this.#dependencies;
+    const lock = applied.lockVersion ?? applied.findErasure;
+    for (let last = yield* log.lastOf(tenant, into); last !== undefined; ) {
+      if ((yield* lock({ tenant, number: last })).length === 0) return null;
+      // Its erasure may have come while this waited for the lock.
+      const still: number | undefined = yield* log.lastOf(tenant, last);
+      if (still === last) return last;
+      last = still;
     }
-    const { keyId, requestId, erasedAt, rewritten = [] } = content.erasure;
-    const anonymized = yield* writer.anonymize(
-      { tenant, number, sealed, erasure: sequence, at: erasedAt },
-      { type: 'customer.anonymized', changedFields: rewritten, actor: { keyId, requestId } },
-    );
-    return anonymized > 0;
+    return null;
   }
 
   /** The second step of a request: finishes the erasure and returns the anonymized record. */
@@ -248,25 +294,3 @@ export class Eraser {
 
 const isSameRequest = ({ request_digest }: LogEntry, key: IdempotencyKey | undefined): boolean =>
   request_digest !== null && key !== undefined && Buffer.compare(request_digest, key.requestDigest) === 0;
-
-/** The ExternalId of a customer that is to be erased; undefined if the record cannot be read and `by` is its URN. */
-const externalIdOf = (by: CustomerReference, stored?: StoredCustomer): string | undefined =>
-  'externalId' in by ? by.externalId : stored?.customer.externalIdentifier;
-
-/** The content of a log entry. A record that cannot be decrypted can be erased too; its retained fields are then unknown. */
-function contentOf(
-  number: number,
-  stored: StoredCustomer | undefined,
-  { keyId, requestId, now, reference }: ErasureContext,
-): LogContent {
-  const erasure = {
-    urn: toUrn(number),
-    keyId,
-    requestId,
-    erasedAt: now,
-    ...(reference !== undefined && { reference }),
-  };
-  if (stored === undefined) return { erasure, retained: unknownRetainedFields };
-  const { customer } = stored;
-  return { erasure: { ...erasure, rewritten: rewrittenFields(customer) }, retained: retainedFieldsOf(customer) };
-}

@@ -1,9 +1,8 @@
 import type { IdempotencyKey } from '../../../application/ports/customer-repository.ts';
 import type { LogPosition } from '../../../application/ports/erasures.ts';
-import type { CustomerUrn } from '../../../domain/identity.ts';
 import type { Vault } from '../../crypto/vault.ts';
 import type { CustomerQueries } from '../customers/queries.ts';
-import type { LogContent, RecordEncryption } from '../customers/record-encryption.ts';
+import { ifSound, type LogContent, type RecordEncryption } from '../customers/record-encryption.ts';
 import { toNumber } from '../customers/urns.ts';
 import { compileQuery, compileWrite, type Routine } from '../driver/query.ts';
 import type { Dialect } from '../schema/database.ts';
@@ -14,6 +13,8 @@ export type EntryRow = Tables['erasures'];
 /** A decrypted entry. */
 export interface LogEntry extends EntryRow {
   readonly number: number;
+  /** The number of the customer into which this one was merged; undefined for an erasure. */
+  readonly into: number | undefined;
   readonly content: LogContent;
 }
 /** A position in a log: the sequence of an entry, and the chain value up to that entry. */
@@ -118,6 +119,21 @@ export class ErasureLog {
     return row && this.open(row);
   }
 
+  /**
+   * The number of the customer that was neither erased nor merged, when all merges since are followed from a customer
+   * into which another was merged. Undefined if that customer was erased, or its entry is damaged.
+   */
+  *lastOf(tenant: string, into: number): Routine<number | undefined> {
+    const seen = new Set<number>();
+    for (let number: number | undefined = into; number !== undefined && !seen.has(number); ) {
+      seen.add(number);
+      const row: EntryRow | undefined = yield* this.findRow(tenant, number);
+      if (row === undefined) return number;
+      number = ifSound(() => this.open(row))?.into;
+    }
+    return undefined;
+  }
+
   /** Like `find`, but returns the entry as stored, so that a damaged entry is found too. */
   *findRow(tenant: string, number: number): Routine<EntryRow | undefined> {
     const hash = this.#dependencies.encryption.hashOf(tenant, number);
@@ -164,8 +180,7 @@ export class ErasureLog {
 
   /** Decrypts an entry. Throws `DatabaseFailure` if it is damaged. */
   open(row: EntryRow): LogEntry {
-    const content = this.#dependencies.encryption.openEntry(row.hash, row.sealed);
-    return { ...row, content, number: toNumber(content.erasure.urn as CustomerUrn) as number };
+    return entryOf(row, this.#dependencies.encryption.openEntry(row.hash, row.sealed));
   }
 
   /** Whether the log has digests of Idempotency-Keys that have expired. */
@@ -177,6 +192,17 @@ export class ErasureLog {
   *deleteExpired(tenant: string, now: number): Routine<void> {
     yield* this.#run.deleteExpired({ tenant, now });
   }
+}
+
+/** An entry and its content, decrypted. */
+export function entryOf(row: EntryRow, content: LogContent): LogEntry {
+  const { urn, mergedInto } = content.erasure;
+  return {
+    ...row,
+    content,
+    number: toNumber(urn) as number,
+    into: mergedInto === undefined ? undefined : toNumber(mergedInto),
+  };
 }
 
 /** A position in the form in which the repository returns it: the chain value as base64url. */

@@ -131,7 +131,7 @@ export class Recovery {
 
   /** Runs `#appendFromRows` for one row. Returns false if the row causes a finding. */
   async #appendIfLacking(tenant: string, { number, sealed, erasure }: KeptRow): Promise<boolean> {
-    const { database, log, queries, writer, encryption } = this.#dependencies;
+    const { database, log, queries, writer, encryption, eraser } = this.#dependencies;
     const isKept = function* (): Routine<boolean> {
       const entry = yield* log.findRow(tenant, number);
       return entry?.sequence === erasure && (yield* queries.findKey({ tenant, number })).length === 0;
@@ -148,9 +148,11 @@ export class Recovery {
         return;
       }
       yield* log.destroyKey(tenant, number);
-      if (entry.sequence !== erasure) {
-        yield* writer.correct({ tenant, number, erasure: entry.sequence, sealed: entry.sealed });
-      }
+      if (entry.sequence === erasure) return;
+      const opened = ifSound(() => log.open(entry));
+      const { sequence, sealed } = entry;
+      if (opened !== undefined) yield* eraser.finish(opened);
+      else yield* writer.correct({ tenant, number, erasure: sequence, sealed, merged_into: null });
     });
     return isSound;
   }

@@ -53,13 +53,14 @@ export class ResidueSearch {
     const at = { tenant, number };
     const [row] = yield* queries.findByNumber(at);
     const [indexes] = yield* queries.findBlindIndexes(at);
+    const externalIds = yield* queries.findExternalIds(at);
     const keys = yield* queries.findKey(at);
     const indexOf = (place: string, value: Buffer | null | undefined) =>
       finding('blind_index', `customers: ${place}`, value == null ? 0 : 1);
     return [
       finding('data_key', 'keys: data keys', keys.length),
       finding('record', 'customers: encrypted record', row !== undefined && !isAnonymizedRow(row) ? 1 : 0),
-      indexOf('index of ExternalIds', indexes?.external_id),
+      finding('blind_index', 'customers: index of ExternalIds', externalIds.length),
       indexOf('index of e-mail addresses', indexes?.email),
       indexOf('index of phone numbers', indexes?.phone_number),
     ];

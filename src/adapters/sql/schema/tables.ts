@@ -72,7 +72,7 @@ interface RecordTables {
     /** The URN as one number: partition × 10^13 + sequence. */
     number: number;
     version: number;
-    /** Blind indexes of the unique keys: null for an absent value, and all null after an erasure. */
+    /** Blind indexes of the unique keys: null for an absent value, and all null after an erasure. A merge keeps the first. */
     external_id: Buffer | null;
     email: Buffer | null;
     phone_number: Buffer | null;
@@ -82,7 +82,10 @@ interface RecordTables {
     updated_at: number;
     /** The sequence of the customer's entry in the erasure log; null if the row is not anonymized. */
     erasure: number | null;
-    /** The number of the customer into which this one was merged; null if it was not merged. */
+    /**
+     * The number of the customer that this one's ExternalId finds since a merge: that into which it was merged, or into
+     * which that one was merged later. Null if it was not merged, and when that customer is erased.
+     */
     merged_into: number | null;
   };
   /** Change events: one for each version of a customer. An event names the changed fields and contains no values. */
