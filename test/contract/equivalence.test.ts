@@ -77,6 +77,7 @@ type Write = (
   | { readonly change: Name; readonly step: Step }
   | Sync
   | { readonly exchange: readonly Sync[] }
+  | { readonly merge: number; readonly into: number }
 ) & {
   readonly key?: { readonly name: string; readonly request: string };
   /** The source revision of the request. */
@@ -92,6 +93,9 @@ const revision = fc.option(fc.nat({ max: 6 }), { nil: undefined, freq: 3 });
 const sync: fc.Arbitrary<Sync> = fc
   .record({ sync: externalId, fields, nth: perhaps(fc.nat({ max: 5 })), at: revision })
   .map(({ nth, at, ...sync }) => ({ ...sync, ...(nth !== undefined && { nth }), ...(at !== undefined && { at }) }));
+const merge = fc
+  .record({ merge: fc.nat({ max: 5 }), into: fc.nat({ max: 5 }) })
+  .filter(({ merge, into }) => merge !== into);
 const write: fc.Arbitrary<Write> = fc
   .tuple(
     fc.oneof(
@@ -99,6 +103,7 @@ const write: fc.Arbitrary<Write> = fc
       { weight: 3, arbitrary: fc.record({ change: names, step: steps }) },
       { weight: 3, arbitrary: sync },
       { weight: 2, arbitrary: fc.record({ exchange: fc.array(sync, { minLength: 1, maxLength: 3 }) }) },
+      { weight: 2, arbitrary: merge },
     ),
     perhaps(key),
     revision,
@@ -149,6 +154,11 @@ async function play(
         return acme.sync(externalId, fields, { ...when, ...named });
       }
       if ('add' in write) return acme.store(write.add, write.fields, when);
+      if ('merge' in write) {
+        // Customers that were never stored still differ.
+        const nth = (index: number) => byUrn(made[index] ?? `cu.00.${10 ** 9 + index}`);
+        return acme.merge(nth(write.merge), nth(write.into), when);
+      }
       const by = reference(write.change);
       return write.step === 'forget'
         ? acme.erase(by, { ...when, check: erasureCheck(undefined, write.at) })

@@ -97,9 +97,14 @@ t.test('files, logs, metrics and other callers’ answers contain no submitted v
   const known = await server.info({ urn: urns[7] as string });
   t.match(known.body.result, { externalIdentifier: `${mark}-7`, lastName: `${mark} changed 7` }, 'nothing was lost');
 
-  const erased = shuffled(urns).slice(0, customers / 2);
-  await forEachOf(erased.length, (index) => server.forget(erased[index] as string));
-  folderIsClean(t, dataDir, 'after deleting');
+  const [into = '', ...others] = shuffled(urns);
+  const erased = others.slice(0, customers / 2);
+  await forEachOf(erased.length, async (index) => {
+    const from = erased[index] as string;
+    if (index % 5 > 0) return server.forget(from);
+    t.equal((await server.post('merge', { from, into })).status, 200);
+  });
+  folderIsClean(t, dataDir, 'after deleting and merging');
   t.same(marksIn((await server.get('/metrics')).text), [], 'metrics');
 
   const killed = await server.stop('SIGKILL');
@@ -144,8 +149,13 @@ t.test(
     });
     const before = wrappedKeys(dataDir);
     t.equal(before.length, customers);
-    const erased = shuffled(urns).slice(0, (customers * 3) / 4);
-    await forEachOf(erased.length, (index) => server.forget(erased[index] as string));
+    const [into, ...others] = shuffled(urns);
+    const erased = others.slice(0, (customers * 3) / 4);
+    await forEachOf(erased.length, async (index) => {
+      const from = erased[index] as string;
+      if (index % 2 > 0) return server.forget(from);
+      t.equal((await server.post('merge', { from, into })).status, 200);
+    });
 
     const living = new Set(wrappedKeys(dataDir).map((key) => key.toString('hex')));
     const destroyed = before.filter((key) => !living.has(key.toString('hex')));
