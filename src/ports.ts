@@ -6,6 +6,7 @@ export type * from './application/ports/change-events.ts';
 export { eventBody } from './application/ports/change-events.ts';
 export type * from './application/ports/customer-repository.ts';
 export {
+  afterRelease,
   changedBy,
   recordedCode,
   replayOf,

@@ -1,5 +1,6 @@
 import { eventBody } from '../../application/ports/change-events.ts';
 import {
+  afterRelease,
   type ContactReference,
   type CustomerReference,
   type CustomerRepository,
@@ -97,11 +98,7 @@ export class MemoryCustomers implements CustomerRepository {
     }
     const done: Changed[] = [];
     for (const [index, { by, decide, context }] of changes.entries()) {
-      const stored = before[index];
-      // A released record is no longer found by its ExternalId, but still by its aliases.
-      const isReleased = stored !== undefined && stored.alias === undefined;
-      const reference = isReleased ? { urn: stored.customer.customerUrn } : by;
-      const changed = this.#change(tenant, reference, ofExisting(decide), context);
+      const changed = this.#change(tenant, afterRelease(by, before[index]), ofExisting(decide), context);
       if (changed.result.code !== 'SUCCESS') {
         this.#table.restore(tenant, before);
         return { failed: index, result: changed.result };
@@ -254,8 +251,7 @@ export class MemoryCustomers implements CustomerRepository {
 
   /** Whether a fenced write must not give this ExternalId to a customer. */
   #isForbidden(tenant: TenantId, externalId: string, { tombstone, now }: WriteContext): boolean {
-    const found = tombstone && this.findTombstone(tenant, externalId as ExternalId, now);
-    return isNotNewer(tombstone?.revision, found);
+    return isNotNewer(tombstone?.revision, this.findTombstone(tenant, externalId as ExternalId, now));
   }
 
   /** Leaves a tombstone of the ExternalId that a customer had before a fenced change, if it has another one now. */

@@ -181,6 +181,13 @@ export const ofExisting =
     return current === undefined && 'create' in decision ? { leave: 'CUSTOMER_NOT_FOUND' } : decision;
   };
 
+/**
+ * The reference to a customer of an exchange whose unique keys may be released: then it is no longer found by its
+ * ExternalId, but still by its aliases.
+ */
+export const afterRelease = (by: CustomerReference, current: StoredCustomer | undefined): CustomerReference =>
+  current === undefined || current.alias !== undefined ? by : { urn: current.customer.customerUrn };
+
 /** The effect of a `sync` that replaced `before` by `after`; `before` is undefined for a new customer. */
 export function syncEffect(before: StoredCustomer | undefined, after: StoredCustomer) {
   if (before === undefined) return { outcome: 'created' } as const;

@@ -1,5 +1,6 @@
 import { eventBody } from '../../../application/ports/change-events.ts';
 import {
+  afterRelease,
   type CustomerReference,
   changedBy,
   type Exchange,
@@ -185,10 +186,7 @@ export class CustomerChanges {
     const results: WriteResult[] = [];
     const freed: Freed[] = [];
     for (const [index, { by, decide, context }] of changes.entries()) {
-      const current = found[index]?.current;
-      // A row that was released is no longer found by its ExternalId, but still by its aliases.
-      const isReleased = current !== undefined && current.alias === undefined;
-      const reference = isReleased ? { urn: current.customer.customerUrn } : by;
+      const reference = afterRelease(by, found[index]?.current);
       const request = { tenant, by: reference, decide: ofExisting(decide), context, isSync: true, freed };
       const result = yield* this.change(request);
       if (result.code !== 'SUCCESS') throw new ExchangeFailed(index, result);
