@@ -1,10 +1,23 @@
 /** The parts of an import that need no server: lines, batches, circles, sets of URNs. */
 import fc from 'fast-check';
 import t from 'tap';
+import type { ImportAnswer } from '../../src/application/import/answers.ts';
 import { circlesOf, type OwnedRow } from '../../src/application/import/deferred.ts';
 import { type ImportRow, inBatches, readRows } from '../../src/application/import/rows.ts';
 import { UrnSet } from '../../src/application/import/urn-set.ts';
-import { customerUrn } from '../../src/domain/identity.ts';
+import type { Tenant } from '../../src/application/ports/tenant-directory.ts';
+import { openServices } from '../../src/compose.ts';
+import { readConfig } from '../../src/config.ts';
+import { customerUrn, type TenantId } from '../../src/domain/identity.ts';
+
+/** A row that creates a customer. */
+const newRow = (line: number): ImportRow => ({
+  line,
+  value: {
+    customer: { externalIdentifier: `crm-${line}` },
+    claimedRegion: { countryCode: 'DE', languageCode: 'de' },
+  },
+});
 
 async function rowsOf(chunks: readonly (string | Buffer)[], maxBytes = 64): Promise<ImportRow[]> {
   async function* source() {
@@ -110,4 +123,39 @@ t.test('a set of URNs', async (t) => {
   for (const urn of added) t.ok(set.has(urn));
   for (const sequence of [0, 2, 9, 65_534, 65_537]) t.notOk(set.has(customerUrn('00', sequence)));
   t.notOk(set.has(customerUrn('01', 1)));
+});
+
+t.test('an import that is stopped as its rows end, or in the search for extra customers, says so', async (t) => {
+  const services = await openServices({ ...readConfig({}, {}), storage: 'memory' }, { mayCreate: true });
+  t.teardown(() => services.close());
+  await services.tenants.add('acme' as TenantId, {});
+  const [tenant] = (await services.tenants.list()) as [Tenant];
+  /** Imports rows as a complete file. `allowed` is how many times the import may ask whether to go on. */
+  const run = async (from: number, count: number, allowed: number) => {
+    let asked = 0;
+    const accepted = services.imports.accept(
+      { tenant, keyId: 'test' },
+      { complete: 'true' },
+      {
+        requestId: 'test',
+        isAllowed: async () => ++asked <= allowed,
+        onFailure: (error) => t.error(error),
+      },
+    );
+    if ('status' in accepted) throw new Error('the import was refused');
+    async function* rows() {
+      yield Array.from({ length: count }, (_, index) => newRow(from + index));
+    }
+    const answers: ImportAnswer[] = [];
+    for await (const some of accepted.answers(rows())) answers.push(...some);
+    accepted.release();
+    return answers;
+  };
+  await run(1, 600, Number.POSITIVE_INFINITY);
+  await new Promise((resolve) => setTimeout(resolve, 2));
+  const stopped = { messageCode: 'FORBIDDEN' };
+  t.match(await run(1001, 0, 0), { length: 1, 0: { summary: { extra: undefined }, status: stopped } });
+  t.match(await run(1001, 0, 1), { length: 201, 200: { summary: { extra: 200 }, status: stopped } });
+  const whole = await run(1001, 1, Number.POSITIVE_INFINITY);
+  t.match(whole.at(-1), { summary: { created: 1, extra: 600 }, status: { messageCode: 'SUCCESS' } });
 });

@@ -24,12 +24,15 @@ import { type ImportRequest, readRequest, tracesOf } from './requests.ts';
 import { type ImportRow, inBatches } from './rows.ts';
 import { UrnSet } from './urn-set.ts';
 
+/** Who imports: the tenant, and the id that change events name as their actor. */
+export type Importer = Pick<Caller, 'tenant' | 'keyId'>;
+
 export interface ImportOptions {
   /** Whether the file has everything that the tenant has: then customers that it does not name are reported. */
   readonly complete: boolean;
   /** Identifies the import in the access log and in change events. */
   readonly requestId: string;
-  /** The reason to stop the import; undefined to go on. Asked after each batch of rows. */
+  /** The reason to stop the import; undefined to go on. Asked after each batch of rows, and while extras are searched. */
   readonly reasonToStop: () => Promise<Refusal | undefined>;
   /** Called if the database fails; the import then ends. */
   readonly onFailure: (error: DatabaseFailure) => void;
@@ -48,7 +51,7 @@ const pageSize = 200;
 /** One import. */
 export class ImportRun {
   readonly #dependencies: Dependencies;
-  readonly #caller: Caller;
+  readonly #caller: Importer;
   readonly #options: ImportOptions;
   readonly #began: string;
   readonly #deferred = new DeferredRows();
@@ -62,9 +65,10 @@ export class ImportRun {
     refused: 0,
   };
 
-  #failure: Refusal | undefined;
+  /** Why no further rows are carried out. */
+  #stopped: Refusal | undefined;
 
-  constructor(dependencies: Dependencies, caller: Caller, options: ImportOptions) {
+  constructor(dependencies: Dependencies, caller: Importer, options: ImportOptions) {
     this.#dependencies = dependencies;
     this.#caller = caller;
     this.#options = options;
@@ -79,18 +83,23 @@ export class ImportRun {
   async *run(source: AsyncIterable<readonly ImportRow[]>): AsyncGenerator<readonly ImportAnswer[]> {
     for await (const rows of inBatches(source)) {
       yield await this.#batch(rows);
-      const stopped = this.#failure ?? (await this.#options.reasonToStop());
-      if (stopped !== undefined) {
-        yield [...(await this.#answerAll(this.#deferred.takeAll())), this.#end(stopped.status)];
-        return;
-      }
+      if (await this.#mustStop()) break;
       // Other requests take their turn.
       await nextTurn();
     }
-    const { answers, left } = await this.#retry(this.#deferred.takeAll());
-    yield [...answers, ...(await this.#answerAll(left))];
-    const extra = this.#options.complete ? yield* this.#extras() : undefined;
-    yield [this.#end(this.#failure?.status ?? success, extra)];
+    // Asked again, because the rows may have ended for the same reason.
+    if (await this.#mustStop()) yield await this.#answerAll(this.#deferred.takeAll());
+    else {
+      const { answers, left } = await this.#retry(this.#deferred.takeAll());
+      yield [...answers, ...(await this.#answerAll(left))];
+    }
+    const extra = this.#options.complete && this.#stopped === undefined ? yield* this.#extras() : undefined;
+    yield [this.#end(this.#stopped?.status ?? success, extra)];
+  }
+
+  async #mustStop(): Promise<boolean> {
+    this.#stopped ??= await this.#options.reasonToStop();
+    return this.#stopped !== undefined;
   }
 
   /** Carries out rows, and tries those that conflict again after the others. Returns the answers of all but the deferred. */
@@ -170,9 +179,9 @@ export class ImportRun {
     return settled.map((one, index) => {
       if (one.status === 'fulfilled') return one.value;
       if (!(one.reason instanceof DatabaseFailure)) throw one.reason;
-      this.#failure ??= refusal('SQL_DATABASE_FAILURE');
+      this.#stopped ??= refusal('SQL_DATABASE_FAILURE');
       this.#options.onFailure(one.reason);
-      return { answer: this.#count(refusedRow(wave[index] as ImportRequest, this.#failure)) };
+      return { answer: this.#count(refusedRow(wave[index] as ImportRequest, this.#stopped)) };
     });
   }
 
@@ -243,7 +252,7 @@ export class ImportRun {
         externalIdentifier,
       }));
       last = page.at(-1)?.customer.customerUrn;
-      if (last === undefined) return extra;
+      if (last === undefined || (await this.#mustStop())) return extra;
       await nextTurn();
     }
   }

@@ -1,14 +1,13 @@
 import { choice, readObject } from '../../domain/field-schema.ts';
 import type { TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
-import type { Caller } from '../authentication.ts';
 import { DryRun, type SyncRepository } from '../dry-run.ts';
 import { invalid, type Refusal, refusal } from '../outcome.ts';
 import type { CustomerRepository } from '../ports/customer-repository.ts';
 import type { ScratchRepository } from '../ports/scratch-repository.ts';
 import type { WriteSettings } from '../write-requests.ts';
 import { type ImportAnswer, withoutMadeUp } from './answers.ts';
-import { type ImportOptions, ImportRun } from './import-run.ts';
+import { type Importer, type ImportOptions, ImportRun } from './import-run.ts';
 import type { ImportRow } from './rows.ts';
 
 /** The query of an import. */
@@ -59,7 +58,7 @@ export class Imports {
    * @param query the members of {@link importFields} as text; other members are ignored
    */
   accept(
-    caller: Caller,
+    caller: Importer,
     query: Readonly<Record<string, unknown>>,
     given: ImportRequestOptions,
   ): AcceptedImport | Refusal {
@@ -90,14 +89,14 @@ export class Imports {
     this.#isStopping = true;
   }
 
-  #run(caller: Caller, options: RunOptions, rows: AsyncIterable<readonly ImportRow[]>, target?: SyncRepository) {
+  #run(caller: Importer, options: RunOptions, rows: AsyncIterable<readonly ImportRow[]>, target?: SyncRepository) {
     const { repository } = this.#dependencies;
     const reasonToStop = this.#reasonToStop(options);
     const dependencies = { ...this.#dependencies, target: target ?? repository };
     return new ImportRun(dependencies, caller, { ...options, reasonToStop }).run(rows);
   }
 
-  async *#dryRun(caller: Caller, options: RunOptions, rows: AsyncIterable<readonly ImportRow[]>) {
+  async *#dryRun(caller: Importer, options: RunOptions, rows: AsyncIterable<readonly ImportRow[]>) {
     const scratch = this.#dependencies.openScratch();
     const target = new DryRun({ ...this.#dependencies, scratch });
     for await (const answers of this.#run(caller, options, rows, target)) {

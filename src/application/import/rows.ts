@@ -5,6 +5,9 @@ export type ImportRow =
   | { readonly line: number; readonly value: unknown }
   | { readonly line: number; readonly problem: 'malformed' | 'too long' };
 
+/** The maximum length of a row. */
+export const maxRowBytes = 65_536;
+
 /** SQLite stores the most rows a second in transactions of this size. */
 const batchSize = 256;
 const newline = 0x0a;

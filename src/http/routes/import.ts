@@ -4,7 +4,7 @@ import type { FastifyRequest, preParsingHookHandler } from 'fastify';
 import type { Authentication } from '../../application/authentication.ts';
 import type { ImportAnswer } from '../../application/import/answers.ts';
 import { type Imports, importFields } from '../../application/import/imports.ts';
-import { readRows } from '../../application/import/rows.ts';
+import { maxRowBytes, readRows } from '../../application/import/rows.ts';
 import { invalid } from '../../application/outcome.ts';
 import { isStillAuthenticated, requireFullRole } from '../authentication.ts';
 import { linesBodySchema } from '../body-schemas.ts';
@@ -20,9 +20,6 @@ export interface ImportDependencies {
   readonly imports: Pick<Imports, 'accept' | 'stop'>;
   readonly authentication: Pick<Authentication, 'isKeyValid'>;
 }
-
-/** The maximum length of a line. */
-const maxLineBytes = 65_536;
 
 const { request: row, invalid: broken } = syncExamples;
 const refused = invalid(broken.errors).status;
@@ -90,7 +87,7 @@ export function importRoutes(app: ApiServer, { imports, authentication }: Import
 
   /** The rows of a body. The body stays open if not all of it is read, because its response must be sent. */
   const rowsOf = (body: Readable) =>
-    readRows(body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>, maxLineBytes);
+    readRows(body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>, maxRowBytes);
 }
 
 async function* textOf(answers: AsyncIterable<readonly ImportAnswer[]>, { raw }: FastifyRequest) {
