@@ -1,6 +1,7 @@
 import type { ApiKeys } from '../../application/api-keys.ts';
 import type { Customers } from '../../application/customers.ts';
 import type { CustomerExport } from '../../application/export.ts';
+import type { Imports } from '../../application/import/imports.ts';
 import type { LookUp } from '../../application/look-up.ts';
 import type { Maintenance, Restored, TransferProgress, TransferSide } from '../../application/ports/maintenance.ts';
 import type { PrivacyReports } from '../../application/privacy-reports.ts';
@@ -20,6 +21,7 @@ export interface OpenServices {
   readonly apiKeys: ApiKeys;
   readonly customers: Pick<Customers, 'info'>;
   readonly lookUp: LookUp;
+  readonly imports: Pick<Imports, 'accept' | 'stop'>;
   readonly erasures: PrivacyReports;
   readonly customerExport: CustomerExport;
   readonly maintenance: Maintenance;

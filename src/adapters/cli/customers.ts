@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { HistoryEvent } from '../../application/look-up.ts';
 import { isCompleted, type Outcome } from '../../application/outcome.ts';
 import { CommandError, type Context, UsageError } from './context.ts';
-import { table, toTenantId, withStorage } from './options.ts';
+import { printable, table, toTenantId, withStorage } from './options.ts';
 import { nameErasedByUrn } from './privacy-reports.ts';
 
 /** `customer find`, `customer show` and `customer history`. */
@@ -83,7 +83,7 @@ function checkOnlyOne(name: string, value: unknown, otherName: string, other: un
 }
 
 /** Opens the storage. Throws CommandError if the tenant does not exist. */
-async function openTenant(open: Context['open'], options: Options) {
+export async function openTenant(open: Context['open'], options: Options) {
   if (options.tenant === undefined) throw new UsageError('--tenant is required');
   const id = toTenantId(String(options.tenant));
   const services = await open(options);
@@ -120,10 +120,6 @@ const rowsOf = (record: object, path = ''): string[][] =>
       ? rowsOf(value, `${path}${name}.`)
       : [[path + name, printable([value].flat().join(', '))]],
   );
-
-/** A text in which a terminal sees no control sequence: tenants may send any character. */
-const printable = (text: string): string =>
-  text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 
 const cells = ({ version, at, type, changedFields, actor }: HistoryEvent): string[] => [
   String(version),

@@ -5,6 +5,7 @@ import { addApiKeyCommands } from './api-keys.ts';
 import { CommandError, type Context, type Deployment, type OpenServices, UsageError } from './context.ts';
 import { addCustomerCommands } from './customers.ts';
 import { addExportCommand } from './export.ts';
+import { addImportCommand } from './import.ts';
 import { addMaintenanceCommands } from './maintenance.ts';
 import { addPrivacyCommands } from './privacy-reports.ts';
 import { addServerCommands } from './server.ts';
@@ -67,6 +68,7 @@ export function createProgram(context: Context, addServe: (program: Command, con
   addApiKeyCommands(program, context);
   addCustomerCommands(program, context);
   addPrivacyCommands(program, context);
+  addImportCommand(program, context);
   addExportCommand(program, context);
   addMaintenanceCommands(program, context);
   addServerCommands(program, context);
