@@ -52,7 +52,7 @@ t.test('the bill of materials and the licences list the embedded packages, and n
   });
   const components: readonly Component[] = bill.components;
   const names = components.map(({ name }) => name);
-  for (const name of ['node', 'fastify', 'better-sqlite3', 'sodium-native', 'pg', 'pino'])
+  for (const name of ['node', 'fastify', 'better-sqlite3', 'sodium-native', 'pg', 'pino', 'csv-parse', 'cli-progress'])
     t.ok(names.includes(name), name);
   for (const name of Object.keys(manifest.devDependencies)) t.notOk(names.includes(name), `${name} is a tool`);
   t.ok(components.every(({ version, licenses }) => version && licenses?.length));
