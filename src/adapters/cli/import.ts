@@ -170,7 +170,6 @@ function textOf(
     ...(outcome === 'refused' ? Object.entries(codes).map(([code, refused]) => [`  ${code}`, String(refused)]) : []),
   ]);
   const what = dryRun ? 'dry run, nothing was stored' : `imported into ${tenant}`;
-  const end =
-    stopped === undefined ? '' : `\nnot complete: ${stopped}; what is counted was done, import the file again`;
+  const end = stopped === undefined ? '' : `\nnot complete: ${stopped}; import the file again for the rest`;
   return `${file === '-' ? 'standard input' : file}: ${what}\n${table(rows)}${end}`;
 }
