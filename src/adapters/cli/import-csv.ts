@@ -43,7 +43,8 @@ export async function readCsv(
     first = value;
   }
   const [header, ...others] = first as [CsvRecord, ...CsvRecord[]];
-  if (!isWellFormed(header)) throw new UsageError('the first row is not CSV in UTF-8: it must name the columns');
+  if (header.cells.length === 0 || !isWellFormed(header))
+    throw new UsageError('the first row is not CSV in UTF-8: it must name the columns');
   const columns = columnsOf(header.cells, map);
   const toRow = (record: CsvRecord): ImportRow => {
     const { line, cells, text } = record;
@@ -123,11 +124,11 @@ class CsvReader {
     return this.#taken();
   }
 
-  /** The last records. */
+  /** The last records. If the file ends between quotes, the last one has no cells. */
   async end(): Promise<readonly CsvRecord[]> {
-    await new Promise<void>((resolve) => {
-      this.#parser.end((error?: Error | null) => {
-        // The file ends between quotes.
+    await new Promise<void>((resolve, reject) => {
+      this.#parser.end((error?: (Error & { readonly code?: string }) | null) => {
+        if (error && error.code !== 'CSV_QUOTE_NOT_CLOSED') return reject(error);
         if (error) this.#records.push({ line: this.#line, cells: [], text: '' });
         resolve();
       });

@@ -36,10 +36,15 @@ export function addImportCommand(program: Command, { open, print }: Context): vo
     const reading = readingOf(file, options);
     const { tenant, services } = await openTenant(open, options);
     const input = await openImportFile(file, reading);
-    const run = new ImportCommand(services.imports, tenant, input, options.report);
     const flags = { dryRun: options.dryRun === true, complete: options.complete === true };
-    const summary = { file, tenant: tenant.id, dryRun: flags.dryRun, ...(await run.run(flags)) };
-    print(summary, textOf(summary), summary.refused > 0 || summary.stopped !== undefined ? 1 : 0);
+    try {
+      const run = new ImportCommand(services.imports, tenant, input, options.report);
+      const summary = { file, tenant: tenant.id, dryRun: flags.dryRun, ...(await run.run(flags)) };
+      print(summary, textOf(summary), summary.refused > 0 || summary.stopped !== undefined ? 1 : 0);
+    } finally {
+      // Open standard input would keep the process alive.
+      input.close();
+    }
   });
 }
 

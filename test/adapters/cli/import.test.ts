@@ -10,6 +10,7 @@ import { c2a, start } from '../../support/process.ts';
 const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
 const region = ['--default', 'claimedRegion.countryCode=DE', '--default', 'claimedRegion.languageCode=de'];
 const none = { created: 0, updated: 0, unchanged: 0, stale: 0, erased: 0, refused: 0 };
+const main = join(import.meta.dirname, '../../../src/main.ts');
 const success = { messageCode: 'SUCCESS' };
 
 /** A deployment with the tenant acme. */
@@ -197,10 +198,11 @@ t.test('--default fills what a row lacks, in NDJSON too', async (t) => {
 });
 
 t.test('a wrong option or header is an error before anything is imported', async (t) => {
-  const { fails, write, beside, customers } = await prepared(t);
+  const { fails, write, beside, customers, at } = await prepared(t);
   write('a.csv', 'externalIdentifier,E-Mail\u009b\ncrm-1,a@example.com\n');
   write('twice.csv', 'externalIdentifier,Nr\ncrm-1,2\n');
   write('empty.csv', '\n');
+  write('open.csv', '"externalIdentifier\ncrm-1\n');
   write('latin.csv', Buffer.from('externalIdentifier,Stra\xdfe\n', 'latin1'));
   write('a.ndjson', ndjson([row('crm-1')]));
   const map = (name: string, content: unknown) => {
@@ -217,6 +219,7 @@ t.test('a wrong option or header is an error before anything is imported', async
     ],
     [2, /its first row must name the columns/, 'empty.csv'],
     [2, /the first row is not CSV in UTF-8/, 'latin.csv'],
+    [2, /the first row is not CSV in UTF-8/, 'open.csv'],
     [2, /--map: mail is not a field/, 'a.csv', ...map('2', { 'E-Mail': 'mail' })],
     [2, /--map: primaryBillingAddress is not a field/, 'a.csv', ...map('3', { x: 'primaryBillingAddress' })],
     [2, /--map: the field of column "x" must be a text or null/, 'a.csv', ...map('4', { x: 7 })],
@@ -247,6 +250,8 @@ t.test('a wrong option or header is an error before anything is imported', async
     t.match(answer, { code, stdout: '', stderr: error }, [name, ...words].join(' '));
     t.notMatch(answer.stderr, /Germany|often|a@example/);
   }
+  const piped = start(process.execPath, [main, 'import', '-', '--tenant', 'acme', '--report', beside('a.csv'), ...at]);
+  t.same(await once(piped, 'close'), [1, null], 'standard input that stays open does not keep the process alive');
   t.match(await c2a(['import', beside('a.ndjson')]), { code: 2, stderr: /--tenant is required/ });
   t.same(await customers(), []);
 });
@@ -302,7 +307,6 @@ t.test('customers that exchange their e-mail addresses in one file', async (t) =
 
 t.test('standard input; without a terminal a line every 5 seconds; SIGTERM ends it with the summary', async (t) => {
   const { at, customers } = await prepared(t);
-  const main = join(import.meta.dirname, '../../../src/main.ts');
   const child = start(process.execPath, [main, 'import', '-', '--tenant', 'acme', '--json', '--complete', ...at]);
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (text) => {
@@ -332,7 +336,6 @@ t.test('killed in the middle and repeated: the same final state', async (t) => {
   const { imports, write, customers, beside, at } = await prepared(t);
   const rows = Array.from({ length: 20_000 }, (_, index) => `crm-${index},${index}@example.com,${index % 2}`);
   write('a.csv', `externalIdentifier,email,privacy.emailConsent\n${rows.join('\n')}\n`);
-  const main = join(import.meta.dirname, '../../../src/main.ts');
   const child = spawn(process.execPath, [main, 'import', beside('a.csv'), '--tenant', 'acme', ...region, ...at]);
   const closed = once(child, 'close');
   let stored = 0;
