@@ -105,9 +105,8 @@ const commands = [
   ...['tenant add', 'tenant list', 'tenant set'],
   ...['key issue', 'key list', 'key rotate', 'key revoke'],
   ...['customer find', 'customer show', 'customer history'],
-  'import',
   ...['erasure-receipt', 'verify-receipt', 'subject-export', 'audit verify'],
-  'export',
+  ...['import', 'export'],
   ...['backup', 'backup-keys', 'compact', 'restore', 'restore-keys', 'move', 'schema citus', 'keys rotate-master'],
   ...['health', 'licenses', 'version'],
 ];
