@@ -48,9 +48,13 @@ const changed = await store({ externalIdentifier: 'crm-2', email: 'joan@example.
 await ask('POST', 'update', { customer: { customerUrn: changed, lastName: 'Smith', email: null } });
 const erased = await store({ externalIdentifier: 'crm-3', email: 'gone@example.com', phoneNumber: '+491701234568' });
 await ask('POST', 'delete', { customerUrn: erased });
+const synced = { customer: { externalIdentifier: 'crm-4', firstName: 'Kim' }, claimedRegion, sourceRevision: 7 };
+const { customerUrn: known } = await ask('POST', 'sync', synced);
+const merged = await store({ externalIdentifier: 'crm-5', email: 'jane@example.com' });
+await ask('POST', 'merge', { from: merged, into: jane });
 
 const records = [];
-for (const urn of [jane, changed, erased]) records.push(await ask('GET', `info?urn=${urn}`));
+for (const urn of [jane, changed, erased, known, merged]) records.push(await ask('GET', `info?urn=${urn}`));
 await app.close();
 // The API key is not written: a test issues its own.
 writeFileSync(join(folder, 'expected.json'), `${JSON.stringify({ records, erased }, null, 2)}\n`);
