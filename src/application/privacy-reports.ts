@@ -18,6 +18,8 @@ export type SignedReceipt = NonNullable<Awaited<ReturnType<PrivacyReports['recei
 /** All data about one customer. */
 export type SubjectExport = NonNullable<Awaited<ReturnType<PrivacyReports['subjectExport']>>>;
 
+const tombstoneGround =
+  "Art. 5(1)(d) and 17(1) GDPR: a keyed digest, so that a late message of the tenant's queue does not store the data again";
 const idempotencyGround =
   'Art. 6(1)(b) GDPR: a retry gets the result of the first request; the record holds only keyed digests, code and URN';
 /** Derived data; the record cannot be reconstructed from it. */
@@ -25,6 +27,7 @@ const derivedData = [
   'keyed digests (blind indexes) of the external identifier, the e-mail address and the phone number, and of the external identifiers of customers that were merged into this one',
   'a data key that encrypts only this record',
   'keyed digests of requests with an Idempotency-Key, for 24 hours',
+  'keyed digests (tombstones) of former external identifiers, for 30 days or as configured, if their change had a sourceRevision',
 ];
 /** Findings of these kinds could make an erased record readable again. */
 const keyKinds: readonly ResidueKind[] = ['data_key', 'keys_log', 'keys_copy'];
@@ -70,7 +73,7 @@ export class PrivacyReports {
       requestId: erasure.requestId,
       ...(erasure.reference !== undefined && { reference: erasure.reference }),
       rewritten: erasure.rewritten ?? null,
-      kept: await this.#kept(tenant, urn),
+      kept: await this.#kept(tenant, erasure),
       dataKeyDestroyed: isDataKeyDestroyed(findings),
       // Lets a verifier detect a log that was truncated or replaced later: it lacks this chain value at this position.
       erasureLog: erasure.position ?? null,
@@ -151,11 +154,14 @@ export class PrivacyReports {
     return erasure?.mergedInto === undefined ? erasure : this.#findErasure(tenant, erasure.mergedInto);
   }
 
-  async #kept(tenant: TenantId, urn: CustomerUrn): Promise<RetentionGround[]> {
+  async #kept(tenant: TenantId, { urn, tombstone }: Erasure): Promise<RetentionGround[]> {
     const stored = await this.#findReadable(tenant, urn);
     const idempotencyRecords = await this.#idempotencyRecords(tenant, urn);
     return [
       ...retentionGrounds(stored?.customer),
+      ...(tombstone !== undefined && tombstone.expiresAt > this.#dependencies.clock()
+        ? [{ field: `tombstone of the ExternalId, until ${timestamp(tombstone.expiresAt)}`, ground: tombstoneGround }]
+        : []),
       ...idempotencyRecords.map(({ keptUntil }) => ({
         field: `idempotency record, until ${keptUntil}`,
         ground: idempotencyGround,

@@ -90,6 +90,17 @@ t.test('a receipt lists idempotency records until they expire', async (t) => {
   t.notOk((await fields())?.some((field) => field.startsWith('idempotency record')));
 });
 
+t.test('a receipt lists the tombstone of the ExternalId until it expires', async (t) => {
+  const tombstone = { revision: 3, expiresAt: noon + 1_000 };
+  const reports: Awaited<ReturnType<typeof erased>> = await erased({
+    findErasure: async (_, urn) => ({ urn, ...actor, erasedAt: noon, tombstone }),
+  });
+  const fields = async () => (await receiptOf(reports))?.kept.map(({ field }) => field);
+  t.ok((await fields())?.includes('tombstone of the ExternalId, until 2026-01-15T12:00:01.000Z'));
+  reports.clock.now = noon + 1_000;
+  t.notOk((await fields())?.some((field) => field.startsWith('tombstone')));
+});
+
 t.test('a receipt is given for a damaged record, and any other error is thrown', async (t) => {
   const failing = (error: Error) =>
     erased({

@@ -4,9 +4,9 @@ import type {
   ContactReference,
   CustomerReference,
   StoredCustomer,
-  Tombstone,
   WriteContext,
 } from '../../application/ports/customer-repository.ts';
+import type { Tombstone } from '../../application/ports/tombstone.ts';
 import { isAnonymized } from '../../domain/anonymization.ts';
 import { uniqueKeysOf } from '../../domain/customer.ts';
 import {

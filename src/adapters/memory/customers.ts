@@ -209,8 +209,10 @@ export class MemoryCustomers implements CustomerRepository {
   ): WriteResult {
     const { customer, version } = current;
     const { customerUrn: urn } = customer;
-    const { keyId, requestId, now } = context;
-    const erasure = { urn, keyId, requestId, erasedAt: now, ...more, rewritten: rewrittenFields(customer) };
+    const { keyId, requestId, now, tombstone } = context;
+    const rewritten = rewrittenFields(customer);
+    const left = { ...more, ...(tombstone !== undefined && { tombstone }) };
+    const erasure = { urn, keyId, requestId, erasedAt: now, ...left, rewritten };
     this.#erasures.set(nameOf(tenant, urn), erasure);
     const anonymized = anonymize(customer, timestamp(now), more.mergedInto);
     return this.#put(tenant, { customer: anonymized, version: version + 1 }, context, current);

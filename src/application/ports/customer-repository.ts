@@ -13,6 +13,7 @@ import type { MaybePromise } from '../maybe-promise.ts';
 import type { Actor } from './actor.ts';
 import type { ChangeEvent } from './change-events.ts';
 import type { Erasure, RecoveryReport, Residue } from './erasures.ts';
+import type { Tombstone } from './tombstone.ts';
 
 /** The actor and time of a write. */
 export interface WriteContext extends Actor {
@@ -20,17 +21,6 @@ export interface WriteContext extends Actor {
   readonly now: number;
   /** Present if the request has a source revision: the write is then fenced, and leaves tombstones. */
   readonly tombstone?: Tombstone | undefined;
-}
-
-/**
- * What a write with a source revision leaves for each ExternalId that it frees, for a limited time: a late `store` or
- * `sync` of the ExternalId with a revision that is not higher must not bring the customer back.
- */
-export interface Tombstone {
-  /** The source revision of the request. */
-  readonly revision: number;
-  /** Milliseconds since 1970. */
-  readonly expiresAt: number;
 }
 
 /** The actor and time of an erasure, and what its request asked for. */

@@ -1,6 +1,7 @@
 /** What a repository reports about erasures: entries of the log, residue, recovery and audit. */
 import type { CustomerUrn } from '../../domain/identity.ts';
 import type { Actor } from './actor.ts';
+import type { Tombstone } from './tombstone.ts';
 
 /**
  * An entry of the erasure log: an erasure, or a merge, which erases the customer that is merged into another. It outlives
@@ -14,6 +15,8 @@ export interface Erasure extends Actor {
   readonly reference?: string;
   /** The names of the fields that had a value and were anonymized. Absent if the record could not be decrypted. */
   readonly rewritten?: readonly string[];
+  /** The tombstone that the erasure left. Absent if the request had no source revision. */
+  readonly tombstone?: Tombstone;
   /** Of a merge: the customer into which this one was merged, as named by the request. Absent for an erasure. */
   readonly mergedInto?: CustomerUrn;
   /** Of a merge: its source revision, or that of the record if the request had none. */

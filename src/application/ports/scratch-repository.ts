@@ -1,5 +1,6 @@
 import type { CustomerUrn, ExternalId, TenantId } from '../../domain/identity.ts';
-import type { CustomerRepository, StoredCustomer, Tombstone } from './customer-repository.ts';
+import type { CustomerRepository, StoredCustomer } from './customer-repository.ts';
+import type { Tombstone } from './tombstone.ts';
 
 /**
  * A repository for one dry run: it holds copies of the customers that the run touches, and what the run would store. Its

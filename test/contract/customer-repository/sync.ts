@@ -1,4 +1,4 @@
-import type { ExternalId } from '../../../src/domain/identity.ts';
+import type { CustomerUrn, ExternalId } from '../../../src/domain/identity.ts';
 import { atOnce, byExternalId, noon, overwrite, storedIn, tally, tenantId, tombstoneMs } from '../scenario.ts';
 import type { ContractTest } from '../test.ts';
 import { conflicting, email, key, phoneNumber, reused, type TestRepository, unknown } from './examples.ts';
@@ -58,10 +58,12 @@ export function syncContract<Test extends ContractTest>(test: TestRepository<Tes
     });
   });
 
-  test('an erasure with a revision leaves a tombstone: only a higher revision brings the ExternalId back', async (t, acme) => {
+  test('an erasure with a revision leaves a tombstone: only a higher revision brings the ExternalId back', async (t, acme, repository) => {
     const { by } = storedIn(await acme.sync('crm-1', { email }, { revision: 5 }));
     t.equal((await acme.erase(by, { revision: 7 })).code, 'SUCCESS');
     t.equal(await acme.findTombstone('crm-1'), 7);
+    const erasure = await repository.findErasure(tenantId('acme'), 'urn' in by ? by.urn : ('' as CustomerUrn));
+    t.match(erasure, { tombstone: { revision: 7 } });
     for (const revision of [6, 7]) {
       t.strictSame(await acme.sync('crm-1', { email }, { revision }), { code: 'STALE_REVISION' });
       t.strictSame(await acme.store('crm-1', { email }, { revision }), { code: 'STALE_REVISION' });

@@ -21,7 +21,7 @@ export function eventOf({ erasure }: LogContent): EventBody {
 export function contentOf(
   number: number,
   stored: StoredCustomer | undefined,
-  { keyId, requestId, now, reference }: ErasureContext,
+  { keyId, requestId, now, reference, tombstone }: ErasureContext,
   merge?: Pick<Erasure, 'mergedInto' | 'sourceRevision'>,
 ): LogContent {
   const erasure = {
@@ -30,6 +30,7 @@ export function contentOf(
     requestId,
     erasedAt: now,
     ...(reference !== undefined && { reference }),
+    ...(tombstone !== undefined && { tombstone }),
     ...merge,
   };
   if (stored === undefined) return { erasure, retained: unknownRetainedFields };
