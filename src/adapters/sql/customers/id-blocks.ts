@@ -24,8 +24,8 @@ interface Dependencies {
 
 /** The maximum number of tenants with a block. */
 const maxBlocks = 500;
-/** Twice the rows of a transaction of an import. */
-const maxBlockSize = 512;
+/** The rows of a transaction of an import. */
+const maxBlockSize = 256;
 /** How many ids a store tries before it fails. */
 const maxAttempts = 5;
 
