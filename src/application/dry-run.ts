@@ -35,37 +35,43 @@ interface Stored {
  */
 export class DryRun implements SyncRepository {
   readonly #dependencies: Dependencies;
+  /** Fulfilled when the last request has run. */
+  #last: Promise<void> = Promise.resolve();
 
   constructor(dependencies: Dependencies) {
     this.#dependencies = dependencies;
   }
 
   async sync(tenant: TenantId, by: CustomerReference, decide: Exchange['decide'], context: WriteContext) {
-    const stored = await this.#storedFor(tenant, { by, decide, context });
-    return this.#onCopies(tenant, [stored], context.now, (scratch) => scratch.sync(tenant, by, decide, context));
+    const stored = this.#storedFor(tenant, { by, decide, context }).then((found) => [found]);
+    return this.#onCopies(tenant, stored, context.now, (scratch) => scratch.sync(tenant, by, decide, context));
   }
 
   async exchange(tenant: TenantId, changes: readonly Exchange[]) {
-    const stored = await Promise.all(changes.map((change) => this.#storedFor(tenant, change)));
+    const stored = Promise.all(changes.map((change) => this.#storedFor(tenant, change)));
     const now = changes[0]?.context.now ?? 0;
     return this.#onCopies(tenant, stored, now, (scratch) => scratch.exchange(tenant, changes));
   }
 
   async erase(tenant: TenantId, by: CustomerReference, context: ErasureContext) {
+    const stored = this.#storedAs(tenant, by).then((customers) => [{ customers }]);
+  }
+
+  async find(tenant: TenantId, by: CustomerReference): Promise<StoredCustomer | undefined> {
+    return this.#asInRun(tenant, by, await this.#dependencies.repository.find(tenant, by));
+  }
+
+  /** The customer that a request names, and those into which it was merged: they are erased together. */
+  async #storedAs(tenant: TenantId, by: CustomerReference): Promise<readonly StoredCustomer[]> {
     const { repository } = this.#dependencies;
     const customers: StoredCustomer[] = [];
     let stored = await repository.find(tenant, by);
-    // A merged customer is erased with the one into which it was merged.
     while (stored !== undefined) {
       customers.push(stored);
       const { mergedInto: urn }: Customer = stored.customer;
       stored = urn && (await repository.find(tenant, { urn }));
     }
-    return this.#onCopies(tenant, [{ customers }], context.now, (scratch) => scratch.erase(tenant, by, context));
-  }
-
-  async find(tenant: TenantId, by: CustomerReference): Promise<StoredCustomer | undefined> {
-    return this.#asInRun(tenant, by, await this.#dependencies.repository.find(tenant, by));
+    return customers;
   }
 
   async #storedFor(tenant: TenantId, { by, decide, context }: Exchange): Promise<Stored> {
@@ -99,8 +105,30 @@ export class DryRun implements SyncRepository {
     return Promise.all(keys.map(([name, value]) => repository.find(tenant, { [name]: value } as CustomerReference)));
   }
 
-  /** Runs `work`, which writes before it returns, on copies. Removes the copies that it did not change. */
-  #onCopies<Result>(
+  /**
+   * Runs `work`, which writes before it returns, on copies. Removes the copies that it did not change. Requests run in the
+   * order in which they were made, although what they need is read at the same time.
+   */
+  async #onCopies<Result>(
+    tenant: TenantId,
+    reading: Promise<readonly Stored[]>,
+    now: number,
+    work: (scratch: ScratchRepository) => Result,
+  ): Promise<Awaited<Result>> {
+    const before = this.#last;
+    let done = (): void => {};
+    this.#last = new Promise((resolve) => {
+      done = resolve;
+    });
+    try {
+      const stored = await reading.finally(() => before);
+      return await this.#run(tenant, stored, now, work);
+    } finally {
+      done();
+    }
+  }
+
+  #run<Result>(
     tenant: TenantId,
     stored: readonly Stored[],
     now: number,

@@ -34,6 +34,8 @@ export class Connections {
   readonly #onRefused: AccessLog['refused'];
   /** The requests whose client waits for 100 Continue before it sends the body, with their responses. */
   readonly #awaitingContinue = new WeakMap<IncomingMessage, ServerResponse>();
+  /** The requests whose body may take any time to arrive. */
+  readonly #unhurried = new WeakSet<IncomingMessage>();
   #isShuttingDown = false;
 
   constructor(onRefused: AccessLog['refused']) {
@@ -130,8 +132,7 @@ export class Connections {
     const isClosing = this.#isShuttingDown || connection?.isClosing;
     if (isClosing || this.#awaitsContinue(request)) return;
     reply.removeHeader('connection');
-    if (raw.complete || connection === undefined) return;
-    discardBody(raw);
+    if (connection !== undefined) discardBody(raw);
   }
 
   /** Whether the client waits for 100 Continue (RFC 9110 section 10.1.1), so that the body can be refused unsent. */
@@ -144,6 +145,11 @@ export class Connections {
     if (!this.#awaitsContinue(request)) return;
     this.#awaitingContinue.get(request.raw)?.writeContinue();
     this.#awaitingContinue.delete(request.raw);
+  }
+
+  /** Lets the body of a request take longer than the request timeout. A connection without any traffic is still closed. */
+  allowAnyTime({ raw }: FastifyRequest): void {
+    this.#unhurried.add(raw);
   }
 
   /**
@@ -207,9 +213,10 @@ export class Connections {
       return;
     }
     const inFlight = this.#inFlightOf(socket);
-    if (inFlight.some(({ req, headersSent }) => headersSent && !req.complete)) {
-      // An import, which is answered while its body arrives: that may take any time.
-      if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT') socket.destroySoon();
+    const unhurried = inFlight.find(({ req }) => this.#unhurried.has(req) && !req.complete);
+    if (unhurried !== undefined && error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return;
+    if (unhurried?.headersSent) {
+      socket.destroySoon();
       return;
     }
     const code: RefusalCode = error.code === 'HPE_HEADER_OVERFLOW' ? 'HEADERS_TOO_LARGE' : 'BAD_REQUEST';
@@ -226,11 +233,16 @@ export class Connections {
   }
 }
 
-/** Closes the connection if the client goes on sending a body that is not read. Node discards what it sends until then. */
+/**
+ * Call it if a request is answered although its body was not read to the end. Closes the connection if the client goes on
+ * sending; Node discards what it sends until then.
+ */
 export function discardBody(raw: IncomingMessage): void {
+  // An injected request is never `complete`.
+  if (raw.complete || raw.readableEnded) return;
   raw.resume();
   const timer = setTimeout(() => raw.complete || raw.socket.destroy(), discardTimeoutMs).unref();
-  raw.once('close', () => clearTimeout(timer));
+  for (const event of ['end', 'close']) raw.once(event, () => clearTimeout(timer));
 }
 
 /** RFC 9112 section 3.2: exactly one Host header; optional in HTTP/1.0. Node's `headers` contains only the first. */

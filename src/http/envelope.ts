@@ -45,7 +45,7 @@ export const httpStatus = {
 /** The shape of a route's refusals: {@link wrapped} or {@link bare}. */
 export type RefusalShape = (refusal: Refusal) => object;
 
-/** Seconds to wait before retrying a request that was refused with 503. */
+/** Seconds to wait before retrying a request that was refused with 503, or with 429 for another reason than the rate limit. */
 const retryAfterSeconds = '1';
 
 type Wrapped<Result> = Pick<Completed<Result>, 'result' | 'status'>;
@@ -89,7 +89,8 @@ export function answer<Given extends Outcome<unknown>, Body>(
   // `no-store`: a URL refers to a different customer for each tenant, and a shared cache ignores x-tn (RFC 9111, 3).
   reply.code(httpStatus[code]).header('content-type', mediaType).header('cache-control', 'no-store');
   if (!isCompleted(outcome)) reply.violations = outcome.status.errors;
-  if (httpStatus[code] === 503) reply.header('retry-after', retryAfterSeconds);
+  const isTemporary = httpStatus[code] === 503 || httpStatus[code] === 429;
+  if (isTemporary && !reply.hasHeader('retry-after')) reply.header('retry-after', retryAfterSeconds);
   if (isCompleted(outcome) && outcome.version !== undefined) reply.header('etag', `"${outcome.version}"`);
   if (isCompleted(outcome) && outcome.replayed) reply.header('idempotency-replayed', 'true');
   return shape(outcome);

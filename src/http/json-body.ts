@@ -17,7 +17,7 @@ import { ndjsonType } from './streaming.ts';
 export function readJsonBodies(
   app: FastifyInstance,
   limit: number,
-  connections: Pick<Connections, 'sendContinue'>,
+  connections: Pick<Connections, 'sendContinue' | 'allowAnyTime'>,
 ): void {
   app.removeAllContentTypeParsers();
   const parseJson = app.getDefaultJsonParser('error', 'error');
@@ -26,6 +26,7 @@ export function readJsonBodies(
     const refused = unsupported(request.headers);
     if (refused !== undefined) return done(refused);
     connections.sendContinue(request);
+    connections.allowAnyTime(request);
     return done(null, payload);
   });
   app.addContentTypeParser('application/json', (request, payload, done) => {

@@ -18,7 +18,7 @@ export function sendStream(reply: FastifyReply, type: string, chunks: AsyncItera
       if (socket.timeout) socket.setTimeout(socket.timeout);
       yield chunk;
     }
-    reply.messageCode = 'SUCCESS';
+    reply.messageCode ??= 'SUCCESS';
   }
   return reply
     .headers({ 'content-type': type, 'cache-control': 'no-store' })

@@ -70,7 +70,7 @@ export function answerFaults({ method, url }: Asked, answer: Answered): string[]
   const key = [String(type), String(type).split(';')[0] as string].find((one) => one in content);
   if (key === undefined) return [...found, `media type ${type}`];
   const place = ['paths', path, method.toLowerCase(), 'responses', status, 'content', key, 'schema'];
-  if (key === ndjsonType) return [...found, ...exportFaults(answer.body)];
+  if (key === ndjsonType) return [...found, ...(path.endsWith('/import') ? importFaults : exportFaults)(answer.body)];
   const body = /json/i.test(key) ? answer.json() : answer.body;
   const { messageCode } = body.status ?? {};
   const codes = Object.keys(content[key]?.examples ?? {});
@@ -88,6 +88,23 @@ function exportFaults(text: string): string[] {
     ...(end === undefined ? [] : ['the last line does not end']),
     ...(!isEnd ? ['no line with `next` at the end'] : []),
     ...lines.flatMap((line) => bodyFaults(schemaAt('components', 'schemas', 'Customer'), line)),
+  ];
+}
+
+/** An import: lines of answers in which a refused one has the status of an error, and a last line with a summary. */
+function importFaults(text: string): string[] {
+  if (!text.endsWith('\n')) return ['the last line does not end'];
+  const lines = text.split('\n').slice(0, -1);
+  const last = JSON.parse(lines.pop() as string);
+  const refused = lines.map((line) => JSON.parse(line)).filter(({ outcome }) => outcome === 'refused');
+  return [
+    ...(Object.keys(last).join() === 'summary,status' ? [] : ['no summary at the end']),
+    ...refused.flatMap(({ status }) => {
+      // A customer that a dry run would create has no CustomerUrn.
+      const conflicts = status.conflicts?.map((conflict: object) => ({ customerUrn: 'cu.00.1', ...conflict }));
+      const body = { result: null, status: { ...status, ...(conflicts && { conflicts }) } };
+      return bodyFaults(schemaAt('components', 'schemas', 'ErrorEnvelope'), body);
+    }),
   ];
 }
 

@@ -5,8 +5,7 @@ import { type Synced, toSynced } from '../synchronization.ts';
 import type { ImportRequest } from './requests.ts';
 
 /** What became of a row. `erased`: the customer is anonymized. */
-const rowOutcomes = ['created', 'updated', 'unchanged', 'stale', 'erased', 'refused'] as const;
-export type RowOutcome = (typeof rowOutcomes)[number];
+export type RowOutcome = 'created' | 'updated' | 'unchanged' | 'stale' | 'erased' | 'refused';
 
 /** The answer to one row. */
 export interface RowAnswer {

@@ -6,7 +6,12 @@ import type { Caller } from '../authentication.ts';
 import type { SyncRepository } from '../dry-run.ts';
 import { nextTurn } from '../next-turn.ts';
 import { type Refusal, refusal, success } from '../outcome.ts';
-import type { CustomerRepository, WriteResult } from '../ports/customer-repository.ts';
+import type {
+  CustomerReference,
+  CustomerRepository,
+  StoredCustomer,
+  WriteResult,
+} from '../ports/customer-repository.ts';
 import { DatabaseFailure } from '../ports/database-failure.ts';
 import { decideSync } from '../synchronization.ts';
 import { erasureCheck, type WriteSettings, writeContext } from '../write-requests.ts';
@@ -14,15 +19,23 @@ import {
   answerTo,
   type ExtraAnswer,
   type ImportAnswer,
-  type ImportEnd,
   type RowAnswer,
   type RowOutcome,
   refusedRow,
 } from './answers.ts';
-import { circlesOf, type DeferredRow, DeferredRows, type OwnedRow } from './deferred.ts';
-import { type ImportRequest, readRequest, tracesOf } from './requests.ts';
+import { circlesOf, type OwnedRow } from './circles.ts';
+import { type DeferredRow, DeferredRows } from './deferred.ts';
+import {
+  type ImportRequest,
+  type NamedRequest,
+  nameIn,
+  readRequest,
+  type SyncRow,
+  type WriteRequest,
+} from './requests.ts';
 import { type ImportRow, inBatches } from './rows.ts';
 import { UrnSet } from './urn-set.ts';
+import { named, wavesOf } from './waves.ts';
 
 /** Who imports: the tenant, and the id that change events name as their actor. */
 export type Importer = Pick<Caller, 'tenant' | 'keyId'>;
@@ -32,7 +45,7 @@ export interface ImportOptions {
   readonly complete: boolean;
   /** Identifies the import in the access log and in change events. */
   readonly requestId: string;
-  /** The reason to stop the import; undefined to go on. Asked after each batch of rows, and while extras are searched. */
+  /** The reason to stop the import; undefined to go on. Asked before each batch of rows, each second, and while extras are searched. */
   readonly reasonToStop: () => Promise<Refusal | undefined>;
   /** Called if the database fails; the import then ends. */
   readonly onFailure: (error: DatabaseFailure) => void;
@@ -67,6 +80,8 @@ export class ImportRun {
 
   /** Why no further rows are carried out. */
   #stopped: Refusal | undefined;
+  /** The answers that are not yielded yet. */
+  #answers: RowAnswer[] = [];
 
   constructor(dependencies: Dependencies, caller: Importer, options: ImportOptions) {
     this.#dependencies = dependencies;
@@ -78,23 +93,37 @@ export class ImportRun {
   /**
    * Carries out the rows, and yields their answers in the order of the rows, once they are durable. A row whose unique keys
    * are taken waits for the rows after it, and is answered when they are free, or at the end. The last answer is an
-   * `ImportEnd`.
+   * `ImportEnd`, also if the import is stopped, or the database fails: then not every row is answered.
    */
   async *run(source: AsyncIterable<readonly ImportRow[]>): AsyncGenerator<readonly ImportAnswer[]> {
+    let extra: number | undefined;
+    try {
+      yield* this.#rows(source);
+      if (this.#options.complete && this.#stopped === undefined) extra = yield* this.#extras();
+    } catch (error) {
+      if (!(error instanceof DatabaseFailure)) throw error;
+      this.#options.onFailure(error);
+      this.#stopped = refusal('SQL_DATABASE_FAILURE');
+    }
+    const summary = { ...this.#counts, ...(extra !== undefined && { extra }) };
+    yield [...this.#takeAnswers(), { summary, status: this.#stopped?.status ?? success }];
+  }
+
+  /** Carries out all rows, unless it is stopped. */
+  async *#rows(source: AsyncIterable<readonly ImportRow[]>): AsyncGenerator<readonly RowAnswer[], void> {
     for await (const rows of inBatches(source)) {
-      yield await this.#batch(rows);
       if (await this.#mustStop()) break;
+      // Nothing is yielded while the import only waits for its client, so that the connection can time out.
+      if (rows.length === 0) continue;
+      await this.#batch(rows);
+      yield this.#takeAnswers();
       // Other requests take their turn.
       await nextTurn();
     }
+    const deferred = this.#deferred.takeAll();
     // Asked again, because the rows may have ended for the same reason.
-    if (await this.#mustStop()) yield await this.#answerAll(this.#deferred.takeAll());
-    else {
-      const { answers, left } = await this.#retry(this.#deferred.takeAll());
-      yield [...answers, ...(await this.#answerAll(left))];
-    }
-    const extra = this.#options.complete && this.#stopped === undefined ? yield* this.#extras() : undefined;
-    yield [this.#end(this.#stopped?.status ?? success, extra)];
+    await this.#answerAll((await this.#mustStop()) ? deferred : await this.#retry(deferred));
+    yield this.#takeAnswers();
   }
 
   async #mustStop(): Promise<boolean> {
@@ -102,93 +131,104 @@ export class ImportRun {
     return this.#stopped !== undefined;
   }
 
-  /** Carries out rows, and tries those that conflict again after the others. Returns the answers of all but the deferred. */
-  async #batch(rows: readonly ImportRow[]): Promise<RowAnswer[]> {
-    const { referenceData } = this.#dependencies;
-    const requests = rows.map((row) => readRequest(row, referenceData)).filter((request) => request !== undefined);
-    const answers: RowAnswer[] = [];
-    const conflicting: number[] = [];
-    for (const wave of wavesOf(requests, referenceData)) {
-      const superseded = wave.flatMap((request) => this.#deferred.takeSuperseded(request));
-      answers.push(...(await this.#answerAll(superseded)));
-      for (const tried of await this.#tryAll(wave)) {
-        if ('answer' in tried) answers.push(tried.answer);
-        else {
-          this.#deferred.add(tried);
-          conflicting.push(tried.request.line);
-        }
-      }
-    }
-    const retried = await this.#retry(conflicting.flatMap((line) => this.#deferred.take(line)));
-    answers.push(...retried.answers);
-    for (const row of retried.left) {
-      if (this.#deferred.isFull) answers.push(...(await this.#answerAll([row])));
-      else this.#deferred.add(row);
-    }
-    return answers.sort((one, other) => one.line - other.line);
+  #takeAnswers(): readonly RowAnswer[] {
+    const answers = this.#answers.sort((one, other) => one.line - other.line);
+    this.#answers = [];
+    return answers;
   }
 
-  /** Tries rows again until no more of them succeed. Returns the answers, and the rows that conflict still. */
-  async #retry(rows: readonly DeferredRow[]): Promise<{ answers: RowAnswer[]; left: readonly DeferredRow[] }> {
+  /** Carries out rows, and tries those that conflict again after the others. */
+  async #batch(rows: readonly ImportRow[]): Promise<void> {
     const { referenceData } = this.#dependencies;
-    const answers: RowAnswer[] = [];
+    const requests: WriteRequest[] = [];
+    for (const row of rows) {
+      const request = readRequest(row, referenceData);
+      if (request?.kind === 'refused') await this.#note(request, refusedRow(request, request.refusal));
+      else if (request !== undefined) requests.push(request);
+    }
+    const conflicting: number[] = [];
+    for (const wave of wavesOf(await named(requests, (by) => this.#find(by)), referenceData)) {
+      for (const { request } of wave) await this.#supersede(request);
+      for (const row of await this.#tryAll(wave)) {
+        this.#deferred.add(row);
+        conflicting.push(row.request.line);
+      }
+    }
+    for (const row of await this.#retry(conflicting.flatMap((line) => this.#deferred.take(line)))) {
+      if (this.#deferred.isFull) await this.#answerAll([row]);
+      else this.#deferred.add(row);
+    }
+  }
+
+  /** Answers the deferred rows that are about the customer of a later request. */
+  async #supersede(request: WriteRequest): Promise<void> {
+    if (this.#deferred.isEmpty) return;
+    await this.#answerAll(this.#deferred.takeSuperseded(request, await this.#customerOf(request)));
+  }
+
+  /** The names of the customer that a request is about now: the one that it uses, and the CustomerUrn. */
+  async #customerOf(request: WriteRequest): Promise<string[]> {
+    const stored = await this.#find(request.by);
+    return [nameIn(request), ...(stored === undefined ? [] : [stored.customer.customerUrn])];
+  }
+
+  /** Tries rows again until no more of them succeed. Returns the rows that conflict still. */
+  async #retry(rows: readonly DeferredRow[]): Promise<readonly DeferredRow[]> {
     let left = rows;
     for (let before = -1; left.length > 0 && left.length !== before; ) {
       before = left.length;
       const again: DeferredRow[] = [];
-      // Backwards in each second pass: a row often waits for the row after it.
-      for (const wave of wavesOf(left.map(({ request }) => request).reverse(), referenceData)) {
-        for (const tried of await this.#tryAll(wave)) {
-          if ('answer' in tried) answers.push(tried.answer);
-          else again.push(tried);
-        }
+      // Backwards in every other pass: a row often waits for the row after it.
+      for (const wave of wavesOf([...left].reverse(), this.#dependencies.referenceData)) {
+        again.push(...(await this.#tryAll(wave)));
+        await nextTurn();
       }
-      const exchanged = await this.#exchange(again);
-      answers.push(...exchanged.answers);
-      left = exchanged.left;
+      left = await this.#exchange(again);
     }
-    return { answers, left };
+    return left;
   }
 
-  /** Applies rows whose customers hold each other's values. Returns the answers, and the other rows. */
-  async #exchange(rows: readonly DeferredRow[]): Promise<{ answers: RowAnswer[]; left: DeferredRow[] }> {
-    const { target } = this.#dependencies;
-    const { id } = this.#caller.tenant;
-    const answers: RowAnswer[] = [];
-    const owned: OwnedRow[] = [];
-    for (const row of rows) {
-      const stored = await target.find(id, row.request.by);
-      if (stored !== undefined) owned.push({ ...row, urn: stored.customer.customerUrn });
-    }
+  /** Applies rows whose customers hold each other's values. Returns the other rows. */
+  async #exchange(rows: readonly DeferredRow[]): Promise<readonly DeferredRow[]> {
+    const owners = await Promise.all(rows.map(({ request }) => this.#find(request.by)));
+    const owned = rows.flatMap((row, index): OwnedRow[] => {
+      const urn = owners[index]?.customer.customerUrn;
+      return urn === undefined ? [] : [{ ...row, urn }];
+    });
     const applied = new Set<number>();
-    for (const circle of circlesOf(owned)) {
+    const circles = circlesOf(owned);
+    for (const circle of circles) {
       const changes = circle.map(({ request }) => this.#syncOf(request));
-      const exchanged = await target.exchange(id, changes);
-      if (!('results' in exchanged)) continue;
+      const exchanged = await this.#dependencies.target.exchange(this.#caller.tenant.id, changes);
+      if ('failed' in exchanged) {
+        circles.push(...circlesOf(circle.filter((_, index) => index !== exchanged.failed)));
+        continue;
+      }
       for (const [index, { request }] of circle.entries()) {
         applied.add(request.line);
-        answers.push(await this.#note(request, answerTo(request, exchanged.results[index] as WriteResult)));
+        await this.#note(request, answerTo(request, exchanged.results[index] as WriteResult));
       }
     }
-    return { answers, left: rows.filter(({ request }) => !applied.has(request.line)) };
+    return rows.filter(({ request }) => !applied.has(request.line));
   }
 
-  /** Tries requests that do not depend on each other. */
-  async #tryAll(wave: readonly ImportRequest[]): Promise<({ readonly answer: RowAnswer } | DeferredRow)[]> {
-    const settled = await Promise.allSettled(wave.map((request) => this.#try(request)));
-    return settled.map((one, index) => {
-      if (one.status === 'fulfilled') return one.value;
+  /** Tries requests that do not depend on each other. Returns those that conflict. */
+  async #tryAll<Row extends NamedRequest>(wave: readonly Row[]): Promise<DeferredRow[]> {
+    const settled = await Promise.allSettled(wave.map((row) => this.#try(row)));
+    let failure: DatabaseFailure | undefined;
+    for (const [index, { request }] of wave.entries()) {
+      const one = settled[index] as PromiseSettledResult<DeferredRow | undefined>;
+      if (one.status === 'fulfilled') continue;
       if (!(one.reason instanceof DatabaseFailure)) throw one.reason;
-      this.#stopped ??= refusal('SQL_DATABASE_FAILURE');
-      this.#options.onFailure(one.reason);
-      return { answer: this.#count(refusedRow(wave[index] as ImportRequest, this.#stopped)) };
-    });
+      failure ??= one.reason;
+      this.#answer(refusedRow(request, refusal('SQL_DATABASE_FAILURE')));
+    }
+    if (failure !== undefined) throw failure;
+    return settled.flatMap((one) => (one as PromiseFulfilledResult<DeferredRow | undefined>).value ?? []);
   }
 
-  async #try(request: ImportRequest): Promise<{ readonly answer: RowAnswer } | DeferredRow> {
-    if (request.kind === 'refused') {
-      return { answer: await this.#note(request, refusedRow(request, request.refusal)) };
-    }
+  /** Carries out and answers a request, unless its unique keys are taken. */
+  async #try({ request, names }: NamedRequest): Promise<DeferredRow | undefined> {
     const { id } = this.#caller.tenant;
     const { target } = this.#dependencies;
     if (request.kind === 'delete') {
@@ -197,42 +237,43 @@ export class ImportRun {
         ...writeContext(this.#dependencies, this.#caller, this.#options, revision),
         check: erasureCheck(undefined, revision),
       };
-      return { answer: await this.#note(request, answerTo(request, await target.erase(id, by, context))) };
+      await this.#note(request, answerTo(request, await target.erase(id, by, context)));
+      return undefined;
     }
     const { by, decide, context } = this.#syncOf(request);
     const result = await target.sync(id, by, decide, context);
-    if ('conflicts' in result) return { request, result };
-    return { answer: await this.#note(request, answerTo(request, result)) };
+    if ('conflicts' in result) return { request, names, customer: await this.#customerOf(request), result };
+    await this.#note(request, answerTo(request, result));
+    return undefined;
   }
 
-  #syncOf(request: ImportRequest & { readonly kind: 'sync' }) {
+  #syncOf(request: SyncRow) {
     const { by, content } = request;
     const context = writeContext(this.#dependencies, this.#caller, this.#options, content.sourceRevision);
     return { by, decide: decideSync({ by, content }, undefined, context.now), context };
   }
 
-  /** The final answers to rows that still conflict. */
-  #answerAll(rows: readonly DeferredRow[]): Promise<RowAnswer[]> {
-    return Promise.all(rows.map(({ request, result }) => this.#note(request, answerTo(request, result))));
+  /** Answers rows that still conflict. */
+  async #answerAll(rows: readonly DeferredRow[]): Promise<void> {
+    for (const { request, result } of rows) await this.#note(request, answerTo(request, result));
   }
 
-  /** Counts an answer, and notes which customer the row names, if it must be known. */
-  async #note(request: ImportRequest, answer: RowAnswer): Promise<RowAnswer> {
+  /** Answers a row, and notes which customer it names, if that must be known. */
+  async #note({ by }: ImportRequest, answer: RowAnswer): Promise<void> {
     if (this.#options.complete) {
-      const urn = answer.customerUrn ?? (await this.#urnOf(request));
+      const urn = answer.customerUrn ?? (by && (await this.#find(by))?.customer.customerUrn);
       if (urn !== undefined) this.#named.add(urn);
     }
-    return this.#count(answer);
+    this.#answer(answer);
   }
 
-  #count(answer: RowAnswer): RowAnswer {
+  #answer(answer: RowAnswer): void {
     this.#counts[answer.outcome] += 1;
-    return answer;
+    this.#answers.push(answer);
   }
 
-  async #urnOf({ by }: ImportRequest): Promise<CustomerUrn | undefined> {
-    const stored = by && (await this.#dependencies.target.find(this.#caller.tenant.id, by));
-    return stored?.customer.customerUrn;
+  async #find(by: CustomerReference): Promise<StoredCustomer | undefined> {
+    return this.#dependencies.target.find(this.#caller.tenant.id, by);
   }
 
   /** The customers that no row named. Those that were stored since the import began may not be in the file yet. */
@@ -256,31 +297,4 @@ export class ImportRun {
       await nextTurn();
     }
   }
-
-  #end(status: ImportEnd['status'], extra?: number): ImportEnd {
-    return { summary: { ...this.#counts, ...(extra !== undefined && { extra }) }, status };
-  }
-}
-
-/**
- * Splits requests into groups that are carried out one after the other, in their order. Within a group no two requests are
- * about the same customer or have a unique value in common.
- */
-function* wavesOf<Request extends ImportRequest>(
-  requests: readonly Request[],
-  referenceData: ReferenceData,
-): Generator<readonly Request[]> {
-  let wave: Request[] = [];
-  const traces = new Set<string>();
-  for (const request of requests) {
-    const own = tracesOf(request, referenceData);
-    if (own.some((trace) => traces.has(trace))) {
-      yield wave;
-      wave = [];
-      traces.clear();
-    }
-    wave.push(request);
-    for (const trace of own) traces.add(trace);
-  }
-  if (wave.length > 0) yield wave;
 }

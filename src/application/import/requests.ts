@@ -1,4 +1,4 @@
-import { type CustomerContent, sourceRevision, uniqueKeysOf } from '../../domain/customer.ts';
+import { type CustomerContent, sourceRevision } from '../../domain/customer.ts';
 import { group, isObject, readPatch } from '../../domain/field-schema.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
 import { onePerField, requiredViolation, type Violation } from '../../domain/violations.ts';
@@ -83,22 +83,28 @@ function namedBy(
   return referenceOf(patch.customerUrn ?? patch.customerUuid, patch.externalIdentifier);
 }
 
-/** The names of the customer that a request is about: its CustomerUrn and its ExternalIds. */
-export function namesOf(request: ImportRequest): string[] {
-  const names: string[] = [];
-  if (request.by !== undefined) names.push('urn' in request.by ? request.by.urn : `id ${request.by.externalId}`);
-  if (request.kind === 'sync') names.push(`id ${request.content.externalIdentifier}`);
-  return names;
+/** A request that can change a customer. */
+export type WriteRequest = Exclude<ImportRequest, { readonly kind: 'refused' }>;
+export type SyncRow = ImportRequest & { readonly kind: 'sync' };
+
+/** A request with all names that its customer may have; see `named`. */
+export interface NamedRequest<Request extends WriteRequest = WriteRequest> {
+  readonly request: Request;
+  readonly names: readonly string[];
 }
 
-/** The names of a request and its unique values. Requests that share none of them may be carried out in any order. */
-export function tracesOf(request: ImportRequest, referenceData: ReferenceData): string[] {
-  const names = namesOf(request);
-  if (request.kind !== 'sync') return names;
-  const { email, phoneNumber } = uniqueKeysOf(request.content, referenceData) ?? {};
-  return [
-    ...names,
-    ...(email === undefined ? [] : [`email ${email}`]),
-    ...(phoneNumber === undefined ? [] : [phoneNumber]),
-  ];
+/** The names that a request uses for its customer: its CustomerUrn, its ExternalId, the ExternalId that it gives it. */
+export function namesOf(request: WriteRequest): string[] {
+  const name = nameIn(request);
+  return request.kind === 'delete' ? [name] : [...new Set([name, idName(request.content.externalIdentifier)])];
 }
+
+/** The name by which a request finds its customer. */
+export const nameIn = ({ by }: WriteRequest): string => ('urn' in by ? by.urn : idName(by.externalId));
+
+/** The name of a customer with this ExternalId. */
+export const idName = (externalId: string): string => `id ${externalId}`;
+
+/** The source revision of a request; undefined if it has none. */
+export const revisionOf = (request: WriteRequest): number | undefined =>
+  request.kind === 'delete' ? request.revision : request.content.sourceRevision;

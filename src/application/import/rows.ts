@@ -28,27 +28,40 @@ export async function* readRows(source: AsyncIterable<Buffer>, maxBytes: number)
 }
 
 /**
- * Gathers rows in batches of 256, the number that one transaction stores best. A smaller batch is yielded if the source
- * makes it wait.
+ * Gathers rows in batches of 256, the number that one transaction stores best. If the source makes it wait, it yields a
+ * smaller batch, and then an empty one each second.
  */
 export async function* inBatches(source: AsyncIterable<readonly ImportRow[]>): AsyncGenerator<readonly ImportRow[]> {
-  const chunks = source[Symbol.asyncIterator]();
   let rows: readonly ImportRow[] = [];
+  for await (const some of withWaits(source)) {
+    if (some === undefined) {
+      yield rows;
+      rows = [];
+      continue;
+    }
+    rows = rows.length === 0 ? some : [...rows, ...some];
+    for (; rows.length >= batchSize; rows = rows.slice(batchSize)) yield rows.slice(0, batchSize);
+  }
+  if (rows.length > 0) yield rows;
+}
+
+const pauseMs = 1_000;
+const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, pauseMs).unref());
+
+/** The chunks of a source, and `undefined` if the next one is not there yet: after a turn of the event loop, then each second. */
+async function* withWaits<Chunk>(source: AsyncIterable<Chunk>): AsyncGenerator<Chunk | undefined> {
+  const chunks = source[Symbol.asyncIterator]();
   try {
     for (;;) {
       const next = chunks.next();
-      if (rows.length > 0 && (await Promise.race([next, nextTurn()])) === undefined) {
-        yield rows;
-        rows = [];
-      }
+      for (let wait = nextTurn(); (await Promise.race([next, wait])) === undefined; wait = pause()) yield undefined;
       const { done, value } = await next;
-      if (done) break;
-      rows = rows.length === 0 ? value : [...rows, ...value];
-      for (; rows.length >= batchSize; rows = rows.slice(batchSize)) yield rows.slice(0, batchSize);
+      if (done) return;
+      yield value;
     }
-    if (rows.length > 0) yield rows;
   } finally {
-    await chunks.return?.();
+    // Not awaited, because it takes effect only when the source goes on.
+    chunks.return?.();
   }
 }
 

@@ -1,6 +1,6 @@
 /** `POST /import`: any number of syncs and erasures, as NDJSON. */
 import { Readable } from 'node:stream';
-import type { FastifyRequest, preParsingHookHandler } from 'fastify';
+import type { FastifyReply, FastifyRequest, preParsingHookHandler } from 'fastify';
 import type { Authentication } from '../../application/authentication.ts';
 import type { ImportAnswer } from '../../application/import/answers.ts';
 import { type Imports, importFields } from '../../application/import/imports.ts';
@@ -80,9 +80,12 @@ export function importRoutes(app: ApiServer, { imports, authentication }: Import
       isAllowed: () => isStillAuthenticated(authentication, request),
       onFailure: (error) => request.server.log.error({ requestId: request.id, err: error }, 'import failed'),
     });
-    if ('status' in accepted) return answer(reply, accepted, wrapped);
+    if ('status' in accepted) {
+      discardBody(request.raw);
+      return answer(reply, accepted, wrapped);
+    }
     reply.raw.once('close', () => accepted.release());
-    return sendStream(reply, ndjsonType, textOf(accepted.answers(rowsOf(body)), request));
+    return sendStream(reply, ndjsonType, textOf(accepted.answers(rowsOf(body)), request, reply));
   });
 
   /** The rows of a body. The body stays open if not all of it is read, because its response must be sent. */
@@ -90,8 +93,17 @@ export function importRoutes(app: ApiServer, { imports, authentication }: Import
     readRows(body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>, maxRowBytes);
 }
 
-async function* textOf(answers: AsyncIterable<readonly ImportAnswer[]>, { raw }: FastifyRequest) {
-  for await (const some of answers) yield some.map((one) => `${JSON.stringify(one)}\n`).join('');
-  // The import was stopped.
-  if (!raw.complete) discardBody(raw);
+async function* textOf(
+  answers: AsyncIterable<readonly ImportAnswer[]>,
+  { raw }: FastifyRequest,
+  reply: FastifyReply,
+): AsyncGenerator<string, void> {
+  for await (const some of answers) {
+    const last = some.at(-1);
+    if (last !== undefined && 'summary' in last) {
+      reply.messageCode = last.status.messageCode;
+      discardBody(raw);
+    }
+    yield some.map((one) => `${JSON.stringify(one)}\n`).join('');
+  }
 }
