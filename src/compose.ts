@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { apiKeyFormat } from './adapters/crypto/api-key-format.ts';
 import { makeFolder } from './adapters/files.ts';
 import { MemoryCustomers } from './adapters/memory/customers.ts';
-import { openScratch } from './adapters/memory/scratch.ts';
+import { openLargeScratch, openScratch } from './adapters/memory/scratch.ts';
 import { openMemoryStorage } from './adapters/memory/storage.ts';
 import { createReferenceData } from './adapters/reference-data.ts';
 import { restoreBackup } from './adapters/sql/maintenance/backup-restore.ts';
@@ -93,7 +93,11 @@ export async function openServices(config: Config, options: OpenOptions): Promis
       digest: vault.digest,
       openScratch: () => openScratch(referenceData),
     }),
-    imports: new Imports({ ...writing, openScratch: () => openScratch(referenceData), maxImports: config.imports }),
+    imports: new Imports({
+      ...writing,
+      openScratch: () => openLargeScratch(referenceData),
+      maxImports: config.imports,
+    }),
     authentication,
     tenants: new Tenants({ directory, repository, clock }),
     apiKeys: new ApiKeys({ ...shared, authentication }),

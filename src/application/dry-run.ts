@@ -55,6 +55,7 @@ export class DryRun implements SyncRepository {
 
   async erase(tenant: TenantId, by: CustomerReference, context: ErasureContext) {
     const stored = this.#storedAs(tenant, by).then((customers) => [{ customers }]);
+    return this.#onCopies(tenant, stored, context.now, (scratch) => scratch.erase(tenant, by, context));
   }
 
   async find(tenant: TenantId, by: CustomerReference): Promise<StoredCustomer | undefined> {

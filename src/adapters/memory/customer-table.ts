@@ -21,8 +21,11 @@ import {
 import type { ReferenceData } from '../../domain/reference-data.ts';
 
 /** A `Map`, or what stands in for one that is too large for memory. */
-export type Entries<Value> = Pick<Map<string, Value>, 'get' | 'set' | 'delete' | 'entries'>;
-export type NewEntries = <Value>() => Entries<Value>;
+export interface Entries<Value> extends Pick<Map<string, Value>, 'get' | 'delete' | 'entries'> {
+  set(name: string, value: Value): void;
+}
+/** @param name says which of the table's maps it is: records, events, holders, aliases or tombstones */
+export type NewEntries = <Value>(name: string) => Entries<Value>;
 
 /** The record that has a unique key, by its name. With `alias`, the key is an ExternalId that a merge has left. */
 interface Held {
@@ -46,11 +49,11 @@ export class CustomerTable {
 
   constructor(referenceData: ReferenceData, newEntries: NewEntries = () => new Map()) {
     this.#referenceData = referenceData;
-    this.#records = newEntries();
-    this.#events = newEntries();
-    this.#holders = newEntries();
-    this.#aliases = newEntries();
-    this.#tombstones = newEntries();
+    this.#records = newEntries('records');
+    this.#events = newEntries('events');
+    this.#holders = newEntries('holders');
+    this.#aliases = newEntries('aliases');
+    this.#tombstones = newEntries('tombstones');
   }
 
   find(tenant: TenantId, by: CustomerReference | ContactReference): StoredCustomer | undefined {

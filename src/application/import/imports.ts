@@ -99,8 +99,12 @@ export class Imports {
   async *#dryRun(caller: Importer, options: RunOptions, rows: AsyncIterable<readonly ImportRow[]>) {
     const scratch = this.#dependencies.openScratch();
     const target = new DryRun({ ...this.#dependencies, scratch });
-    for await (const answers of this.#run(caller, options, rows, target)) {
-      yield answers.map((answer) => ('line' in answer ? withoutMadeUp(answer, scratch.isMadeUp) : answer));
+    try {
+      for await (const answers of this.#run(caller, options, rows, target)) {
+        yield answers.map((answer) => ('line' in answer ? withoutMadeUp(answer, scratch.isMadeUp) : answer));
+      }
+    } finally {
+      scratch.close();
     }
   }
 

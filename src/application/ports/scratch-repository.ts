@@ -16,4 +16,6 @@ export interface ScratchRepository extends Pick<CustomerRepository, 'sync' | 'ex
   loadTombstone(tenant: TenantId, externalId: ExternalId, tombstone: Tombstone): void;
   /** Whether a CustomerUrn is of a customer that the run would create: no stored customer has it. */
   isMadeUp(urn: CustomerUrn): boolean;
+  /** Deletes everything. The repository must not be used afterwards. */
+  close(): void;
 }
