@@ -36,10 +36,16 @@ export class Connections {
   readonly #awaitingContinue = new WeakMap<IncomingMessage, ServerResponse>();
   /** The requests whose body may take any time to arrive. */
   readonly #unhurried = new WeakSet<IncomingMessage>();
+  #requestCount = 0;
   #isShuttingDown = false;
 
   constructor(onRefused: AccessLog['refused']) {
     this.#onRefused = onRefused;
+  }
+
+  /** The number of requests received. */
+  get requestCount(): number {
+    return this.#requestCount;
   }
 
   /** The options that make Node and Fastify enforce the limits. */
@@ -76,7 +82,10 @@ export class Connections {
       socket.once('close', () => this.#open.delete(socket));
     });
     // This listener must run before Fastify's, which may answer synchronously.
-    server.prependListener('request', ({ socket }, response) => this.#open.get(socket)?.responses.push(response));
+    server.prependListener('request', ({ socket }, response) => {
+      this.#requestCount += 1;
+      this.#open.get(socket)?.responses.push(response);
+    });
     // Node would send 100 Continue before the request is authenticated; see `sendContinue`.
     server.on('checkContinue', (request, response) => {
       this.#awaitingContinue.set(request, response);

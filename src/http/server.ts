@@ -49,7 +49,7 @@ declare module 'fastify' {
   }
 }
 
-export interface Services extends OperationsDependencies, ApiDependencies {
+export interface Services extends OperationsDependencies, Omit<ApiDependencies, 'requestCount'> {
   readonly telemetry: Pick<Telemetry, 'request'>;
 }
 
@@ -105,7 +105,8 @@ export async function createServer(services: Services, options: ServerOptions): 
   await app.register(async (scope) => {
     // One scope for both base routes, so that they share the rate limit of an API key.
     await limitRate(scope, options);
-    for (const prefix of baseRoutes) await scope.register(api, { prefix, ...services });
+    for (const prefix of baseRoutes)
+      await scope.register(api, { prefix, ...services, requestCount: () => connections.requestCount });
   });
   return app;
 }

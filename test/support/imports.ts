@@ -16,8 +16,6 @@ export const rowsOf = (from: number, to: number, fields: (index: number) => obje
     return `${JSON.stringify(storing(customer))}\n`;
   }).join('');
 
-export type Importing = ReturnType<typeof beginImport>;
-
 /** Begins an import. Its answers are read at once, unless `isPaused`. */
 export function beginImport(
   test: Test,

@@ -1,10 +1,7 @@
-import { isAnonymized } from '../../domain/anonymization.ts';
 import { timestamp } from '../../domain/customer.ts';
-import type { CustomerUrn } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
 import type { Caller } from '../authentication.ts';
 import type { SyncRepository } from '../dry-run.ts';
-import { nextTurn } from '../next-turn.ts';
 import { type Refusal, refusal, success } from '../outcome.ts';
 import type {
   CustomerReference,
@@ -25,6 +22,7 @@ import {
 } from './answers.ts';
 import { circlesOf, type OwnedRow } from './circles.ts';
 import { type DeferredRow, DeferredRows } from './deferred.ts';
+import { extrasOf } from './extras.ts';
 import {
   type ImportRequest,
   type NamedRequest,
@@ -34,6 +32,7 @@ import {
   type WriteRequest,
 } from './requests.ts';
 import { type ImportRow, inBatches } from './rows.ts';
+import { Turns } from './turns.ts';
 import { UrnSet } from './urn-set.ts';
 import { named, wavesOf } from './waves.ts';
 
@@ -47,6 +46,8 @@ export interface ImportOptions {
   readonly requestId: string;
   /** The reason to stop the import; undefined to go on. Asked before each batch of rows, each second, and while extras are searched. */
   readonly reasonToStop: () => Promise<Refusal | undefined>;
+  /** The number of requests that the process has received; an import gives way to them. Absent: it serves none. */
+  readonly requestCount?: () => number;
   /** Called if the database fails; the import then ends. */
   readonly onFailure: (error: DatabaseFailure) => void;
 }
@@ -58,15 +59,13 @@ interface Dependencies extends WriteSettings {
   readonly referenceData: ReferenceData;
 }
 
-/** How many customers are read at once, in the search for those that a complete file does not name. */
-const pageSize = 200;
-
 /** One import. */
 export class ImportRun {
   readonly #dependencies: Dependencies;
   readonly #caller: Importer;
   readonly #options: ImportOptions;
   readonly #began: string;
+  readonly #turns: Turns;
   readonly #deferred = new DeferredRows();
   readonly #named = new UrnSet();
   readonly #counts: Record<RowOutcome, number> = {
@@ -87,6 +86,7 @@ export class ImportRun {
     this.#dependencies = dependencies;
     this.#caller = caller;
     this.#options = options;
+    this.#turns = new Turns(options.requestCount ?? (() => 0));
     this.#began = timestamp(dependencies.clock());
   }
 
@@ -115,10 +115,13 @@ export class ImportRun {
       if (await this.#mustStop()) break;
       // Nothing is yielded while the import only waits for its client, so that the connection can time out.
       if (rows.length === 0) continue;
-      await this.#batch(rows);
-      yield this.#takeAnswers();
-      // Other requests take their turn.
-      await nextTurn();
+      for (let at = 0; at < rows.length; ) {
+        const end = at + this.#turns.batchSize;
+        await this.#batch(rows.slice(at, end));
+        at = end;
+        yield this.#takeAnswers();
+        await this.#turns.giveWay();
+      }
     }
     const deferred = this.#deferred.takeAll();
     // Asked again, because the rows may have ended for the same reason.
@@ -181,7 +184,7 @@ export class ImportRun {
       // Backwards in every other pass: a row often waits for the row after it.
       for (const wave of wavesOf([...left].reverse(), this.#dependencies.referenceData)) {
         again.push(...(await this.#tryAll(wave)));
-        await nextTurn();
+        await this.#turns.giveWay();
       }
       left = await this.#exchange(again);
     }
@@ -276,25 +279,16 @@ export class ImportRun {
     return this.#dependencies.target.find(this.#caller.tenant.id, by);
   }
 
-  /** The customers that no row named. Those that were stored since the import began may not be in the file yet. */
+  /** Reports the customers that no row named, and returns their number. */
   async *#extras(): AsyncGenerator<readonly ExtraAnswer[], number> {
-    const { repository } = this.#dependencies;
     let extra = 0;
-    for (let last: CustomerUrn | undefined; ; ) {
-      const page = await repository.list(this.#caller.tenant.id, last, pageSize);
-      const unnamed = page
-        .map(({ customer }) => customer)
-        .filter((customer) => !isAnonymized(customer) && customer.createdAt < this.#began)
-        .filter(({ customerUrn }) => !this.#named.has(customerUrn));
-      extra += unnamed.length;
-      yield unnamed.map(({ customerUrn, externalIdentifier }) => ({
-        outcome: 'extra',
-        customerUrn,
-        externalIdentifier,
-      }));
-      last = page.at(-1)?.customer.customerUrn;
-      if (last === undefined || (await this.#mustStop())) return extra;
-      await nextTurn();
+    const pages = extrasOf(this.#dependencies.repository, this.#caller.tenant.id, this.#named, this.#began);
+    for await (const page of pages) {
+      extra += page.length;
+      yield page;
+      if (await this.#mustStop()) break;
+      await this.#turns.giveWay();
     }
+    return extra;
   }
 }
