@@ -8,6 +8,7 @@ export type * from './application/ports/customer-repository.ts';
 export {
   afterRelease,
   changedBy,
+  ofExisting,
   recordedCode,
   replayOf,
   syncEffect,
@@ -22,6 +23,7 @@ export {
   type Customer,
   type CustomerContent,
   contentOf,
+  hasSameUniqueKeys,
   newCustomer,
   timestamp,
   uniqueKeysOf,

@@ -38,10 +38,12 @@ t.test('the snippet of the README runs', async (t) => {
 });
 
 /** A third-party adapter: the memory repository, written against the package alone. */
-const adapter = `${readFileSync(join(root, 'src/adapters/memory/customers.ts'), 'utf8').replace(
-  /'(\.\.\/)+(application|domain)\/[\w/-]+\.ts'/g,
-  "'c2a-customers/ports'",
-)}
+const againstPackage = (name: string): string =>
+  readFileSync(join(root, 'src/adapters/memory', name), 'utf8').replace(
+    /'(\.\.\/)+(application|domain)\/[\w/-]+\.ts'/g,
+    "'c2a-customers/ports'",
+  );
+const adapter = `${againstPackage('customers.ts')}
 import { createReferenceData } from 'c2a-customers/ports';
 export const openMyCustomers = async () =>
   Object.assign(new MemoryCustomers(createReferenceData()), { close: async () => {} });
@@ -49,6 +51,7 @@ export const openMyCustomers = async () =>
 const conflictCheck = 'conflicts[0] !== undefined';
 
 t.test('an adapter written with the package passes the contract suite, and serves', async (t) => {
+  for (const name of ['customer-table.ts', 'idempotency-records.ts']) has(name, againstPackage(name));
   has('my-customers.ts', adapter);
   has('my-customers.test.ts', snippet('docs/embedding.md', /```ts\n(import \{ describe \}[\s\S]+?)```/));
   const proof = await node('--test', '--test-reporter=tap', 'my-customers.test.ts');
