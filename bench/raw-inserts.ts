@@ -1,11 +1,12 @@
 /**
  * Inserts rows like those of the service into a copy of its file, in synced transactions of 256, and prints rows a second as
- * JSON: `node raw-inserts.ts <file> <rows>`. A row has its three unique indexes and its change event, as in `limit.ts`.
+ * JSON: `node raw-inserts.ts <file> <rows> <first>`. A row has its three unique indexes and its change event, as in
+ * `limit.ts`. Inserts `first` rows before it measures.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import Database from 'better-sqlite3';
 
-const [file, rows] = process.argv.slice(2) as [string, string];
+const [file, rows, first] = process.argv.slice(2) as [string, string, string];
 const database = new Database(file);
 for (const pragma of ['journal_mode = WAL', 'synchronous = FULL', 'cache_size = -32000']) database.pragma(pragma);
 const tenant = 'acme';
@@ -29,9 +30,13 @@ const insertBatch = database.transaction((from: number, to: number) => {
     insertEvent.run(tenant, number, randomUUID(), now, body);
   }
 });
+function insertRows(from: number, end: number): void {
+  for (let at = from; at < end; at += 256) insertBatch.immediate(at, Math.min(at + 256, end));
+}
+const begin = last + 1 + Number(first);
+insertRows(last + 1, begin);
 const started = performance.now();
-const end = last + 1 + Number(rows);
-for (let from = last + 1; from < end; from += 256) insertBatch.immediate(from, Math.min(from + 256, end));
+insertRows(begin, begin + Number(rows));
 const seconds = (performance.now() - started) / 1000;
 database.close();
 console.log(JSON.stringify({ rowsPerSecond: Number(rows) / seconds }));

@@ -9,7 +9,7 @@ export type ImportRow =
 export const maxRowBytes = 65_536;
 
 /** SQLite stores the most rows a second in transactions of this size. */
-const batchSize = 256;
+const batchSize = 240;
 const newline = 0x0a;
 const carriageReturn = 0x0d;
 /** A byte order mark and the first byte of CRLF do not count. */

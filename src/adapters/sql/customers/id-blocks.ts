@@ -24,8 +24,8 @@ interface Dependencies {
 
 /** The maximum number of tenants with a block. */
 const maxBlocks = 500;
-/** The rows of a transaction of an import. */
-const maxBlockSize = 256;
+/** Twice the rows of a transaction of an import, so that the next block is stored together with rows. */
+const maxBlockSize = 512;
 /** How many ids a store tries before it fails. */
 const maxAttempts = 5;
 

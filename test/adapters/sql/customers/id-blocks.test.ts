@@ -82,10 +82,10 @@ t.test('the key of a store that failed is destroyed', async (t) => {
     },
   };
   const acme = tenantOf(over(refusing).repository, tenantId('acme'));
-  for (let time = 0; time < 800; time += 1) await t.rejects(acme.mustStore(`crm-${time}`), DatabaseFailure);
+  for (let time = 0; time < 1_500; time += 1) await t.rejects(acme.mustStore(`crm-${time}`), DatabaseFailure);
   failing = false;
   await acme.mustStore('crm-1');
-  t.ok(keysInAll(path) - keysBefore <= 512, 'only the keys of ready ids');
+  t.ok(keysInAll(path) - keysBefore <= 1_024, 'only the keys of ready ids');
 });
 
 t.test('a key that could not be destroyed is destroyed with the next block', async (t) => {
