@@ -231,7 +231,9 @@ t.test('the canonical form of a canonical form is itself', async () => {
   fc.assert(
     fc.property(addresses, (address) => {
       const once = canonical(address);
-      return once === undefined || canonical(once) === once;
+      // The limits apply to the text as sent: NFKC makes some characters up to 18 times as long.
+      const isTooLong = once !== undefined && Buffer.byteLength(once.slice(0, once.lastIndexOf('@'))) > 64;
+      return once === undefined || isTooLong || canonical(once) === once;
     }),
     { numRuns: 2_000 },
   );
