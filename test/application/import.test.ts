@@ -86,7 +86,7 @@ t.test('batches are full, unless the source makes them wait', async (t) => {
     if (batch.length > 0) sizes.push(batch.length);
     lines.push(...batch.map(({ line }) => line));
   }
-  t.strictSame(sizes, [256, 256, 89, 2]);
+  t.strictSame(sizes, [240, 240, 121, 2]);
   t.strictSame(
     lines,
     Array.from({ length: 603 }, (_, index) => index),

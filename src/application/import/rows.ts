@@ -1,4 +1,5 @@
 import { nextTurn } from '../next-turn.ts';
+import { wholeBatch } from './turns.ts';
 
 /** A row of an import, at a line of its file: a value, or the reason why the line has none. */
 export type ImportRow =
@@ -8,8 +9,6 @@ export type ImportRow =
 /** The maximum length of a row. */
 export const maxRowBytes = 65_536;
 
-/** SQLite stores the most rows a second in transactions of this size. */
-const batchSize = 240;
 const newline = 0x0a;
 const carriageReturn = 0x0d;
 /** A byte order mark and the first byte of CRLF do not count. */
@@ -28,8 +27,8 @@ export async function* readRows(source: AsyncIterable<Buffer>, maxBytes: number)
 }
 
 /**
- * Gathers rows in batches of 256, the number that one transaction stores best. If the source makes it wait, it yields a
- * smaller batch, and then an empty one each second.
+ * Gathers rows in batches of the size that one transaction stores best. If the source makes it wait, it yields a smaller
+ * batch, and then an empty one each second.
  */
 export async function* inBatches(source: AsyncIterable<readonly ImportRow[]>): AsyncGenerator<readonly ImportRow[]> {
   let rows: readonly ImportRow[] = [];
@@ -40,7 +39,7 @@ export async function* inBatches(source: AsyncIterable<readonly ImportRow[]>): A
       continue;
     }
     rows = rows.length === 0 ? some : [...rows, ...some];
-    for (; rows.length >= batchSize; rows = rows.slice(batchSize)) yield rows.slice(0, batchSize);
+    for (; rows.length >= wholeBatch; rows = rows.slice(wholeBatch)) yield rows.slice(0, wholeBatch);
   }
   if (rows.length > 0) yield rows;
 }

@@ -1,7 +1,7 @@
 import { nextTurn } from '../next-turn.ts';
 
-/** SQLite stores the most rows a second in transactions of this size. */
-const wholeBatch = 240;
+/** SQLite stores the most rows a second in transactions of 256 writes; some of these take new ids. */
+export const wholeBatch = 240;
 /** Beside other requests: some 4 ms. */
 const smallBatch = 32;
 /** Other requests are over if none begins for this long. */
