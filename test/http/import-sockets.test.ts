@@ -236,6 +236,8 @@ t.test('malformed rows and bodies', async (t) => {
     ['', '', '', '400 BAD_REQUEST'],
     ['?dryRun=yes&complete=1', ndjsonType, '\n', '400 INVALID_REQUEST'],
     ['?dryRun=true&dryRun=false', ndjsonType, '\n', '400 INVALID_REQUEST'],
+    ['?dryrun=true', ndjsonType, '\n', '400 INVALID_REQUEST'],
+    ['?dryRun=', ndjsonType, '\n', '400 INVALID_REQUEST'],
   ] as const) {
     const given = await send({
       method: 'POST',

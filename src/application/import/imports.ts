@@ -1,6 +1,7 @@
 import { choice, readObject } from '../../domain/field-schema.ts';
 import type { TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
+import { violation } from '../../domain/violations.ts';
 import { DryRun, type SyncRepository } from '../dry-run.ts';
 import { invalid, type Refusal, refusal } from '../outcome.ts';
 import type { CustomerRepository } from '../ports/customer-repository.ts';
@@ -55,15 +56,18 @@ export class Imports {
   /**
    * Accepts an import. Refusals: INVALID_REQUEST; TOO_MANY_REQUESTS, if as many of the tenant run already.
    *
-   * @param query the members of {@link importFields} as text; other members are ignored
+   * @param query the members of {@link importFields} as text; any other member is a violation, as a misspelt `dryRun`
+   *   would store the rows
    */
   accept(
     caller: Importer,
     query: Readonly<Record<string, unknown>>,
     given: ImportRequestOptions,
   ): AcceptedImport | Refusal {
-    const { dryRun, complete } = query;
-    const parsed = readObject(importFields, { dryRun, complete }, this.#dependencies.referenceData);
+    const empty = Object.keys(importFields).filter((name) => query[name] === '');
+    const parsed = readObject(importFields, query, this.#dependencies.referenceData);
+    if (empty.length > 0)
+      return invalid(empty.map((name) => violation(name, 'invalid_value', 'Must be true or false.')));
     if (!parsed.ok) return invalid(parsed.violations);
     const options = { ...given, complete: parsed.value.complete === 'true' };
     const isDryRun = parsed.value.dryRun === 'true';
