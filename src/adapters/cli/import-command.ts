@@ -30,7 +30,8 @@ export async function importFile(
   const input = await openImportFile(file, reading);
   const flags = { dryRun: options.dryRun === true, complete: options.complete === true };
   try {
-    const run = new ImportCommand(services.imports, tenant, input, options.report);
+    const report = options.report === undefined ? undefined : new Report(options.report, flags.dryRun);
+    const run = new ImportCommand(services.imports, tenant, input, report);
     const summary = { file, tenant: tenant.id, dryRun: flags.dryRun, ...(await run.run(flags)) };
     print(summary, textOf(summary), summary.refused > 0 || summary.stopped !== undefined ? 1 : 0);
   } finally {
@@ -58,12 +59,11 @@ class ImportCommand {
   /** Why the import ends before the file. */
   #stopped: string | undefined;
 
-  /** @param report the name of a new file */
-  constructor(imports: OpenServices['imports'], tenant: Tenant, input: ImportFile, report: string | undefined) {
+  constructor(imports: OpenServices['imports'], tenant: Tenant, input: ImportFile, report: Report | undefined) {
     this.#imports = imports;
     this.#tenant = tenant;
     this.#input = input;
-    this.#report = report === undefined ? undefined : new Report(report);
+    this.#report = report;
   }
 
   /** Imports the file. After SIGINT, SIGTERM or a fault of the file, returns what was done until then. */
@@ -137,13 +137,15 @@ const problemOf = (error: Error): string =>
 /** A file with refused rows and extra customers. */
 class Report {
   readonly #file: number;
+  readonly #isReported: (answer: ImportAnswer) => boolean;
 
-  constructor(path: string) {
+  constructor(path: string, isDryRun: boolean) {
     this.#file = openSync(path, 'wx', 0o600);
+    this.#isReported = isDryRun ? isDifference : isForAttention;
   }
 
   add(answers: readonly ImportAnswer[]): void {
-    const lines = answers.filter(isReported).map((answer) => `${JSON.stringify(answer)}\n`);
+    const lines = answers.filter(this.#isReported).map((answer) => `${JSON.stringify(answer)}\n`);
     if (lines.length > 0) appendFileSync(this.#file, lines.join(''));
   }
 
@@ -153,7 +155,9 @@ class Report {
   }
 }
 
-const isReported = (answer: ImportAnswer): boolean =>
+/** Of a dry run: every difference. */
+const isDifference = (answer: ImportAnswer): boolean => 'outcome' in answer && answer.outcome !== 'unchanged';
+const isForAttention = (answer: ImportAnswer): boolean =>
   'outcome' in answer && (answer.outcome === 'refused' || answer.outcome === 'extra');
 
 /** The outcomes with their numbers, and the refused rows by message code. */

@@ -22,7 +22,10 @@ export function addImportCommand(program: Command, { open, print }: Context): vo
     )
     .option('--dry-run', 'store nothing')
     .option('--complete', 'the file has all customers: report others as extra (nobody is deleted)')
-    .option('--report <file>', 'a new file for refused rows and extra customers, a JSON line each');
+    .option(
+      '--report <file>',
+      'a new file for refused rows and extra customers, of a dry run for every difference, a JSON line each',
+    );
   withSettings(withStorage(command), ['C2A_PARTITION', 'C2A_TOMBSTONE_DAYS']).action(async (file: string, options) => {
     // Imported on demand: no other command, and no server, needs the libraries for CSV and the progress bar.
     const { importFile } = await import('./import-command.ts');

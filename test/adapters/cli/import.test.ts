@@ -267,7 +267,11 @@ t.test('a dry run of a complete file is the drift report, and stores nothing', a
     { code, value },
     { code: 0, value: { ...none, dryRun: true, tenant: 'acme', unchanged: 1, updated: 1, created: 1, extra: 1 } },
   );
-  t.match(lines, [{ outcome: 'extra', externalIdentifier: 'crm-3', customerUrn: /^cu\.00\.\d+$/ }]);
+  t.match(lines, [
+    { line: 2, outcome: 'updated', changedFields: ['firstName'] },
+    { line: 3, outcome: 'created' },
+    { outcome: 'extra', externalIdentifier: 'crm-3', customerUrn: /^cu\.00\.\d+$/ },
+  ]);
   t.same(await customers(), before);
 });
 
