@@ -27,7 +27,10 @@ export interface ExtraAnswer {
   readonly externalIdentifier: string;
 }
 
-/** The end of an import: the number of rows with each outcome, and whether all rows were read. */
+/**
+ * The end of an import: the number of rows with each outcome, and whether all rows were read. `extra` is absent if the file
+ * was not said to be complete, or if a row does not tell its customer.
+ */
 export interface ImportEnd {
   readonly summary: Readonly<Record<RowOutcome, number>> & { readonly extra?: number };
   readonly status: Success | RefusalStatus;

@@ -77,6 +77,8 @@ export class ImportRun {
     refused: 0,
   };
 
+  /** Whether a row could not be read so far as to know its customer: then nobody can tell who is extra. */
+  #hasNameless = false;
   /** Why no further rows are carried out. */
   #stopped: Refusal | undefined;
   /** The answers that are not yielded yet. */
@@ -99,7 +101,8 @@ export class ImportRun {
     let extra: number | undefined;
     try {
       yield* this.#rows(source);
-      if (this.#options.complete && this.#stopped === undefined) extra = yield* this.#extras();
+      const isWhole = this.#stopped === undefined && !this.#hasNameless;
+      if (this.#options.complete && isWhole) extra = yield* this.#extras();
     } catch (error) {
       if (!(error instanceof DatabaseFailure)) throw error;
       this.#options.onFailure(error);
@@ -146,8 +149,11 @@ export class ImportRun {
     const requests: WriteRequest[] = [];
     for (const row of rows) {
       const request = readRequest(row, referenceData);
-      if (request?.kind === 'refused') await this.#note(request, refusedRow(request, request.refusal));
-      else if (request !== undefined) requests.push(request);
+      if (request?.kind === 'refused') {
+        this.#hasNameless ||= request.by === undefined;
+        await this.#note(request, refusedRow(request, request.refusal));
+      }
+      if (request !== undefined && request.kind !== 'refused') requests.push(request);
     }
     const conflicting: number[] = [];
     for (const wave of wavesOf(await named(requests, (by) => this.#find(by)), referenceData)) {

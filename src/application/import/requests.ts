@@ -25,14 +25,20 @@ const deleteRowFields = {
 export function readRequest(row: ImportRow, referenceData: ReferenceData): ImportRequest | undefined {
   const { line } = row;
   if ('problem' in row) {
-    const code = row.problem === 'too long' ? 'PAYLOAD_TOO_LARGE' : 'BAD_REQUEST';
-    return { kind: 'refused', line, refusal: refusal(code) };
+    return { kind: 'refused', line, refusal: row.problem === 'too long' ? refusal('PAYLOAD_TOO_LARGE') : unreadable };
   }
   const { value } = row;
   if (isExportEnd(value)) return undefined;
   if (isObject(value) && 'delete' in value) return readDelete(line, value, referenceData);
   return readSyncRow(line, isRecord(value) ? stateOf(value) : value, referenceData);
 }
+
+const unreadable: Refusal = {
+  status: {
+    messageCode: 'BAD_REQUEST',
+    message: 'The row cannot be read: it is not one JSON object (or CSV row) with customer or delete.',
+  },
+};
 
 const isExportEnd = (value: unknown): boolean => isObject(value) && 'next' in value && Object.keys(value).length === 1;
 
@@ -47,7 +53,7 @@ function stateOf(record: Readonly<Record<string, unknown>>): object {
 }
 
 function readSyncRow(line: number, body: unknown, referenceData: ReferenceData): ImportRequest {
-  if (!hasCustomer(body)) return { kind: 'refused', line, refusal: refusal('BAD_REQUEST') };
+  if (!hasCustomer(body)) return { kind: 'refused', line, refusal: unreadable };
   const parsed = readSync(body, referenceData);
   if (parsed.ok) return { kind: 'sync', line, ...parsed.value };
   const { customer } = body as { readonly customer: unknown };

@@ -150,6 +150,17 @@ for (const storage of ['memory', 'sqlite'] as const) {
       }
     });
 
+    t.test('nobody is extra if a row does not tell whom it names', async (t) => {
+      const { post, import: importing, clock } = await start(t);
+      await post('store', row('a'));
+      clock.now += 1_000;
+      for (const unreadable of [{}, { customer: { firstName: 'Jane' } }, { delete: {} }]) {
+        const { body } = await importing([unreadable], { complete: 'true' });
+        t.match(body, [{ outcome: 'refused' }, { summary: { refused: 1, extra: undefined } }]);
+        t.equal(body.length, 2);
+      }
+    });
+
     t.test('an export goes in elsewhere, and comes out the same', async (t) => {
       const [one, other] = [await start(t), await start(t)];
       const address = { street: 'Unter den Linden 77', city: 'Berlin', postalCode: '10117', countryCode: 'DE' };
