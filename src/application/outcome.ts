@@ -8,7 +8,7 @@ const messages = {
   INVALID_REQUEST: 'One or more fields break a rule; see errors.',
   FORBIDDEN: 'The role of this API key does not allow the operation.',
   CUSTOMER_NOT_FOUND: 'No customer of this tenant has that identifier.',
-  CUSTOMER_MERGED: 'The customer was merged into another one; see mergedInto, and erase that one.',
+  CUSTOMER_MERGED: 'The customer was merged into another one: erase that one, which info shows as mergedInto.',
   ERASURE_NOT_FOUND: 'No customer of this tenant was erased under that CustomerUrn.',
   NOT_FOUND: 'There is no such route.',
   METHOD_NOT_ALLOWED: 'The route does not support this method.',
@@ -23,7 +23,7 @@ const messages = {
   UNSUPPORTED_MEDIA_TYPE:
     'The body must be sent as application/json (an import as application/x-ndjson), in UTF-8 and without a content coding.',
   IDEMPOTENCY_KEY_REUSED: 'The Idempotency-Key was used with another request; send another key.',
-  TOO_MANY_REQUESTS: 'The rate limit is exceeded; see Retry-After.',
+  TOO_MANY_REQUESTS: 'The rate limit, or the number of imports at once, is exceeded; see Retry-After.',
   HEADERS_TOO_LARGE: 'The request line and headers are over the size limit.',
   SQL_DATABASE_FAILURE:
     'The database did not complete the operation; retry it, using the same Idempotency-Key for a write.',
