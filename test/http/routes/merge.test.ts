@@ -132,18 +132,18 @@ eachStorage((start, t) => {
         .split('\n')
         .map((line) => JSON.parse(line));
       t.match(
-        answers.slice(0, -1),
+        answers.slice(0, -1).sort((one, other) => one.line - other.line),
         [
           { outcome: 'stale' },
-          { outcome: 'refused', status: taken },
+          // It conflicts, waits, and then finds the tombstone of line 5.
+          { outcome: 'stale' },
           { outcome: 'refused', status: { messageCode: 'CUSTOMER_MERGED' } },
-          {},
+          { outcome: 'stale' },
           { outcome: 'erased', customerUrn: into },
           { outcome: 'created' },
         ],
         `dryRun=${dryRun}`,
       );
-      t.match(JSON.stringify(answers[3]), /stale|STALE_REVISION/);
     }
   });
 
