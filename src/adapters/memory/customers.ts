@@ -17,6 +17,7 @@ import {
   withoutWriting,
 } from '../../application/ports/customer-repository.ts';
 import type { Erasure } from '../../application/ports/erasures.ts';
+import { forAlias } from '../../application/ports/tombstone.ts';
 import { anonymize, isAnonymized, rewrittenFields } from '../../domain/anonymization.ts';
 import {
   type Customer,
@@ -129,8 +130,8 @@ export class MemoryCustomers implements CustomerRepository {
       const refused = check?.({ version, sourceRevision: customer.sourceRevision, alias });
       if (refused !== undefined) return { code: refused };
       this.#table.leaveTombstone(tenant, customer.externalIdentifier as ExternalId, context);
-      for (const { externalId } of this.#table.removeAliases(tenant, customer.customerUrn)) {
-        this.#table.leaveTombstone(tenant, externalId, context);
+      for (const { externalId, sourceRevision } of this.#table.removeAliases(tenant, customer.customerUrn)) {
+        this.#table.leaveTombstone(tenant, externalId, forAlias(context, sourceRevision));
       }
       return this.#anonymize(tenant, current, context, { ...(reference !== undefined && { reference }) });
     });

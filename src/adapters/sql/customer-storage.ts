@@ -59,7 +59,7 @@ export function createCustomerStorage(
   const log = new ErasureLog({ dialect, vault, encryption, queries, deployment, changed });
   const reader = new CustomerReader({ queries, idempotency, encryption, log });
   const sequence = new UrnSequence(database, partition);
-  const tombstones = new Tombstones(dialect, queries, encryption);
+  const tombstones = new Tombstones(dialect, encryption);
   const shared = { database, queries, applied, idempotency, encryption, reader, writer, log, tombstones };
   const eraser = new Eraser(shared);
   const merger = new Merger({ ...shared, eraser });

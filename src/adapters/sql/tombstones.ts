@@ -1,7 +1,6 @@
 import { sql } from 'kysely';
 import type { WriteContext } from '../../application/ports/customer-repository.ts';
 import { isNotNewer } from '../../domain/source-revision.ts';
-import type { CustomerQueries } from './customers/queries.ts';
 import type { RecordEncryption } from './customers/record-encryption.ts';
 import { compileQuery, compileWrite, type Routine } from './driver/query.ts';
 import type { Dialect } from './schema/database.ts';
@@ -22,11 +21,9 @@ type Fence = Pick<WriteContext, 'tombstone' | 'now'>;
  */
 export class Tombstones {
   readonly #run: ReturnType<typeof tombstoneQueries>;
-  readonly #queries: Pick<CustomerQueries, 'findExternalIds'>;
   readonly #encryption: Encryption;
 
-  constructor(dialect: Dialect, queries: Pick<CustomerQueries, 'findExternalIds'>, encryption: Encryption) {
-    this.#queries = queries;
+  constructor(dialect: Dialect, encryption: Encryption) {
     this.#run = tombstoneQueries(dialect);
     this.#encryption = encryption;
   }
@@ -69,18 +66,11 @@ export class Tombstones {
 
   /** Leaves a tombstone if the write is fenced. One with a higher revision stays, unless it has expired. */
   *leave(tenant: string, externalId: string, fence: Fence): Routine<void> {
-    yield* this.#leave(tenant, this.#encryption.blindIndex(tenant, 'externalId', externalId), fence);
+    yield* this.leaveAt(tenant, this.#encryption.blindIndex(tenant, 'externalId', externalId), fence);
   }
 
-  /** Leaves a tombstone for each ExternalId that finds a customer, if the write is fenced. */
-  *leaveOf(tenant: string, number: number, fence: Fence): Routine<void> {
-    if (fence.tombstone === undefined) return;
-    for (const { external_id } of yield* this.#queries.findExternalIds({ tenant, number })) {
-      if (external_id !== null) yield* this.#leave(tenant, external_id, fence);
-    }
-  }
-
-  *#leave(tenant: string, externalIdIndex: Buffer, { tombstone, now }: Fence): Routine<void> {
+  /** Like `leave`, for the blind index of an ExternalId. */
+  *leaveAt(tenant: string, externalIdIndex: Buffer, { tombstone, now }: Fence): Routine<void> {
     if (tombstone === undefined) return;
     const digest = this.#encryption.tombstoneDigest(tenant, externalIdIndex);
     const { revision, expiresAt } = tombstone;

@@ -196,6 +196,18 @@ export function mergeContract<Test extends ContractTest>(test: TestRepository<Te
     }
   });
 
+  test('an erasure with a lower revision than the merge leaves the revision of the merge for its alias', async (t, acme) => {
+    const from = await acme.mustStore('old', { sourceRevision: 100 });
+    const into = await acme.mustStore('new', { sourceRevision: 5 });
+    await acme.merge(from.by, into.by);
+    const last = await acme.mustStore('last', { sourceRevision: 5 });
+    await acme.merge(into.by, last.by, { revision: 7 });
+    t.equal((await acme.erase(last.by, { revision: 6 })).code, 'SUCCESS');
+    t.strictSame([await acme.findTombstone('old'), await acme.findTombstone('new')], [100, 7]);
+    t.equal(await acme.findTombstone('last'), 6);
+    t.strictSame(await acme.sync('old', {}, { revision: 90 }), { code: 'STALE_REVISION' });
+  });
+
   racesContract(test);
 }
 

@@ -88,13 +88,14 @@ export function customerQueries(dialect: Dialect) {
 /** Queries for the blind indexes of one customer. */
 function indexQueries({ builder }: Dialect) {
   return {
-    /** The blind indexes of the ExternalIds that find a customer: its own, and its aliases. */
+    /** The blind indexes of the ExternalIds that find a customer: its own, and its aliases, with the merged customers. */
     findExternalIds: compileQuery((at: Place) =>
       builder
         .selectFrom('customers')
-        .select('external_id')
+        .select(['number', 'external_id'])
         .where('tenant', '=', at.tenant)
         .where('external_id', 'is not', null)
+        .$narrowType<{ external_id: Buffer }>()
         .where((is) => is.or([is('number', '=', at.number), is('merged_into', '=', at.number)])),
     ),
     findBlindIndexes: compileQuery((at: Place) =>

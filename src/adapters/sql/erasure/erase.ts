@@ -6,6 +6,7 @@ import type {
   WriteResult,
 } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
+import { forAlias } from '../../../application/ports/tombstone.ts';
 import type { ChangeWriter } from '../customers/change-writer.ts';
 import type { CustomerReader, FoundRow } from '../customers/customer-reader.ts';
 import type { CustomerQueries, Row } from '../customers/queries.ts';
@@ -142,7 +143,7 @@ export class Eraser {
       if (yield* this.#isMerged(tenant, known.into)) return { code: 'CUSTOMER_MERGED' };
       // Its own ExternalId may be freed already.
       if ('externalId' in by) yield* tombstones.leave(tenant, by.externalId, context);
-      yield* tombstones.leaveOf(tenant, number, context);
+      yield* this.#leaveTombstones(tenant, number, context);
       const record = recordOf(tenant, number, key);
       // `finish` stores only the record of the request that began the erasure.
       if (record !== undefined) yield* idempotency.insertRecord(record);
@@ -153,11 +154,21 @@ export class Eraser {
     const { version } = current;
     const refused = context.check?.({ version, sourceRevision: stored?.customer.sourceRevision, alias });
     if (refused !== undefined) return { code: refused };
-    yield* tombstones.leaveOf(tenant, number, context);
+    yield* this.#leaveTombstones(tenant, number, context);
     const entry = yield* this.enter(tenant, head, contentOf(number, stored, context), key);
     // Finished in the same transaction: an update that waits for the locked row then finds that its version is gone.
     if (context.check !== undefined) yield* this.finish(entry);
     return { entry, row: current, replayed: false };
+  }
+
+  /** Leaves a tombstone for each ExternalId that finds a customer, if the erasure is fenced. */
+  *#leaveTombstones(tenant: string, number: number, context: ErasureContext): Routine<void> {
+    if (context.tombstone === undefined) return;
+    const { queries, log, tombstones } = this.#dependencies;
+    for (const found of yield* queries.findExternalIds({ tenant, number })) {
+      const merge = found.number === number ? undefined : yield* log.find(tenant, found.number);
+      yield* tombstones.leaveAt(tenant, found.external_id, forAlias(context, merge?.content.erasure.sourceRevision));
+    }
   }
 
   /** Appends an entry and destroys the data key: the erasure is irrevocable. The caller must hold the lock of `head`. */
