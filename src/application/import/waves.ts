@@ -7,30 +7,29 @@ import { idName, type NamedRequest, namesOf, type WriteRequest } from './request
 const maxWave = 256;
 
 /**
- * Names the customers of the requests of a batch. A request that names its customer by CustomerUrn also gets the
- * ExternalIds that the customer may have while the batch is carried out: the stored one, and those of other requests with
- * the CustomerUrn. So requests about one customer have a name in common, whichever of its names they use.
+ * Names the customers of the requests of a batch, so that requests about one customer have a name in common. A customer
+ * that has several names, or may get another one by a request, gets all of them: its CustomerUrn, its ExternalId, its
+ * aliases, and what other requests call it. A sync by an ExternalId is about that one only: by an alias it is refused.
  */
 export async function named(
   requests: readonly WriteRequest[],
   find: (by: CustomerReference) => Promise<StoredCustomer | undefined>,
 ): Promise<NamedRequest[]> {
   const namesByUrn = new Map<string, Set<string>>();
-  await Promise.all(
-    requests.map(async (request) => {
-      const { by } = request;
-      if (!('urn' in by)) return;
-      const names = namesByUrn.get(by.urn) ?? new Set();
-      namesByUrn.set(by.urn, names);
-      for (const name of namesOf(request)) names.add(name);
-      const stored = await find(by);
-      if (stored !== undefined) names.add(idName(stored.customer.externalIdentifier));
+  const names = await Promise.all(
+    requests.map(async (request): Promise<Iterable<string>> => {
+      const { by, kind } = request;
+      if (kind === 'sync' && 'externalId' in by) return namesOf(request);
+      const { customer } = (await find(by)) ?? {};
+      const urn = customer?.customerUrn ?? ('urn' in by ? by.urn : undefined);
+      if (urn === undefined) return namesOf(request);
+      const all = namesByUrn.get(urn) ?? new Set([urn, ...(customer ? [idName(customer.externalIdentifier)] : [])]);
+      namesByUrn.set(urn, all);
+      for (const name of namesOf(request)) all.add(name);
+      return all;
     }),
   );
-  return requests.map((request) => ({
-    request,
-    names: 'urn' in request.by ? [...(namesByUrn.get(request.by.urn) ?? [])] : namesOf(request),
-  }));
+  return requests.map((request, index) => ({ request, names: [...(names[index] ?? [])] }));
 }
 
 /**
