@@ -10,6 +10,7 @@ import type {
   WriteContext,
 } from './ports/customer-repository.ts';
 import type { ScratchRepository } from './ports/scratch-repository.ts';
+import { forAlias } from './ports/tombstone.ts';
 
 /** The part of a repository that a synchronization uses: the stored customers, or a dry run over them. */
 export type SyncRepository = Pick<CustomerRepository, 'sync' | 'exchange' | 'erase'> & {
@@ -84,8 +85,16 @@ export class DryRun implements SyncRepository {
     const customers = [stored, ...holders].filter((found) => found !== undefined);
     if (context.tombstone === undefined || content === undefined) return { customers };
     const externalId = content.externalIdentifier as ExternalId;
-    const revision = await repository.findTombstone(tenant, externalId, context.now);
+    const revision =
+      (await repository.findTombstone(tenant, externalId, context.now)) ?? (await this.#leftFor(tenant, stored));
     return { customers, ...(revision !== undefined && { tombstone: { externalId, revision } }) };
+  }
+
+  /** The revision of the tombstone that this run has left for the alias by which a customer was found, if any. */
+  async #leftFor(tenant: TenantId, stored: StoredCustomer | undefined): Promise<number | undefined> {
+    if (stored?.alias === undefined) return undefined;
+    const erasure = await this.#dependencies.scratch.findErasure(tenant, stored.customer.customerUrn);
+    return erasure && forAlias(erasure, stored.alias.sourceRevision).tombstone?.revision;
   }
 
   /** A stored customer as the run has it: the run may have changed it, given it another ExternalId, or erased it. */

@@ -6,6 +6,7 @@ import type {
   StoredCustomer,
   WriteContext,
 } from '../../application/ports/customer-repository.ts';
+import type { Erasure } from '../../application/ports/erasures.ts';
 import type { Tombstone } from '../../application/ports/tombstone.ts';
 import { isAnonymized } from '../../domain/anonymization.ts';
 import { uniqueKeysOf } from '../../domain/customer.ts';
@@ -24,7 +25,7 @@ import type { ReferenceData } from '../../domain/reference-data.ts';
 export interface Entries<Value> extends Pick<Map<string, Value>, 'get' | 'delete' | 'entries'> {
   set(name: string, value: Value): void;
 }
-/** @param name says which of the table's maps it is: records, events, holders, aliases or tombstones */
+/** @param name says which of the table's maps it is: records, events, holders, aliases, tombstones or erasures */
 export type NewEntries = <Value>(name: string) => Entries<Value>;
 
 /** The record that has a unique key, by its name. With `alias`, the key is an ExternalId that a merge has left. */
@@ -33,7 +34,7 @@ interface Held {
   readonly alias?: Alias;
 }
 
-/** Records with their unique keys, events and tombstones. */
+/** Records with their unique keys, events, tombstones and erasures. */
 export class CustomerTable {
   readonly #referenceData: ReferenceData;
   /** By tenant and URN; see `nameOf`. */
@@ -46,6 +47,8 @@ export class CustomerTable {
   readonly #aliases: Entries<readonly Alias[]>;
   /** By tenant and ExternalId. */
   readonly #tombstones: Entries<Tombstone>;
+  /** By the name of the record. */
+  readonly #erasures: Entries<Erasure>;
 
   constructor(referenceData: ReferenceData, newEntries: NewEntries = () => new Map()) {
     this.#referenceData = referenceData;
@@ -54,6 +57,7 @@ export class CustomerTable {
     this.#holders = newEntries('holders');
     this.#aliases = newEntries('aliases');
     this.#tombstones = newEntries('tombstones');
+    this.#erasures = newEntries('erasures');
   }
 
   find(tenant: TenantId, by: CustomerReference | ContactReference): StoredCustomer | undefined {
@@ -175,6 +179,14 @@ export class CustomerTable {
     for (const [name, { expiresAt }] of this.#tombstones.entries()) {
       if (tenantIn(name) === tenant && expiresAt <= now) this.#tombstones.delete(name);
     }
+  }
+
+  addErasure(tenant: TenantId, erasure: Erasure): void {
+    this.#erasures.set(nameOf(tenant, erasure.urn), erasure);
+  }
+
+  findErasure(tenant: TenantId, urn: CustomerUrn): Erasure | undefined {
+    return this.#erasures.get(nameOf(tenant, urn));
   }
 
   history(tenant: TenantId, urn: CustomerUrn): readonly ChangeEvent[] {

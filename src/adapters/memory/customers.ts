@@ -29,14 +29,12 @@ import {
 import { type CustomerUrn, customerUrn, type ExternalId, type TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
 import { isNotNewer, isOlder } from '../../domain/source-revision.ts';
-import { CustomerTable, nameOf } from './customer-table.ts';
+import { CustomerTable } from './customer-table.ts';
 import { MemoryIdempotencyRecords } from './idempotency-records.ts';
 
 /** Customers in memory, for tests and embedding. No method awaits between a read and the write that depends on it. */
 export class MemoryCustomers implements CustomerRepository {
   readonly #table: CustomerTable;
-  /** By tenant and URN; see `nameOf`. */
-  readonly #erasures = new Map<string, Erasure>();
   readonly #idempotencyRecords: MemoryIdempotencyRecords;
   readonly #partition: string;
   #lastSequence = 0;
@@ -166,7 +164,7 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   async findErasure(tenant: TenantId, urn: CustomerUrn) {
-    return this.#erasures.get(nameOf(tenant, urn));
+    return this.#table.findErasure(tenant, urn);
   }
 
   async history(tenant: TenantId, urn: CustomerUrn) {
@@ -213,8 +211,7 @@ export class MemoryCustomers implements CustomerRepository {
     const { keyId, requestId, now, tombstone } = context;
     const rewritten = rewrittenFields(customer);
     const left = { ...more, ...(tombstone !== undefined && { tombstone }) };
-    const erasure = { urn, keyId, requestId, erasedAt: now, ...left, rewritten };
-    this.#erasures.set(nameOf(tenant, urn), erasure);
+    this.#table.addErasure(tenant, { urn, keyId, requestId, erasedAt: now, ...left, rewritten });
     const anonymized = anonymize(customer, timestamp(now), more.mergedInto);
     return this.#put(tenant, { customer: anonymized, version: version + 1 }, context, current);
   }

@@ -33,6 +33,7 @@ function scratchOf(referenceData: ReferenceData, table: CustomerTable, close: ()
     sync: (...request) => customers.sync(...request),
     exchange: (...request) => customers.exchange(...request),
     erase: (...request) => customers.erase(...request),
+    findErasure: (...of) => customers.findErasure(...of),
     load: (tenant, stored) => table.load(tenant, stored),
     unload: (tenant, stored) => table.unload(tenant, stored),
     loadTombstone(tenant, externalId, tombstone) {

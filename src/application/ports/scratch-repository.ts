@@ -6,7 +6,7 @@ import type { Tombstone } from './tombstone.ts';
  * A repository for one dry run: it holds copies of the customers that the run touches, and what the run would store. Its
  * writes take effect before the call returns.
  */
-export interface ScratchRepository extends Pick<CustomerRepository, 'sync' | 'exchange' | 'erase'> {
+export interface ScratchRepository extends Pick<CustomerRepository, 'sync' | 'exchange' | 'erase' | 'findErasure'> {
   find(...request: Parameters<CustomerRepository['find']>): StoredCustomer | undefined;
   /** Adds a copy of a stored customer. Returns false, and does nothing, if the customer is there already. */
   load(tenant: TenantId, stored: StoredCustomer): boolean;

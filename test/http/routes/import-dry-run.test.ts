@@ -45,6 +45,14 @@ const deletes = fc
   .map(([by, revision]) => ({ delete: { ...by, ...(revision !== undefined && { sourceRevision: revision }) } }));
 const rows = fc.array(fc.oneof({ weight: 4, arbitrary: syncs }, deletes), { minLength: 1, maxLength: 12 });
 
+/** The first customer is merged into the second one. */
+const merges = fc.array(
+  fc
+    .record({ from: urns, into: urns, sourceRevision: revisions })
+    .map(({ sourceRevision, ...pair }) => ({ ...pair, ...(sourceRevision !== undefined && { sourceRevision }) })),
+  { maxLength: 2 },
+);
+
 /** Everything that is stored, as far as the API shows it. */
 const stored = async (service: Service) => (await service.export({ includeAnonymized: 'true' })).text;
 
@@ -73,18 +81,28 @@ function withUrns<Requests>(requests: Requests, urns: ReadonlySet<string>): Requ
   return JSON.parse(JSON.stringify(requests).replace(/urn-(\d)/g, (_, index) => known[index] ?? 'cu.00.999999'));
 }
 
+/** Makes a new tenant in each call, with these rows and merges. */
+function preparing(service: Service) {
+  let tenants = 0;
+  return async (before: readonly object[], merged: readonly object[]) => {
+    tenants += 1;
+    const tenant = { ...service, ...(await service.tenant(`tenant-${tenants}`)) };
+    await tenant.import(withUrns(before, new Set()));
+    for (const merge of withUrns(merged, urnsIn(await stored(tenant)))) await tenant.post('merge', merge);
+    return tenant;
+  };
+}
+
 for (const storage of ['memory', 'sqlite'] as const) {
   const start = (test: Test) =>
     startService(test, { storage, ...(storage === 'sqlite' && { dataDir: test.testdir({}) }) });
 
   t.test(`${storage}: a dry run answers as the import of the same rows, and stores nothing`, async (t) => {
     const service = await start(t);
-    let tenants = 0;
+    const prepared = preparing(service);
     await fc.assert(
-      fc.asyncProperty(rows, rows, fc.boolean(), async (before, after, complete) => {
-        tenants += 1;
-        const tenant = { ...service, ...(await service.tenant(`tenant-${tenants}`)) };
-        await tenant.import(withUrns(before, new Set()));
+      fc.asyncProperty(rows, merges, rows, fc.boolean(), async (before, merged, after, complete) => {
+        const tenant = await prepared(before, merged);
         service.clock.now += 1_000;
         const was = await stored(tenant);
         const known = urnsIn(was);
@@ -93,7 +111,11 @@ for (const storage of ['memory', 'sqlite'] as const) {
         const dryRun = await tenant.import(then, { ...query, dryRun: 'true' });
         t.equal(await stored(tenant), was);
         const real = await tenant.import(then, query);
-        t.strictSame(comparable(dryRun.body, known), comparable(real.body, known), JSON.stringify([before, after]));
+        t.strictSame(
+          comparable(dryRun.body, known),
+          comparable(real.body, known),
+          JSON.stringify([before, merged, after]),
+        );
         const madeUp = [...urnsIn(dryRun.text)].filter((urn) => !known.has(urn) && !JSON.stringify(then).includes(urn));
         t.strictSame(madeUp, []);
         if (!t.passing()) throw new Error('differs');
@@ -104,12 +126,11 @@ for (const storage of ['memory', 'sqlite'] as const) {
 
   t.test(`${storage}: validate with a customer says what sync does, and stores nothing`, async (t) => {
     const service = await start(t);
-    let tenants = 0;
+    const prepared = preparing(service);
+    const requested = fc.array(syncs, { minLength: 1, maxLength: 5 });
     await fc.assert(
-      fc.asyncProperty(rows, fc.array(syncs, { minLength: 1, maxLength: 5 }), async (before, requests) => {
-        tenants += 1;
-        const tenant = { ...service, ...(await service.tenant(`tenant-${tenants}`)) };
-        await tenant.import(withUrns(before, new Set()));
+      fc.asyncProperty(rows, merges, requested, async (before, merged, requests) => {
+        const tenant = await prepared(before, merged);
         for (const request of withUrns(requests, urnsIn(await stored(tenant)))) {
           service.clock.now += 1_000;
           const was = await stored(tenant);
