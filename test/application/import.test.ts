@@ -1,8 +1,11 @@
 /** The parts of an import that need no server: lines, batches, circles, sets of URNs. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import t from 'tap';
 import type { ImportAnswer } from '../../src/application/import/answers.ts';
 import { circlesOf, type OwnedRow } from '../../src/application/import/circles.ts';
+import { type DeferredRow, DeferredRows } from '../../src/application/import/deferred.ts';
 import { type ImportRow, inBatches, readRows } from '../../src/application/import/rows.ts';
 import { UrnSet } from '../../src/application/import/urn-set.ts';
 import type { Tenant } from '../../src/application/ports/tenant-directory.ts';
@@ -119,6 +122,30 @@ t.test('circles are the rows that wait only for each other', async (t) => {
   t.strictSame(circles(row(1, 2), row(2, 9)), [], 'a chain to a customer outside');
   t.strictSame(circles(row(1, 2, 9), row(2, 1)), []);
   t.strictSame(circles(), []);
+});
+
+t.test('a deferred row does not keep its line in memory', async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const held = () => {
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  const rows = new DeferredRows();
+  const before = held();
+  for (let line = 1; line <= 500; line += 1) {
+    // Trimmed, it is a slice of 60,000 characters.
+    const firstName = `${' '.repeat(60_000)}Jane of the long line ${line}`.trim();
+    rows.add({
+      request: { kind: 'sync', line, by: { externalId: `crm-${line}` }, content: { firstName } },
+      names: [],
+      customer: [],
+      result: { conflicts: [] },
+    } as unknown as DeferredRow);
+  }
+  const grown = held() - before;
+  t.ok(grown < 5_000_000, `${grown} bytes`);
+  t.equal(rows.takeAll().length, 500);
 });
 
 t.test('a set of URNs', async (t) => {

@@ -11,7 +11,7 @@ export interface DeferredRow extends NamedRequest<SyncRow> {
   readonly result: Conflicting;
 }
 
-/** The maximum number of rows that wait for the end of the file: about 15 MB. */
+/** The maximum number of rows that wait for the end of the file: about 15 MB, at most some 80 MB. */
 const maxDeferred = 10_000;
 
 /**
@@ -31,7 +31,9 @@ export class DeferredRows {
     return this.#byLine.size >= maxDeferred;
   }
 
-  add(row: DeferredRow): void {
+  add(deferred: DeferredRow): void {
+    // A copy, because a text that was trimmed is a slice of the text before, which has up to the length of a line.
+    const row = structuredClone(deferred);
     const { line } = row.request;
     this.#byLine.set(line, row);
     for (const name of row.customer) this.#lines.set(name, (this.#lines.get(name) ?? new Set()).add(line));
