@@ -195,9 +195,9 @@ const refusalMeaning: Partial<Record<number, string>> = {
     'same Idempotency-Key.',
   412: 'If-Match names another version.',
   413: 'The body is over the limit: 64 KiB, unless the operator set another.',
-  415: 'The body is not application/json, names a charset other than UTF-8, or has a content coding.',
+  415: 'The body is not of the media type of the operation, names a charset other than UTF-8, or has a content coding.',
   422: 'The Idempotency-Key was used with another request.',
-  429: 'Over the rate limit.',
+  429: 'Over the rate limit, or over the number of imports at once.',
   431: 'Request line and headers are over the limit: 16 KiB, unless the operator set another. The connection is closed.',
   500:
     'The database or the service failed; nothing was stored, unless the connection to a database server broke at the ' +
