@@ -52,6 +52,13 @@ function addRestores(program: Command, context: Context): void {
   addRestore(keys, 'keys', context);
 }
 
+/** What a backup of the keys cannot have. */
+const lostWithKeys = [
+  'a customer erased after this backup is readable again if the records too are from before the erasure: ' +
+    'erase that customer again',
+  'tombstones left after this backup are gone: send the deletes since then again, with their source revisions',
+];
+
 function addRestore(command: Command, part: 'data' | 'keys', { restore, print }: Context): void {
   withStorage(command.option('--force', 'restore even if some records cannot be decrypted with the keys')).action(
     async (file: string, options) => {
@@ -66,10 +73,7 @@ function addRestore(command: Command, part: 'data' | 'keys', { restore, print }:
         ...findings,
         ...(unreadable > 0 ? [`${unreadable} records cannot be decrypted with these keys`] : []),
         ...(replaced === undefined ? [] : [`the previous file is ${replaced}; remove it after checking the restore`]),
-        part === 'data'
-          ? `tenants and API keys are ${tenants}`
-          : 'a customer erased after this backup is readable again if the records too are from before the erasure: ' +
-            'erase that customer again',
+        ...(part === 'data' ? [`tenants and API keys are ${tenants}`] : lostWithKeys),
       ];
       print(
         { file, erasedAgain, findings, unreadable, ...(part === 'data' && { keptKeys }), replaced },
