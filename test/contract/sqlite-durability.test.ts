@@ -152,6 +152,16 @@ t.test('a full disk is a DatabaseFailure and loses nothing, and writes succeed o
   t.ok(isSound(path));
 });
 
+t.test('checkpoints are rarer while transactions are large', async (t) => {
+  const { database, acme } = await open(t);
+  const pages = () => database.write(() => runOnce({ sql: 'PRAGMA wal_autocheckpoint' }));
+  t.match(await pages(), [{ wal_autocheckpoint: 1_000 }]);
+  // Not the first ones: they are split, because they take the ids of the new customers.
+  for (let round = 0; round < 5; round += 1) await atOnce(230, (index) => acme.store(`crm-${round}-${index}`));
+  t.match(await pages(), [{ wal_autocheckpoint: 16_000 }]);
+  t.match(await pages(), [{ wal_autocheckpoint: 1_000 }], 'after a small one');
+});
+
 t.test('a file with a newer schema version is refused and not changed', async (t) => {
   const { path, acme, close } = await open(t);
   const { by, stored } = await acme.mustStore('crm-1');

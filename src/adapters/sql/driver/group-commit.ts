@@ -6,6 +6,8 @@ import { isBusy, lockRetryMs, lockWaitMs, type SqliteConnection } from './sqlite
 
 /** With more writes than this in a transaction, waiting costs more than the sync that it saves. */
 const maxBatch = 256;
+/** A transaction of so many writes is one of an import. */
+const bulkBatch = 200;
 /** How long a write waits for other writes while requests keep coming, as a multiple of the duration of a commit. */
 const patience = 6;
 /** Bounds the wait after a commit that took very long. */
@@ -119,7 +121,7 @@ export class GroupCommit {
       return;
     }
     try {
-      connection.commit();
+      connection.commit(jobs.length < bulkBatch ? 'single' : 'bulk');
     } catch (error) {
       connection.rollback();
       this.#rejectAll(jobs, error);

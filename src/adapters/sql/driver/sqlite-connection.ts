@@ -14,6 +14,9 @@ const busyTimeoutMs = 20;
 /** How long the database is reported as damaged after the last query that found damage. */
 const damageRememberedMs = 10_000;
 
+/** With so many pages in the log, a commit runs a checkpoint: SQLite's default, and 64 MB for a `bulk` of transactions. */
+const logPages = { single: 1_000, bulk: 16_000 };
+
 const connectionPragmas = [
   // Sorting must not write data to a temporary file.
   'temp_store = MEMORY',
@@ -37,6 +40,7 @@ export class SqliteConnection {
   readonly snapshot: ReadSnapshot;
   readonly #prepared = new WeakMap<CompiledQuery, Database.Statement<unknown[], SqlRow>>();
   readonly #checkpoints = new Map<Part, Promise<boolean>>();
+  #lastCommit: keyof typeof logPages = 'single';
   #damagedAt = Number.NEGATIVE_INFINITY;
 
   constructor(database: Database.Database) {
@@ -50,7 +54,13 @@ export class SqliteConnection {
     this.database.exec('BEGIN IMMEDIATE');
   }
 
-  commit(): void {
+  /**
+   * @param kind `bulk` if a transaction of this size is one of many: rarer checkpoints make these a sixth faster
+   *   (docs/performance.md)
+   */
+  commit(kind: keyof typeof logPages): void {
+    if (kind !== this.#lastCommit) this.database.pragma(`wal_autocheckpoint = ${logPages[kind]}`);
+    this.#lastCommit = kind;
     this.database.exec('COMMIT');
   }
 
