@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import t, { type Test } from 'tap';
+import type { RowAnswer } from '../../src/application/import/answers.ts';
 import type { Credentials } from '../../src/process/demo.ts';
 import { client, overHttp, storing } from '../support/client.ts';
 import { c2a, serving } from '../support/process.ts';
@@ -17,10 +18,12 @@ const patienceMs = 9_000;
 
 /** Requests to a server over real sockets. */
 function callerOf(url: string, credentials: Credentials) {
-  const { post, info, get } = client((request) => within('an answer', overHttp(url)(request), patienceMs), {
+  const calls = client((request) => within('an answer', overHttp(url)(request), patienceMs), {
     ...credentials,
   });
+  const { post, info, get } = calls;
   return {
+    import: calls.import,
     store: async (externalIdentifier: string) => (await post('store', storing({ externalIdentifier }))).outcome,
     info: async (exId: string) => (await info({ exId })).outcome,
     status: async (path: string) => (await get(path)).status,
@@ -187,6 +190,38 @@ for (const [name, { folder, begin, cause, reads, ready }] of Object.entries(faul
     t.equal((await again.stop()).code, 0);
   });
 }
+
+t.test('a disk that is full in the middle of an import: what was answered is stored, and the rest later', async (t) => {
+  const dataDir = smallDisk(t);
+  if (dataDir === undefined) {
+    t.pass('this machine cannot have the fault', { skip: true });
+    return;
+  }
+  const server = await startServer(t, dataDir);
+  const rows = Array.from({ length: 3_000 }, (_, index) => storing({ externalIdentifier: `crm-${index}` }));
+  const linesOf = (body: readonly RowAnswer[], outcome: string) =>
+    body.filter((answer) => answer.outcome === outcome).map(({ line }) => line);
+  const first = (await server.import(rows)).body;
+  const created = linesOf(first, 'created');
+  const refused = first.filter(({ outcome }: RowAnswer) => outcome === 'refused');
+  t.ok(created.length > 0 && created.length < rows.length, `${created.length} rows`);
+  t.equal(created.length + refused.length + 1, first.length);
+  t.match(first.at(-1), {
+    summary: { created: created.length, refused: refused.length },
+    status: { messageCode: 'SQL_DATABASE_FAILURE' },
+  });
+  for (const { status } of refused) t.match(status, { messageCode: 'SQL_DATABASE_FAILURE' });
+
+  command('mount', '-o', 'remount,size=64m', dataDir);
+  const { stderr } = await server.stop('SIGKILL');
+  t.match(stderr, /"msg":"import failed"/);
+  const again = await startServer(t, dataDir, server.credentials);
+  const second = (await again.import(rows)).body;
+  t.match(second.at(-1), { summary: { refused: 0, updated: 0 }, status: { messageCode: 'SUCCESS' } });
+  t.strictSame(linesOf(second, 'unchanged'), created);
+  t.equal(linesOf(second, 'created').length, rows.length - created.length);
+  t.equal((await again.stop()).code, 0);
+});
 
 t.test('a full disk does not prevent the shutdown', async (t) => {
   if (!may('prlimit', '--version')) {
