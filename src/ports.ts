@@ -18,6 +18,7 @@ export { DatabaseFailure } from './application/ports/database-failure.ts';
 export type * from './application/ports/erasures.ts';
 export type * from './application/ports/tenant-directory.ts';
 export type * from './application/ports/tombstone.ts';
+export { forAlias } from './application/ports/tombstone.ts';
 export { anonymize, isAnonymized, rewrittenFields } from './domain/anonymization.ts';
 export {
   type Customer,
