@@ -1,5 +1,5 @@
 /** Responses that are sent while they are made. */
-import { Readable } from 'node:stream';
+import { finished, Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
 
 /** Newline-delimited JSON; it has no registered media type. */
@@ -31,6 +31,7 @@ export function sendStream(reply: FastifyReply, type: string, chunks: AsyncItera
  */
 export function whenBroken({ raw }: FastifyReply, payload: unknown, broken: () => void): void {
   if (!(payload instanceof Readable)) return;
-  raw.once('finish', () => raw.off('close', broken));
-  raw.once('close', broken);
+  finished(raw, (error) => {
+    if (error) broken();
+  });
 }

@@ -1,5 +1,7 @@
 /** `POST /import` over sockets: bodies that end early, clients that stop reading or sending, limits, and refusals. */
+import { PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import pino from 'pino';
 import t, { type Test } from 'tap';
 import type { Config } from '../../src/config.ts';
 import { ndjsonType } from '../../src/http/streaming.ts';
@@ -8,8 +10,8 @@ import { beginImport, rowsOf } from '../support/imports.ts';
 import { startService } from '../support/service.ts';
 import { dial, portOf, rawRequests } from '../support/sockets.ts';
 
-async function start(test: Test, config: Partial<Config> = {}) {
-  const service = await startService(test, { storage: 'sqlite', dataDir: test.testdir({}), config });
+async function start(test: Test, config: Partial<Config> = {}, logger = pino({ level: 'silent' })) {
+  const service = await startService(test, { storage: 'sqlite', dataDir: test.testdir({}), config, logger });
   const port = await portOf(service);
   const importing = (query = '', options: { isPaused?: boolean } = {}) =>
     beginImport(test, port, { headers: { ...service.credentials }, query, ...options });
@@ -100,6 +102,34 @@ t.test('a body that is cut off: what was answered is stored, and the slot is fre
       t.ok(await freeSlot());
     }
   }
+});
+
+t.test('a client that goes before its import begins leaves no slot taken, and an access log', async (t) => {
+  const stream = new PassThrough();
+  const service = await start(t, { imports: 1 }, pino({ level: 'info' }, stream));
+  const { authentication } = service.services;
+  const authenticate = authentication.authenticate.bind(authentication);
+  let isAsked = false;
+  let goOn = () => {};
+  authentication.authenticate = async (credentials) => {
+    isAsked = true;
+    await new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    authentication.authenticate = authenticate;
+    return authenticate(credentials);
+  };
+  const line = await dial(service.port);
+  const { credentials } = await service.key('acme', 'full');
+  const head = rawRequests({ credentials }).get().replace('GET', 'POST').replace('/info?exId=nobody', '/import');
+  line.send(`${head.slice(0, -2)}Content-Type: ${ndjsonType}\r\nContent-Length: 1000\r\n\r\n${rowsOf(0, 1)}`);
+  while (!isAsked) await delay(5);
+  line.drop();
+  await delay(50);
+  goOn();
+  while (authentication.authenticate !== authenticate) await delay(5);
+  t.ok(await service.freeSlot());
+  t.match(String(stream.read()), /"incomplete":true/);
 });
 
 t.test('more imports of a tenant than may run at once', async (t) => {

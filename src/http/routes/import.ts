@@ -1,5 +1,5 @@
 /** `POST /import`: any number of syncs and erasures, as NDJSON. */
-import { Readable } from 'node:stream';
+import { finished, Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest, preParsingHookHandler } from 'fastify';
 import type { Authentication } from '../../application/authentication.ts';
 import type { ImportAnswer } from '../../application/import/answers.ts';
@@ -87,7 +87,8 @@ export function importRoutes(app: ApiServer, { imports, authentication, requestC
       discardBody(request.raw);
       return answer(reply, accepted, wrapped);
     }
-    reply.raw.once('close', () => accepted.release());
+    // Unlike an event, also called if the client has gone already.
+    finished(reply.raw, () => accepted.release());
     return sendStream(reply, ndjsonType, textOf(accepted.answers(rowsOf(body)), request, reply));
   });
 
