@@ -84,7 +84,7 @@ export async function describeApi(): Promise<OpenApi> {
     erasures: {},
     metrics: {},
   } as unknown as Services;
-  await app.register(api, { prefix: baseRoutes[0], ...unused, requestCount: () => 0 });
+  await app.register(api, { prefix: baseRoutes[0], ...unused });
   openRoutes(app, unused);
   await app.ready();
   const described = app.swagger() as unknown as OpenApi;

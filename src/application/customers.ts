@@ -19,7 +19,7 @@ import type { CustomerRepository, Decision, StoredCustomer } from './ports/custo
 import type { Digest } from './ports/digest.ts';
 import { type Snapshot, showSnapshot } from './snapshot.ts';
 import {
-  erasureCheck,
+  erasureContext,
   hasCustomer,
   refusalFor,
   replacing,
@@ -133,8 +133,7 @@ export class Customers {
     const reference = given.reference ?? undefined;
     const revision = given.sourceRevision ?? undefined;
     return this.#runOnce(id, idempotencyKey, ['delete', by, ifMatch?.text, reference, revision], async (key) => {
-      const check = erasureCheck(ifMatch, revision);
-      const context = { ...writeContext(this.#dependencies, caller, conditions, revision), check, reference };
+      const context = { ...erasureContext(this.#dependencies, caller, conditions, revision), reference };
       return toOutcome(await repository.erase(id, by, context, key), () => completed(undefined));
     });
   }

@@ -51,6 +51,17 @@ export function writeContext(
   return revision == null ? context : { ...context, tombstone: { revision, expiresAt: now + tombstoneDays * dayMs } };
 }
 
+/** The context of an erasure. @param revision as in `writeContext` */
+export const erasureContext = (
+  settings: WriteSettings,
+  caller: Pick<Caller, 'keyId'>,
+  conditions: Pick<WriteConditions, 'requestId' | 'ifMatch'>,
+  revision?: number,
+): ErasureContext => ({
+  ...writeContext(settings, caller, conditions, revision),
+  check: erasureCheck(conditions.ifMatch, revision),
+});
+
 /** Why a customer must not be erased as it is now; undefined if the request erases every version. */
 export function erasureCheck(
   ifMatch: WriteConditions['ifMatch'],

@@ -49,7 +49,7 @@ declare module 'fastify' {
   }
 }
 
-export interface Services extends OperationsDependencies, Omit<ApiDependencies, 'requestCount'> {
+export interface Services extends OperationsDependencies, ApiDependencies {
   readonly telemetry: Pick<Telemetry, 'request'>;
 }
 
@@ -95,6 +95,7 @@ export async function createServer(services: Services, options: ServerOptions): 
   app.decorateReply('violations');
 
   connections.attach(app, options);
+  services.imports.giveWayTo(() => connections.requestCount);
   // Before the other hooks: at the end of the turn, when `answering` is called, nearly every body has arrived.
   batchRequests(app);
   addRequestHooks(app, log, connections, watchPressure(app, options));
@@ -105,8 +106,7 @@ export async function createServer(services: Services, options: ServerOptions): 
   await app.register(async (scope) => {
     // One scope for both base routes, so that they share the rate limit of an API key.
     await limitRate(scope, options);
-    for (const prefix of baseRoutes)
-      await scope.register(api, { prefix, ...services, requestCount: () => connections.requestCount });
+    for (const prefix of baseRoutes) await scope.register(api, { prefix, ...services });
   });
   return app;
 }

@@ -1,12 +1,13 @@
+import type { CustomerUrn } from '../../domain/identity.ts';
 import type { WriteResult } from '../ports/customer-repository.ts';
-import { type NamedRequest, revisionOf, type SyncRow, type WriteRequest } from './requests.ts';
+import { type NamedRequest, nameIn, revisionOf, type SyncRow, type WriteRequest } from './requests.ts';
 
 type Conflicting = Extract<WriteResult, { readonly conflicts: unknown }>;
 
 /** A row whose unique keys were taken when it was tried last. */
 export interface DeferredRow extends NamedRequest<SyncRow> {
-  /** The names of the customer that the row is about: see `takeSuperseded`. */
-  readonly customer: readonly string[];
+  /** The customer that the row would change; undefined if it would create one. */
+  readonly urn: CustomerUrn | undefined;
   /** The result of the last attempt. */
   readonly result: Conflicting;
 }
@@ -15,57 +16,99 @@ export interface DeferredRow extends NamedRequest<SyncRow> {
 const maxDeferred = 10_000;
 
 /**
- * Rows that wait for a later row to free their unique keys. A row is taken out once a later row is about the same customer:
+ * Rows that wait until other rows free their unique keys. A row is taken out once a later row is about the same customer:
  * the later one must not be overwritten. If both have a source revision, that decides instead.
  */
 export class DeferredRows {
   readonly #byLine = new Map<number, DeferredRow>();
-  /** The lines of the rows that are about a customer. */
-  readonly #lines = new Map<string, Set<number>>();
+  /** The lines of the rows that are about a customer, by its names. */
+  readonly #byName = new Lines<string>();
+  /** The lines of the rows that wait for a customer. */
+  readonly #byHolder = new Lines<CustomerUrn>();
 
-  get isEmpty(): boolean {
-    return this.#byLine.size === 0;
+  get size(): number {
+    return this.#byLine.size;
   }
 
-  get isFull(): boolean {
-    return this.#byLine.size >= maxDeferred;
+  get rows(): readonly DeferredRow[] {
+    return [...this.#byLine.values()];
   }
 
+  /** Adds a row, or replaces the row of the same line. */
   add(deferred: DeferredRow): void {
+    const { line } = deferred.request;
+    this.take(line);
     // A copy, because a text that was trimmed is a slice of the text before, which has up to the length of a line.
     const row = structuredClone(deferred);
-    const { line } = row.request;
     this.#byLine.set(line, row);
-    for (const name of row.customer) this.#lines.set(name, (this.#lines.get(name) ?? new Set()).add(line));
+    this.#byName.add(namesOf(row), line);
+    this.#byHolder.add(holdersOf(row), line);
   }
 
-  /** Takes out the rows that a later request supersedes. @param customer the names of the customer that it is about */
-  takeSuperseded(request: WriteRequest, customer: readonly string[]): DeferredRow[] {
-    const lines = new Set(customer.flatMap((name) => [...(this.#lines.get(name) ?? [])]));
-    const isFenced = revisionOf(request) !== undefined;
-    return [...lines]
-      .map((line) => this.#byLine.get(line) as DeferredRow)
-      .filter((row) => !(isFenced && revisionOf(row.request) !== undefined))
-      .flatMap(({ request: { line } }) => this.take(line));
-  }
-
-  takeAll(): DeferredRow[] {
-    const rows = [...this.#byLine.values()];
-    this.#byLine.clear();
-    this.#lines.clear();
-    return rows;
-  }
-
-  /** Takes out the row of a line; none if it is not there. */
-  take(line: number): DeferredRow[] {
+  /** Takes out the row of a line; undefined if it is not there. */
+  take(line: number): DeferredRow | undefined {
     const row = this.#byLine.get(line);
-    if (row === undefined) return [];
+    if (row === undefined) return undefined;
     this.#byLine.delete(line);
-    for (const name of row.customer) {
-      const lines = this.#lines.get(name);
+    this.#byName.delete(namesOf(row), line);
+    this.#byHolder.delete(holdersOf(row), line);
+    return row;
+  }
+
+  /** The rows of lines, as far as they are there. */
+  of(lines: readonly number[]): DeferredRow[] {
+    return lines.map((line) => this.#byLine.get(line)).filter((row) => row !== undefined);
+  }
+
+  /** The rows that wait for one of these customers. */
+  waitingFor(holders: readonly CustomerUrn[]): DeferredRow[] {
+    return this.of(this.#byHolder.of(holders));
+  }
+
+  /** The newest rows, if more than the maximum wait. */
+  excess(): DeferredRow[] {
+    return this.size > maxDeferred ? this.rows.slice(maxDeferred) : [];
+  }
+
+  /** The rows that a later request supersedes. @param urn the customer that it is about, if it exists */
+  supersededBy(request: WriteRequest, urn: CustomerUrn | undefined): DeferredRow[] {
+    const isFenced = revisionOf(request) !== undefined;
+    const lines = this.#byName.of(namesOf({ request, urn }));
+    return this.of(lines).filter((row) => !(isFenced && revisionOf(row.request) !== undefined));
+  }
+}
+
+/** The customers that hold the values for which a row waits. */
+export const holdersOf = ({ result }: Pick<DeferredRow, 'result'>): CustomerUrn[] =>
+  result.conflicts.map(({ customerUrn }) => customerUrn);
+
+/** The names of the customer that a request is about: the one that it uses, and the CustomerUrn. */
+const namesOf = ({
+  request,
+  urn,
+}: {
+  readonly request: WriteRequest;
+  readonly urn: CustomerUrn | undefined;
+}): string[] => (urn === undefined ? [nameIn(request)] : [nameIn(request), urn]);
+
+/** Lines of a file by a key. */
+class Lines<Key> {
+  readonly #lines = new Map<Key, Set<number>>();
+
+  add(keys: readonly Key[], line: number): void {
+    for (const key of keys) this.#lines.set(key, (this.#lines.get(key) ?? new Set()).add(line));
+  }
+
+  delete(keys: readonly Key[], line: number): void {
+    for (const key of keys) {
+      const lines = this.#lines.get(key);
       lines?.delete(line);
-      if (lines?.size === 0) this.#lines.delete(name);
+      if (lines?.size === 0) this.#lines.delete(key);
     }
-    return [row];
+  }
+
+  /** The lines of any of the keys, each once. */
+  of(keys: readonly Key[]): number[] {
+    return [...new Set(keys.flatMap((key) => [...(this.#lines.get(key) ?? [])]))];
   }
 }

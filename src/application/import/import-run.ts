@@ -1,17 +1,11 @@
 import { timestamp } from '../../domain/customer.ts';
+import type { CustomerUrn, TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
-import type { Caller } from '../authentication.ts';
 import type { SyncRepository } from '../dry-run.ts';
 import { type Refusal, refusal, success } from '../outcome.ts';
-import type {
-  CustomerReference,
-  CustomerRepository,
-  StoredCustomer,
-  WriteResult,
-} from '../ports/customer-repository.ts';
+import type { CustomerRepository, WriteResult } from '../ports/customer-repository.ts';
 import { DatabaseFailure } from '../ports/database-failure.ts';
-import { decideSync } from '../synchronization.ts';
-import { erasureCheck, type WriteSettings, writeContext } from '../write-requests.ts';
+import type { WriteSettings } from '../write-requests.ts';
 import {
   answerTo,
   type ExtraAnswer,
@@ -20,34 +14,23 @@ import {
   type RowOutcome,
   refusedRow,
 } from './answers.ts';
-import { circlesOf, type OwnedRow } from './circles.ts';
+import { cyclesOf } from './cycles.ts';
 import { type DeferredRow, DeferredRows } from './deferred.ts';
 import { extrasOf } from './extras.ts';
-import {
-  type ImportRequest,
-  type NamedRequest,
-  nameIn,
-  readRequest,
-  type SyncRow,
-  type WriteRequest,
-} from './requests.ts';
+import { type ImportRequest, type NamedRequest, readRequest, type WriteRequest } from './requests.ts';
+import { type Importer, RowWriter } from './row-writer.ts';
 import { type ImportRow, inBatches } from './rows.ts';
-import { Turns } from './turns.ts';
+import type { Turns } from './turns.ts';
 import { UrnSet } from './urn-set.ts';
 import { named, wavesOf } from './waves.ts';
-
-/** Who imports: the tenant, and the id that change events name as their actor. */
-export type Importer = Pick<Caller, 'tenant' | 'keyId'>;
 
 export interface ImportOptions {
   /** Whether the file has everything that the tenant has: then customers that it does not name are reported. */
   readonly complete: boolean;
   /** Identifies the import in the access log and in change events. */
   readonly requestId: string;
-  /** The reason to stop the import; undefined to go on. Asked before each batch of rows, each second, and while extras are searched. */
+  /** The reason to stop the import; undefined to go on. Asked before each batch of rows, and each second. */
   readonly reasonToStop: () => Promise<Refusal | undefined>;
-  /** The number of requests that the process has received; an import gives way to them. Absent: it serves none. */
-  readonly requestCount?: () => number;
   /** Called if the database fails; the import then ends. */
   readonly onFailure: (error: DatabaseFailure) => void;
 }
@@ -57,12 +40,14 @@ interface Dependencies extends WriteSettings {
   readonly target: SyncRepository;
   readonly repository: Pick<CustomerRepository, 'list'>;
   readonly referenceData: ReferenceData;
+  readonly turns: Turns;
 }
 
 /** One import. */
 export class ImportRun {
   readonly #dependencies: Dependencies;
-  readonly #caller: Importer;
+  readonly #writer: RowWriter;
+  readonly #tenant: TenantId;
   readonly #options: ImportOptions;
   readonly #began: string;
   readonly #turns: Turns;
@@ -84,11 +69,12 @@ export class ImportRun {
   /** The answers that are not yielded yet. */
   #answers: RowAnswer[] = [];
 
-  constructor(dependencies: Dependencies, caller: Importer, options: ImportOptions) {
+  constructor(dependencies: Dependencies, importer: Importer, options: ImportOptions) {
     this.#dependencies = dependencies;
-    this.#caller = caller;
+    this.#writer = new RowWriter(dependencies, importer, options);
+    this.#tenant = importer.tenant.id;
     this.#options = options;
-    this.#turns = new Turns(options.requestCount ?? (() => 0));
+    this.#turns = dependencies.turns;
     this.#began = timestamp(dependencies.clock());
   }
 
@@ -120,15 +106,13 @@ export class ImportRun {
       if (rows.length === 0) continue;
       for (let at = 0; at < rows.length; ) {
         const end = at + this.#turns.batchSize;
-        await this.#batch(rows.slice(at, end));
+        yield* this.#batch(rows.slice(at, end));
         at = end;
-        yield this.#takeAnswers();
-        await this.#turns.giveWay();
       }
     }
-    const deferred = this.#deferred.takeAll();
     // Asked again, because the rows may have ended for the same reason.
-    await this.#answerAll((await this.#mustStop()) ? deferred : await this.#retry(deferred));
+    if (!(await this.#mustStop())) yield* this.#retry(this.#deferred.rows);
+    await this.#answerDeferred(this.#deferred.rows);
     yield this.#takeAnswers();
   }
 
@@ -143,8 +127,18 @@ export class ImportRun {
     return answers;
   }
 
-  /** Carries out rows, and tries those that conflict again after the others. */
-  async #batch(rows: readonly ImportRow[]): Promise<void> {
+  /** Carries out rows, and tries those that conflict, or wait for these, again after the others. */
+  async *#batch(rows: readonly ImportRow[]): AsyncGenerator<readonly RowAnswer[], void> {
+    await this.#turns.take(() => this.#tryInOrder(rows));
+    const answers = this.#takeAnswers();
+    yield answers;
+    const deferred = this.#deferred.of(rows.map(({ line }) => line));
+    const freed = this.#deferred.waitingFor(changedBy(answers));
+    yield* this.#retry([...new Set([...freed, ...deferred])]);
+    await this.#answerDeferred(this.#deferred.excess());
+  }
+
+  async #tryInOrder(rows: readonly ImportRow[]): Promise<void> {
     const { referenceData } = this.#dependencies;
     const requests: WriteRequest[] = [];
     for (const row of rows) {
@@ -155,122 +149,97 @@ export class ImportRun {
       }
       if (request !== undefined && request.kind !== 'refused') requests.push(request);
     }
-    const conflicting: number[] = [];
-    for (const wave of wavesOf(await named(requests, (by) => this.#find(by)), referenceData)) {
-      for (const { request } of wave) await this.#supersede(request);
-      for (const row of await this.#tryAll(wave)) {
-        this.#deferred.add(row);
-        conflicting.push(row.request.line);
+    for (const wave of wavesOf(await named(requests, (by) => this.#writer.find(by)), referenceData)) {
+      await this.#supersede(wave.map(({ request }) => request));
+      await this.#tryAll(wave);
+    }
+  }
+
+  /** Answers the deferred rows that are about the customers of later requests. */
+  async #supersede(requests: readonly WriteRequest[]): Promise<void> {
+    if (this.#deferred.size === 0) return;
+    const customers = await Promise.all(requests.map(({ by }) => this.#writer.find(by)));
+    for (const [index, request] of requests.entries()) {
+      const urn = customers[index]?.customer.customerUrn;
+      await this.#answerDeferred(this.#deferred.supersededBy(request, urn));
+    }
+  }
+
+  /**
+   * Tries deferred rows again, then those that wait for the customers that were changed thereby, and so on. What is left and
+   * can only be applied together is then exchanged.
+   */
+  async *#retry(rows: readonly DeferredRow[]): AsyncGenerator<readonly RowAnswer[], void> {
+    for (let next = rows; next.length > 0; ) {
+      const changed: CustomerUrn[] = [];
+      // Backwards: a row often waits for the row after it.
+      for (const wave of wavesOf([...next].reverse(), this.#dependencies.referenceData)) {
+        if (await this.#mustStop()) return;
+        await this.#turns.take(() => this.#tryAll(wave));
+        const answers = this.#takeAnswers();
+        changed.push(...changedBy(answers));
+        yield answers;
       }
+      next = this.#deferred.waitingFor(changed);
+      if (next.length > 0) continue;
+      await this.#turns.take(() => this.#exchangeAll());
+      const answers = this.#takeAnswers();
+      next = this.#deferred.waitingFor(changedBy(answers));
+      yield answers;
     }
-    for (const row of await this.#retry(conflicting.flatMap((line) => this.#deferred.take(line)))) {
-      if (this.#deferred.isFull) await this.#answerAll([row]);
-      else this.#deferred.add(row);
-    }
   }
 
-  /** Answers the deferred rows that are about the customer of a later request. */
-  async #supersede(request: WriteRequest): Promise<void> {
-    if (this.#deferred.isEmpty) return;
-    await this.#answerAll(this.#deferred.takeSuperseded(request, await this.#customerOf(request)));
-  }
-
-  /** The names of the customer that a request is about now: the one that it uses, and the CustomerUrn. */
-  async #customerOf(request: WriteRequest): Promise<string[]> {
-    const stored = await this.#find(request.by);
-    return [nameIn(request), ...(stored === undefined ? [] : [stored.customer.customerUrn])];
-  }
-
-  /** Tries rows again until no more of them succeed. Returns the rows that conflict still. */
-  async #retry(rows: readonly DeferredRow[]): Promise<readonly DeferredRow[]> {
-    let left = rows;
-    for (let before = -1; left.length > 0 && left.length !== before; ) {
-      before = left.length;
-      const again: DeferredRow[] = [];
-      // Backwards in every other pass: a row often waits for the row after it.
-      for (const wave of wavesOf([...left].reverse(), this.#dependencies.referenceData)) {
-        again.push(...(await this.#tryAll(wave)));
-        await this.#turns.giveWay();
-      }
-      left = await this.#exchange(again);
-    }
-    return left;
-  }
-
-  /** Applies rows whose customers hold each other's values. Returns the other rows. */
-  async #exchange(rows: readonly DeferredRow[]): Promise<readonly DeferredRow[]> {
-    const owners = await Promise.all(rows.map(({ request }) => this.#find(request.by)));
-    const owned = rows.flatMap((row, index): OwnedRow[] => {
-      const urn = owners[index]?.customer.customerUrn;
-      return urn === undefined ? [] : [{ ...row, urn }];
-    });
-    const applied = new Set<number>();
-    const circles = circlesOf(owned);
-    for (const circle of circles) {
-      const changes = circle.map(({ request }) => this.#syncOf(request));
-      const exchanged = await this.#dependencies.target.exchange(this.#caller.tenant.id, changes);
+  /** Applies rows whose customers hold each other's values. */
+  async #exchangeAll(): Promise<void> {
+    const cycles = cyclesOf(this.#deferred.rows);
+    for (const cycle of cycles) {
+      const exchanged = await this.#writer.exchange(cycle.map(({ request }) => request));
       if ('failed' in exchanged) {
-        circles.push(...circlesOf(circle.filter((_, index) => index !== exchanged.failed)));
+        cycles.push(...cyclesOf(cycle.filter((_, index) => index !== exchanged.failed)));
         continue;
       }
-      for (const [index, { request }] of circle.entries()) {
-        applied.add(request.line);
-        await this.#note(request, answerTo(request, exchanged.results[index] as WriteResult));
+      for (const [index, { request }] of cycle.entries()) {
+        await this.#finish(request, exchanged.results[index] as WriteResult);
       }
     }
-    return rows.filter(({ request }) => !applied.has(request.line));
   }
 
-  /** Tries requests that do not depend on each other. Returns those that conflict. */
-  async #tryAll<Row extends NamedRequest>(wave: readonly Row[]): Promise<DeferredRow[]> {
+  /** Tries requests that do not depend on each other. */
+  async #tryAll(wave: readonly NamedRequest[]): Promise<void> {
     const settled = await Promise.allSettled(wave.map((row) => this.#try(row)));
     let failure: DatabaseFailure | undefined;
     for (const [index, { request }] of wave.entries()) {
-      const one = settled[index] as PromiseSettledResult<DeferredRow | undefined>;
+      const one = settled[index] as PromiseSettledResult<void>;
       if (one.status === 'fulfilled') continue;
       if (!(one.reason instanceof DatabaseFailure)) throw one.reason;
       failure ??= one.reason;
       this.#answer(refusedRow(request, refusal('SQL_DATABASE_FAILURE')));
     }
     if (failure !== undefined) throw failure;
-    return settled.flatMap((one) => (one as PromiseFulfilledResult<DeferredRow | undefined>).value ?? []);
   }
 
-  /** Carries out and answers a request, unless its unique keys are taken. */
-  async #try({ request, names }: NamedRequest): Promise<DeferredRow | undefined> {
-    const { id } = this.#caller.tenant;
-    const { target } = this.#dependencies;
-    if (request.kind === 'delete') {
-      const { by, revision } = request;
-      const context = {
-        ...writeContext(this.#dependencies, this.#caller, this.#options, revision),
-        check: erasureCheck(undefined, revision),
-      };
-      await this.#note(request, answerTo(request, await target.erase(id, by, context)));
-      return undefined;
-    }
-    const { by, decide, context } = this.#syncOf(request);
-    const result = await target.sync(id, by, decide, context);
-    if ('conflicts' in result) return { request, names, customer: await this.#customerOf(request), result };
-    await this.#note(request, answerTo(request, result));
-    return undefined;
-  }
-
-  #syncOf(request: SyncRow) {
-    const { by, content } = request;
-    const context = writeContext(this.#dependencies, this.#caller, this.#options, content.sourceRevision);
-    return { by, decide: decideSync({ by, content }, undefined, context.now), context };
+  /** Carries out a request, and answers or, if its unique keys are taken, defers it. */
+  async #try({ request, names }: NamedRequest): Promise<void> {
+    const result = await this.#writer.write(request);
+    if (request.kind === 'delete' || !('conflicts' in result)) return this.#finish(request, result);
+    const stored = await this.#writer.find(request.by);
+    this.#deferred.add({ request, names, urn: stored?.customer.customerUrn, result });
   }
 
   /** Answers rows that still conflict. */
-  async #answerAll(rows: readonly DeferredRow[]): Promise<void> {
-    for (const { request, result } of rows) await this.#note(request, answerTo(request, result));
+  async #answerDeferred(rows: readonly DeferredRow[]): Promise<void> {
+    for (const { request, result } of rows) await this.#finish(request, result);
+  }
+
+  async #finish(request: WriteRequest, result: WriteResult): Promise<void> {
+    this.#deferred.take(request.line);
+    await this.#note(request, answerTo(request, result));
   }
 
   /** Answers a row, and notes which customer it names, if that must be known. */
   async #note({ by }: ImportRequest, answer: RowAnswer): Promise<void> {
     if (this.#options.complete) {
-      const urn = answer.customerUrn ?? (by && (await this.#find(by))?.customer.customerUrn);
+      const urn = answer.customerUrn ?? (by && (await this.#writer.find(by))?.customer.customerUrn);
       if (urn !== undefined) this.#named.add(urn);
     }
     this.#answer(answer);
@@ -281,20 +250,22 @@ export class ImportRun {
     this.#answers.push(answer);
   }
 
-  async #find(by: CustomerReference): Promise<StoredCustomer | undefined> {
-    return this.#dependencies.target.find(this.#caller.tenant.id, by);
-  }
-
   /** Reports the customers that no row named, and returns their number. */
   async *#extras(): AsyncGenerator<readonly ExtraAnswer[], number> {
     let extra = 0;
-    const pages = extrasOf(this.#dependencies.repository, this.#caller.tenant.id, this.#named, this.#began);
-    for await (const page of pages) {
+    const pages = extrasOf(this.#dependencies.repository, this.#tenant, this.#named, this.#began);
+    for (;;) {
+      const { value: page } = await this.#turns.take(() => pages.next());
+      if (page === undefined) return extra;
       extra += page.length;
       yield page;
-      if (await this.#mustStop()) break;
-      await this.#turns.giveWay();
+      if (await this.#mustStop()) return extra;
     }
-    return extra;
   }
 }
+
+/** The customers that may have freed values. */
+const changedBy = (answers: readonly RowAnswer[]): CustomerUrn[] =>
+  answers.flatMap(({ outcome, customerUrn }) =>
+    customerUrn !== undefined && (outcome === 'updated' || outcome === 'erased') ? [customerUrn] : [],
+  );

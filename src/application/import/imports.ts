@@ -8,8 +8,10 @@ import type { CustomerRepository } from '../ports/customer-repository.ts';
 import type { ScratchRepository } from '../ports/scratch-repository.ts';
 import type { WriteSettings } from '../write-requests.ts';
 import { type ImportAnswer, withoutMadeUp } from './answers.ts';
-import { type Importer, type ImportOptions, ImportRun } from './import-run.ts';
+import { type ImportOptions, ImportRun } from './import-run.ts';
+import type { Importer } from './row-writer.ts';
 import type { ImportRow } from './rows.ts';
+import { Turns } from './turns.ts';
 
 /** The query of an import. */
 export const importFields = {
@@ -47,6 +49,7 @@ export interface AcceptedImport {
 export class Imports {
   readonly #dependencies: Dependencies;
   readonly #running = new Map<TenantId, number>();
+  readonly #turns = new Turns();
   #isStopping = false;
 
   constructor(dependencies: Dependencies) {
@@ -88,6 +91,11 @@ export class Imports {
     };
   }
 
+  /** Makes imports leave half of the time to other requests. @param count the number of requests that were received */
+  giveWayTo(count: () => number): void {
+    this.#turns.requestCount = count;
+  }
+
   /** Ends all imports after the rows that they are carrying out. */
   stop(): void {
     this.#isStopping = true;
@@ -96,7 +104,7 @@ export class Imports {
   #run(caller: Importer, options: RunOptions, rows: AsyncIterable<readonly ImportRow[]>, target?: SyncRepository) {
     const { repository } = this.#dependencies;
     const reasonToStop = this.#reasonToStop(options);
-    const dependencies = { ...this.#dependencies, target: target ?? repository };
+    const dependencies = { ...this.#dependencies, target: target ?? repository, turns: this.#turns };
     return new ImportRun(dependencies, caller, { ...options, reasonToStop }).run(rows);
   }
 

@@ -9,39 +9,52 @@ const quietMs = 1;
 /** The longest time that is left to other requests at once. */
 const maxRestMs = 50;
 
-/** Shares the event loop of the process between an import and other requests: each gets half of the time. */
+/** Shares the event loop of a process between all imports and other requests: the imports get half of the time. */
 export class Turns {
-  readonly #requestCount: () => number;
+  /** The number of requests that the process has received. */
+  requestCount: () => number = () => 0;
   #isAlone = true;
-  /** When the import began to work. */
-  #since = performance.now();
+  /** Fulfilled when the next turn may begin. */
+  #next: Promise<void> = Promise.resolve();
 
-  /** @param requestCount the number of requests that the process has received */
-  constructor(requestCount: () => number) {
-    this.#requestCount = requestCount;
-  }
-
-  /** How many rows to carry out before the next `giveWay`. */
+  /** How many rows to carry out in one turn. */
   get batchSize(): number {
     return this.#isAlone ? wholeBatch : smallBatch;
   }
 
-  /** Leaves the event loop to other requests, for as long as the import has used it; not if there are none. */
-  async giveWay(): Promise<void> {
-    const begun = performance.now();
-    const restMs = Math.min(begun - this.#since, maxRestMs);
-    let count = this.#requestCount();
-    let lastAt = begun;
-    let now = begun;
+  /**
+   * Does a part of an import, once the turns that were taken before are over. After it, other requests have the event loop
+   * for as long as it took; not if there are none.
+   */
+  async take<Result>(work: () => Promise<Result>): Promise<Result> {
+    const turn = this.#next.then(() => timed(work));
+    this.#next = turn.then(
+      ({ ms }) => this.#rest(ms),
+      () => {},
+    );
+    return (await turn).result;
+  }
+
+  async #rest(ms: number): Promise<void> {
+    const began = performance.now();
+    const restMs = Math.min(ms, maxRestMs);
+    let count = this.requestCount();
+    let lastAt = began;
+    let now = began;
     this.#isAlone = true;
-    while (now - begun < restMs && now - lastAt < quietMs) {
+    while (now - began < restMs && now - lastAt < quietMs) {
       await nextTurn();
       now = performance.now();
-      if (this.#requestCount() === count) continue;
-      count = this.#requestCount();
+      if (this.requestCount() === count) continue;
+      count = this.requestCount();
       lastAt = now;
       this.#isAlone = false;
     }
-    this.#since = now;
   }
+}
+
+async function timed<Result>(work: () => Promise<Result>): Promise<{ readonly result: Result; readonly ms: number }> {
+  const began = performance.now();
+  const result = await work();
+  return { result, ms: performance.now() - began };
 }

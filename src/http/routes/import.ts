@@ -17,10 +17,8 @@ import { customerExample } from './customer-examples.ts';
 import { syncExamples } from './sync.ts';
 
 export interface ImportDependencies {
-  readonly imports: Pick<Imports, 'accept' | 'stop'>;
+  readonly imports: Pick<Imports, 'accept' | 'giveWayTo' | 'stop'>;
   readonly authentication: Pick<Authentication, 'isKeyValid'>;
-  /** The number of requests that the process has received. */
-  readonly requestCount: () => number;
 }
 
 const { request: row, invalid: broken } = syncExamples;
@@ -71,7 +69,7 @@ const requireRole: preParsingHookHandler = function (request, reply, payload, do
   else requireFullRole.call(this, request, reply, payload, done);
 };
 
-export function importRoutes(app: ApiServer, { imports, authentication, requestCount }: ImportDependencies): void {
+export function importRoutes(app: ApiServer, { imports, authentication }: ImportDependencies): void {
   app.addHook('preClose', async () => imports.stop());
   const config = { shape: wrapped, readsLines: true };
   app.post('/import', { schema, config, preParsing: requireRole }, (request, reply) => {
@@ -79,7 +77,6 @@ export function importRoutes(app: ApiServer, { imports, authentication, requestC
     if (!(body instanceof Readable)) throw new RequestRefused('BAD_REQUEST', 'the import has no body');
     const accepted = imports.accept(request.caller, request.query as Record<string, unknown>, {
       requestId: request.id,
-      requestCount,
       isAllowed: () => isStillAuthenticated(authentication, request),
       onFailure: (error) => request.server.log.error({ requestId: request.id, err: error }, 'import failed'),
     });

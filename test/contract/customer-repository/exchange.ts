@@ -3,7 +3,7 @@ import type { ContractTest } from '../test.ts';
 import { conflicting, conflicts, email, phoneNumber, type TestRepository } from './examples.ts';
 
 export function exchangeContract<Test extends ContractTest>(test: TestRepository<Test>): void {
-  test('exchange applies changes whose unique keys pass in a circle', async (t, acme) => {
+  test('exchange applies changes whose unique keys pass in a cycle', async (t, acme) => {
     const a = await acme.mustStore('a', { email: 'a@example.com', phoneNumber });
     const b = await acme.mustStore('b', { email: 'b@example.com' });
     const c = await acme.mustStore('c', { email: 'c@example.com', firstName: 'C' });

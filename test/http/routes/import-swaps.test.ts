@@ -44,7 +44,7 @@ const cases: Record<string, Case> = {
     outcomes: updated(2),
     after: ['a b', 'b a'],
   },
-  'three customers in a circle over e-mail address and phone number': {
+  'three customers in a cycle over e-mail address and phone number': {
     before: [row('a', { ...mail('a'), ...phone(1) }), row('b', { ...mail('b'), ...phone(2) }), row('c', phone(3))],
     rows: [row('a', { ...mail('b'), ...phone(2) }), row('b', phone(3)), row('c', { ...mail('a'), ...phone(1) })],
     outcomes: updated(3),
@@ -74,7 +74,7 @@ const cases: Record<string, Case> = {
     outcomes: updated(2),
     after: ['a b', 'b a'],
   },
-  'two circles, one of which has a row that is refused': {
+  'two cycles, one of which has a row that is refused': {
     before: ['a', 'b', 'c', 'd', 'e'].map((id) => row(id, mail(id))),
     rows: [
       row('a', mail('b')),

@@ -1,12 +1,7 @@
 import type { CustomerUrn } from '../../domain/identity.ts';
-import type { DeferredRow } from './deferred.ts';
+import { type DeferredRow, holdersOf } from './deferred.ts';
 
-/** A deferred row of a customer that exists. */
-export interface OwnedRow extends DeferredRow {
-  readonly urn: CustomerUrn;
-}
-
-/** A customer in the search for circles. */
+/** A customer in the search for cycles. */
 interface Visit {
   readonly urn: CustomerUrn;
   readonly order: number;
@@ -16,25 +11,23 @@ interface Visit {
 }
 
 /**
- * The circles: groups of customers each of which waits for values of others in the group, and for no other values. A group
- * can be applied as an exchange. Customers that only wait for a circle do not belong to it.
+ * The cycles: groups of customers each of which waits for values of others in the group, and for no other values. A group
+ * can be applied as an exchange. Customers that only wait for a cycle do not belong to it.
  *
  * @param rows of several rows of a customer, the last one counts
  */
-export function circlesOf(rows: readonly OwnedRow[]): OwnedRow[][] {
-  const byUrn = new Map(rows.map((row) => [row.urn, row]));
+export function cyclesOf(rows: readonly DeferredRow[]): DeferredRow[][] {
+  const byUrn = new Map(rows.flatMap((row) => (row.urn === undefined ? [] : [[row.urn, row]])));
   return groupsOf(byUrn)
-    .map((urns) => urns.map((urn) => byUrn.get(urn) as OwnedRow))
+    .map((urns) => urns.map((urn) => byUrn.get(urn) as DeferredRow))
     .filter((group) => {
       const urns = new Set(group.map(({ urn }) => urn));
       return group.length > 1 && group.every((row) => holdersOf(row).every((holder) => urns.has(holder)));
     });
 }
 
-const holdersOf = ({ result }: DeferredRow): CustomerUrn[] => result.conflicts.map(({ customerUrn }) => customerUrn);
-
 /** The strongly connected components (Tarjan's algorithm, without recursion: a chain can be thousands of rows long). */
-function groupsOf(byUrn: ReadonlyMap<CustomerUrn, OwnedRow>): CustomerUrn[][] {
+function groupsOf(byUrn: ReadonlyMap<CustomerUrn, DeferredRow>): CustomerUrn[][] {
   const visits = new Map<CustomerUrn, Visit>();
   const groups: CustomerUrn[][] = [];
   /** The visited customers that belong to no group yet. */
@@ -43,7 +36,7 @@ function groupsOf(byUrn: ReadonlyMap<CustomerUrn, OwnedRow>): CustomerUrn[][] {
   /** From the start of the search to the current customer. */
   const path: Visit[] = [];
   const enter = (urn: CustomerUrn): void => {
-    const holders = holdersOf(byUrn.get(urn) as OwnedRow).filter((holder) => byUrn.has(holder));
+    const holders = holdersOf(byUrn.get(urn) as DeferredRow).filter((holder) => byUrn.has(holder));
     const visit = { urn, order: visits.size, lowest: visits.size, holders };
     visits.set(urn, visit);
     path.push(visit);
