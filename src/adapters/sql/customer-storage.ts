@@ -63,7 +63,7 @@ export function createCustomerStorage(
   const shared = { database, queries, applied, idempotency, encryption, reader, writer, log, tombstones };
   const eraser = new Eraser(shared);
   const merger = new Merger({ ...shared, eraser });
-  const changes = new CustomerChanges({ ...shared, eraser });
+  const changes = new CustomerChanges(shared);
   const recovery = new Recovery({ ...shared, eraser });
   const ids = new IdBlocks({ database, encryption, queries, sequence });
   const residue = new ResidueSearch({ database, queries });

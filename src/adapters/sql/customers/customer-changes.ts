@@ -19,8 +19,7 @@ import { isAnonymized } from '../../../domain/anonymization.ts';
 import { type Customer, type CustomerContent, hasSameUniqueKeys, newCustomer } from '../../../domain/customer.ts';
 import { type Conflict, conflictsOf, type Holder, type UniqueKeys } from '../../../domain/identity.ts';
 import type { Routine } from '../driver/query.ts';
-import type { Eraser } from '../erasure/erase.ts';
-import type { ErasureLog } from '../erasure/erasure-log.ts';
+import type { ErasureLog, LogEntry } from '../erasure/erasure-log.ts';
 import { type idempotencyQueries, recordOf } from '../idempotency-records.ts';
 import type { Tombstones } from '../tombstones.ts';
 import type { ChangeWriter } from './change-writer.ts';
@@ -37,7 +36,6 @@ interface Dependencies {
   readonly reader: CustomerReader;
   readonly writer: ChangeWriter;
   readonly log: ErasureLog;
-  readonly eraser: Eraser;
   readonly tombstones: Tombstones;
 }
 
@@ -69,8 +67,21 @@ interface Found {
 }
 
 /** How often a write is retried after a conflict. Each conflict means that another write succeeded. */
-const maxAttempts = 100;
-const contention = () => new DatabaseFailure(new Error(`gave up after ${maxAttempts} write conflicts`));
+export const maxAttempts = 100;
+export const contention = () => new DatabaseFailure(new Error(`gave up after ${maxAttempts} write conflicts`));
+
+/**
+ * Thrown if a customer that is being erased or merged still holds a unique key that a write needs. Finish its erasure in
+ * a transaction of its own, as the write may run without one; then run the write again.
+ */
+export class UnfinishedErasure extends Error {
+  readonly entry: LogEntry;
+
+  constructor(entry: LogEntry) {
+    super('the erasure of a customer that holds a unique key is not finished');
+    this.entry = entry;
+  }
+}
 
 /** Thrown by `exchange` to roll its transaction back. */
 export class ExchangeFailed extends Error {
@@ -266,19 +277,17 @@ export class CustomerChanges {
   }
 
   /**
-   * The conflicts with other customers and with aliases. Finishes the erasure or the merge of a customer that is being
-   * erased or merged: this frees its keys.
+   * The conflicts with other customers and with aliases. Throws `UnfinishedErasure` for a customer that is being erased or
+   * merged.
    */
   *#conflicts(tenant: string, wanted: BlindIndexes, number: number): Routine<readonly Conflict[]> {
-    const { queries, log, eraser } = this.#dependencies;
+    const { queries, log } = this.#dependencies;
     const holders: Holder[] = [];
     for (const row of yield* queries.findHolders({ tenant, number, ...wanted })) {
       const holder = row.merged_into ?? row.number;
       const entry = isReadableRow(row) ? undefined : yield* log.find(tenant, holder);
-      if (entry === undefined) holders.push({ customerUrn: toUrn(holder), keys: comparable(row) });
-      else yield* eraser.finish(entry);
-      // The ExternalId of a customer that was being merged is an alias now.
-      if (entry?.into !== undefined) return yield* this.#conflicts(tenant, wanted, number);
+      if (entry !== undefined) throw new UnfinishedErasure(entry);
+      holders.push({ customerUrn: toUrn(holder), keys: comparable(row) });
     }
     return conflictsOf(comparable(wanted), holders);
   }

@@ -18,7 +18,13 @@ import type { ResidueSearch } from '../erasure/residue.ts';
 import { deletedAtOnce, type idempotencyQueries } from '../idempotency-records.ts';
 import type { SqlDatabase } from '../schema/database.ts';
 import type { Tombstones } from '../tombstones.ts';
-import { type CustomerChanges, ExchangeFailed } from './customer-changes.ts';
+import {
+  type CustomerChanges,
+  contention,
+  ExchangeFailed,
+  maxAttempts,
+  UnfinishedErasure,
+} from './customer-changes.ts';
 import type { CustomerReader } from './customer-reader.ts';
 import type { IdBlocks } from './id-blocks.ts';
 import type { CustomerQueries } from './queries.ts';
@@ -99,7 +105,7 @@ export class SqlCustomers implements CustomerRepository {
   exchange: CustomerRepository['exchange'] = async (tenant, requests) => {
     const { database, changes } = this.#dependencies;
     try {
-      return { results: await database.write(() => changes.exchange(tenant, requests)) };
+      return { results: await this.#afterErasures(database.write, () => changes.exchange(tenant, requests)) };
     } catch (error) {
       if (error instanceof ExchangeFailed) return { failed: error.index, result: error.result };
       throw error;
@@ -179,9 +185,9 @@ export class SqlCustomers implements CustomerRepository {
   ): Promise<WriteResult> {
     const { database, reader } = this.#dependencies;
     // The locks of fenced writes last until the end of a transaction.
-    const write = tombstone === undefined ? database.writeWithoutTransaction : database.write;
-    if (key === undefined) return write(work);
-    return write(function* (): Routine<WriteResult> {
+    const run = tombstone === undefined ? database.writeWithoutTransaction : database.write;
+    if (key === undefined) return this.#afterErasures(run, work);
+    return this.#afterErasures(run, function* (): Routine<WriteResult> {
       const before = yield* reader.findEarlierRequest(tenant, key, now);
       if (before !== undefined) return yield* reader.replay(tenant, before);
       const result = yield* work();
@@ -190,6 +196,20 @@ export class SqlCustomers implements CustomerRepository {
       const meanwhile = yield* reader.findEarlierRequest(tenant, key, now);
       return meanwhile === undefined ? result : yield* reader.replay(tenant, meanwhile);
     });
+  }
+
+  /** Runs a write again after each erasure that it needs to be finished. */
+  async #afterErasures<Result>(run: SqlDatabase['write'], work: () => Routine<Result>): Promise<Result> {
+    const { database, eraser } = this.#dependencies;
+    for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
+      try {
+        return await run(work);
+      } catch (error) {
+        if (!(error instanceof UnfinishedErasure)) throw error;
+        await database.write(() => eraser.finish(error.entry));
+      }
+    }
+    throw contention();
   }
 }
 
