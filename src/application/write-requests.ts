@@ -70,7 +70,9 @@ export function erasureCheck(
   if (ifMatch === undefined && revision === undefined) return undefined;
   return (current) => {
     if (ifMatch?.accepts(current.version) === false) return 'VERSION_MISMATCH';
-    return isStale(revision, current.sourceRevision, current.alias) ? 'STALE_REVISION' : undefined;
+    if (isStale(revision, current.sourceRevision, current.alias)) return 'STALE_REVISION';
+    // A tenant's system that has merged its records, too, deletes the one that is left over: not the person.
+    return revision !== undefined && current.alias !== undefined ? 'CUSTOMER_MERGED' : undefined;
   };
 }
 

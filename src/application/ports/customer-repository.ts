@@ -26,7 +26,9 @@ export interface WriteContext extends Actor {
 /** The actor and time of an erasure, and what its request asked for. */
 export interface ErasureContext extends WriteContext {
   /** The reason not to erase the customer as it is now; undefined to erase it. Absent: always erases. */
-  readonly check?: ((current: ErasureCandidate) => 'VERSION_MISMATCH' | 'STALE_REVISION' | undefined) | undefined;
+  readonly check?:
+    | ((current: ErasureCandidate) => 'VERSION_MISMATCH' | 'STALE_REVISION' | 'CUSTOMER_MERGED' | undefined)
+    | undefined;
   /** See {@link Erasure.reference}. */
   readonly reference?: string | undefined;
 }

@@ -92,6 +92,8 @@ eachStorage((start, t) => {
       stale,
       'an old delete, delivered again',
     );
+    const leftOver = await post('delete', { externalIdentifier: 'old', sourceRevision: 8 });
+    t.equal(leftOver.outcome, '409 CUSTOMER_MERGED', 'the record that is left over after a merge in the source');
     t.notOk('lastName' in (await info({ urn: into })).result);
     t.equal((await post('delete', { customerUrn: into, sourceRevision: 9 })).outcome, '200 SUCCESS');
     t.equal((await post('store', { ...storing(old), sourceRevision: 8 })).outcome, stale, 'a tombstone of the alias');
@@ -116,6 +118,8 @@ eachStorage((start, t) => {
       { delete: { externalIdentifier: 'old', sourceRevision: 5 } },
       { delete: { externalIdentifier: 'old', sourceRevision: 6 } },
       { ...storing(old), sourceRevision: 7 },
+      { delete: { customerUrn: into, sourceRevision: 7 } },
+      { ...storing(old), sourceRevision: 8 },
     ];
     // A stream of answers needs a connection.
     const server = await app.listen();
@@ -135,7 +139,9 @@ eachStorage((start, t) => {
         answers.slice(0, -1).sort((one, other) => one.line - other.line),
         [
           { outcome: 'stale' },
-          // It conflicts, waits, and then finds the tombstone of line 5.
+          // It conflicts, waits, and then finds the tombstone of line 7, as line 6 does.
+          { outcome: 'stale' },
+          { outcome: 'refused', status: { messageCode: 'CUSTOMER_MERGED' } },
           { outcome: 'stale' },
           { outcome: 'refused', status: { messageCode: 'CUSTOMER_MERGED' } },
           { outcome: 'stale' },

@@ -38,6 +38,14 @@ interface Dependencies {
   readonly tombstones: Tombstones;
 }
 
+/** See `CustomerRepository.erase`. */
+interface ErasureRequest {
+  readonly tenant: string;
+  readonly by: CustomerReference;
+  readonly context: ErasureContext;
+  readonly key: IdempotencyKey | undefined;
+}
+
 /** An erasure after its first step: it is irrevocable, even if the record has not been anonymized yet. */
 interface Begun {
   readonly entry: LogEntry;
@@ -65,7 +73,7 @@ export class Eraser {
     key: IdempotencyKey | undefined,
   ): Promise<WriteResult> {
     const { database } = this.#dependencies;
-    const begun = await this.#beginDurably(tenant, by, context, key);
+    const begun = await this.#beginDurably({ tenant, by, context, key });
     if ('code' in begun) return begun;
     const { entry, row, replayed } = begun;
     await database.checkpoint('keys');
@@ -81,28 +89,19 @@ export class Eraser {
   }
 
   /** The first step. The keys commit before the records: if the second commit fails, the erasure has begun anyway. */
-  async #beginDurably(
-    tenant: string,
-    by: CustomerReference,
-    context: ErasureContext,
-    key: IdempotencyKey | undefined,
-  ): Promise<Begun | WriteResult> {
+  async #beginDurably(request: ErasureRequest): Promise<Begun | WriteResult> {
     const { database } = this.#dependencies;
     try {
-      return await database.write(() => this.#begin(tenant, by, context, key));
+      return await database.write(() => this.#begin(request));
     } catch (error) {
-      const begun = await database.read(() => this.#findBegun(tenant, by, context, key)).catch(() => undefined);
+      const begun = await database.read(() => this.#findBegun(request)).catch(() => undefined);
       if (begun === undefined) throw error;
       return begun;
     }
   }
 
-  *#begin(
-    tenant: string,
-    by: CustomerReference,
-    context: ErasureContext,
-    key: IdempotencyKey | undefined,
-  ): Routine<Begun | WriteResult> {
+  *#begin(request: ErasureRequest): Routine<Begun | WriteResult> {
+    const { tenant, by, context, key } = request;
     const { reader, tombstones } = this.#dependencies;
     const before = key && (yield* reader.findEarlierRequest(tenant, key, context.now));
     if (before !== undefined) return yield* this.#replay(tenant, before);
@@ -116,21 +115,16 @@ export class Eraser {
       return meanwhile === undefined ? { code: 'CUSTOMER_NOT_FOUND' } : yield* this.#replay(tenant, meanwhile);
     }
     if (isAnonymizedRow(row)) return yield* this.#alreadyErased(tenant, row, key);
-    const begun = yield* this.#append(tenant, by, row, context, key);
-    // Merged since the row was read: its ExternalId finds another customer now.
-    const isElsewhere = 'code' in begun && begun.code === 'CUSTOMER_MERGED' && 'externalId' in by;
-    return isElsewhere ? yield* this.#begin(tenant, by, context, key) : begun;
+    return (yield* this.#append(request, row)) ?? (yield* this.#begin(request));
   }
 
-  /** Appends to the log, under the lock of its head, unless the erasure has begun already. */
-  *#append(
-    tenant: string,
-    by: CustomerReference,
-    row: FoundRow,
-    context: ErasureContext,
-    key: IdempotencyKey | undefined,
-  ): Routine<Begun | WriteResult> {
-    const { log, idempotency, tombstones, encryption } = this.#dependencies;
+  /**
+   * Appends to the log, under the lock of its head, unless the erasure has begun already. Undefined if the customer was
+   * merged since the row was read, and its ExternalId finds another one now.
+   */
+  *#append(request: ErasureRequest, row: FoundRow): Routine<Begun | WriteResult | undefined> {
+    const { tenant, context, key } = request;
+    const { log, encryption } = this.#dependencies;
     const { number, alias } = row;
     const head = yield* log.lockHead(tenant);
     // Another process may have begun the erasure since the row was read.
@@ -139,16 +133,7 @@ export class Eraser {
       return isSameRequest(raced, key) ? { entry: raced, row, replayed: true } : { code: 'IDEMPOTENCY_KEY_REUSED' };
     }
     const known = yield* log.find(tenant, number);
-    if (known !== undefined) {
-      if (yield* this.#isMerged(tenant, known.into)) return { code: 'CUSTOMER_MERGED' };
-      // Its own ExternalId may be freed already.
-      if ('externalId' in by) yield* tombstones.leave(tenant, by.externalId, context);
-      yield* this.#leaveTombstones(tenant, number, context);
-      const record = recordOf(tenant, number, key);
-      // `finish` stores only the record of the request that began the erasure.
-      if (record !== undefined) yield* idempotency.insertRecord(record);
-      return { entry: known, row, replayed: false };
-    }
+    if (known !== undefined) return yield* this.#repeat(request, { entry: known, row, replayed: false });
     const current = yield* this.lockRow(tenant, row);
     const stored = isReadableRow(current) ? ifSound(() => encryption.openRecord(tenant, current)) : undefined;
     const { version } = current;
@@ -159,6 +144,20 @@ export class Eraser {
     // Finished in the same transaction: an update that waits for the locked row then finds that its version is gone.
     if (context.check !== undefined) yield* this.finish(entry);
     return { entry, row: current, replayed: false };
+  }
+
+  /** A further erasure of a customer whose erasure has begun. Undefined as in `#append`. */
+  *#repeat({ tenant, by, context, key }: ErasureRequest, begun: Begun): Routine<Begun | WriteResult | undefined> {
+    const { idempotency, tombstones } = this.#dependencies;
+    const { number, into } = begun.entry;
+    if (yield* this.#isMerged(tenant, into)) return 'externalId' in by ? undefined : { code: 'CUSTOMER_MERGED' };
+    // Its own ExternalId may be freed already.
+    if ('externalId' in by) yield* tombstones.leave(tenant, by.externalId, context);
+    yield* this.#leaveTombstones(tenant, number, context);
+    const record = recordOf(tenant, number, key);
+    // `finish` stores only the record of the request that began the erasure.
+    if (record !== undefined) yield* idempotency.insertRecord(record);
+    return begun;
   }
 
   /** Leaves a tombstone for each ExternalId that finds a customer, if the erasure is fenced. */
@@ -221,12 +220,8 @@ export class Eraser {
    * An erasure that was begun but not finished. If the request has a key or a revision, only one that the same request
    * began: another one has not left the tombstone of this request.
    */
-  *#findBegun(
-    tenant: string,
-    by: CustomerReference,
-    { requestId, tombstone }: ErasureContext,
-    key: IdempotencyKey | undefined,
-  ): Routine<Begun | undefined> {
+  *#findBegun({ tenant, by, context, key }: ErasureRequest): Routine<Begun | undefined> {
+    const { requestId, tombstone } = context;
     const row = yield* this.#dependencies.reader.findRow(tenant, by);
     if (row === undefined || isReadableRow(row) || isAnonymizedRow(row)) return undefined;
     const entry = yield* this.#dependencies.log.find(tenant, row.number);
