@@ -103,6 +103,9 @@ export function findContract<Test extends ContractTest>(test: TestRepository<Tes
     for (const at of [{ email }, { email: customer.email as string }, { phoneNumber }]) {
       t.equal(await acme.find(at), undefined, JSON.stringify(at));
     }
+    for (let time = 0; time < 3; time += 1) await acme.find(by);
+    t.equal(await acme.find(byExternalId(customer.externalIdentifier)), undefined, 'nor by its placeholder');
+    t.equal(await acme.hasExternalId(customer.externalIdentifier), false);
     const { stored } = await acme.mustStore('crm-2', { email, phoneNumber });
     for (const at of [{ email }, { phoneNumber }]) t.strictSame(await acme.find(at), stored);
   });

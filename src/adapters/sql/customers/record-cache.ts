@@ -5,6 +5,7 @@ import type {
   CustomerRepository,
   StoredCustomer,
 } from '../../../application/ports/customer-repository.ts';
+import { isAnonymized } from '../../../domain/anonymization.ts';
 
 /** About 20 MB of records. */
 const maxRecords = 10_000;
@@ -74,6 +75,13 @@ export class RecordCache {
 
 const keyOf = (tenant: string, name: string): string => `${tenant} ${name}`;
 
+/**
+ * Whether a record is found by the ExternalId that it shows, as the cache assumes. Nobody finds an anonymized one by its
+ * placeholder; and a customer that was found by an alias is overwritten by other rules.
+ */
+const hasOwnExternalId = ({ customer, alias }: StoredCustomer): boolean =>
+  alias === undefined && !isAnonymized(customer);
+
 /** A repository whose reads go through a cache. */
 export function cached(repository: CustomerRepository, cache: RecordCache): CustomerRepository {
   return {
@@ -82,8 +90,7 @@ export function cached(repository: CustomerRepository, cache: RecordCache): Cust
       if (hit !== undefined) return hit;
       const found = repository.find(tenant, by);
       // A promise is not cached: it resolves in a later turn, and by then the record may have been written again.
-      // Nor is a record that was found by an alias: it is the same customer, but to be overwritten by other rules.
-      if (found !== undefined && 'version' in found && found.alias === undefined) cache.keep(tenant, found);
+      if (found !== undefined && 'version' in found && hasOwnExternalId(found)) cache.keep(tenant, found);
       return found;
     },
     // Not cached: a list would displace the records that are read often.
