@@ -124,7 +124,7 @@ export class MemoryCustomers implements CustomerRepository {
       }
       const { customer, version, alias } = current;
       if (this.#isMerged(tenant, customer)) return { code: 'CUSTOMER_MERGED' };
-      if (isAnonymized(customer)) return { code: 'SUCCESS', stored: current };
+      if (isAnonymized(customer)) return { code: 'SUCCESS', stored: current, outcome: 'unchanged' };
       const refused = check?.({ version, sourceRevision: customer.sourceRevision, alias });
       if (refused !== undefined) return { code: refused };
       this.#table.leaveTombstone(tenant, customer.externalIdentifier as ExternalId, context);

@@ -64,7 +64,12 @@ export function answerTo(request: ImportRequest, result: WriteResult): RowAnswer
 function answerToDelete(line: number, isByExternalId: boolean, result: WriteResult): RowAnswer {
   if (result.code === 'SUCCESS') {
     const { customer, version } = result.stored;
-    return { line, outcome: 'erased', customerUrn: customer.customerUrn, version };
+    return {
+      line,
+      outcome: result.outcome === 'unchanged' ? 'unchanged' : 'erased',
+      customerUrn: customer.customerUrn,
+      version,
+    };
   }
   if (result.code === 'STALE_REVISION') return { line, outcome: 'stale' };
   // Erased before, or never stored: a repeated import must not report it.

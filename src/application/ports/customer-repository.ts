@@ -95,7 +95,7 @@ export interface IdempotencyKey {
 
 /** The stored result of a successful write with an Idempotency-Key. */
 export interface IdempotencyRecord {
-  /** `SUCCESS`, or the outcome of a `sync`. */
+  /** `SUCCESS`, or the outcome of a `sync` or of a repeated erasure. */
   readonly code: string;
   /** Milliseconds since 1970. */
   readonly expiresAt: number;
@@ -111,7 +111,7 @@ export type WriteResult =
       readonly stored: StoredCustomer;
       /** True if an earlier request with the same Idempotency-Key made the change. `stored` is the current record. */
       readonly replayed?: true;
-      /** Of a `sync`: its effect. */
+      /** Of a `sync`: its effect. Of an erasure: `unchanged` if the customer was anonymized before. */
       readonly outcome?: SyncOutcome;
       /** Of a `sync` with the outcome `updated`, unless it is replayed: the names of the changed content fields. */
       readonly changedFields?: readonly string[];
@@ -280,8 +280,8 @@ export interface CustomerRepository {
    * Erases a customer (GDPR Art. 17). The first step is durable: it makes the data permanently unreadable (an adapter
    * that encrypts destroys the data key) and appends an entry to the erasure log. The second step stores the anonymized
    * record. If the second step fails, reads still return the anonymized record, and `recoverErasures` finishes the
-   * erasure. Also erases a record that cannot be decrypted. Returns SUCCESS; SUCCESS without a change if the customer
-   * is already erased; CUSTOMER_NOT_FOUND; what `check` returns for the version that no other write changes until the
+   * erasure. Also erases a record that cannot be decrypted. Returns SUCCESS; SUCCESS with the outcome `unchanged` if the
+   * customer is already anonymized; CUSTOMER_NOT_FOUND; what `check` returns for the version that no other write changes until the
    * first step is done; with a key also IDEMPOTENCY_KEY_REUSED. A request with a revision leaves a tombstone of the
    * customer's ExternalId and of its aliases, also of an ExternalId that no customer has; not if it names an erased
    * customer by URN, because nobody knows the ExternalId any more. Frees the aliases. A customer that was merged gives

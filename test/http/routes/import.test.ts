@@ -40,6 +40,7 @@ for (const storage of ['memory', 'sqlite'] as const) {
         row('same', { firstName: 'Other' }, 5),
         { delete: { customerUrn: 'cu.00.99' } },
         erasing('same', 4),
+        { delete: { customerUrn: 'cu.00.3' } },
       ]);
       t.equal(status, 200);
       t.equal(headers['content-type'], 'application/x-ndjson');
@@ -61,6 +62,7 @@ for (const storage of ['memory', 'sqlite'] as const) {
         { line: 9, outcome: 'refused', status: { messageCode: 'REVISION_CONFLICT' } },
         { line: 10, outcome: 'refused', status: { messageCode: 'CUSTOMER_NOT_FOUND' } },
         { line: 11, outcome: 'stale' },
+        { line: 12, outcome: 'unchanged', customerUrn: 'cu.00.3', version: 2 },
         {
           line: 7,
           outcome: 'refused',
@@ -72,7 +74,7 @@ for (const storage of ['memory', 'sqlite'] as const) {
           },
         },
         {
-          summary: { created: 1, updated: 1, unchanged: 2, stale: 2, erased: 1, refused: 4 },
+          summary: { created: 1, updated: 1, unchanged: 3, stale: 2, erased: 1, refused: 4 },
           status: { messageCode: 'SUCCESS' },
         },
       ]);

@@ -1,9 +1,10 @@
-import type {
-  CustomerReference,
-  ErasureContext,
-  IdempotencyKey,
-  StoredCustomer,
-  WriteResult,
+import {
+  type CustomerReference,
+  type ErasureContext,
+  type IdempotencyKey,
+  recordedCode,
+  type StoredCustomer,
+  type WriteResult,
 } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
 import { forAlias } from '../../../application/ports/tombstone.ts';
@@ -203,7 +204,7 @@ export class Eraser {
     const { queries, log, reader } = this.#dependencies;
     if (earlier === 'another request') return { code: 'IDEMPOTENCY_KEY_REUSED' };
     const entry = yield* log.find(tenant, earlier.number);
-    // Another code is the outcome of a sync.
+    // Another code is the outcome of a sync, or of an erasure that was repeated.
     if (entry === undefined || earlier.code !== 'SUCCESS') return yield* reader.replay(tenant, earlier);
     const [row] = yield* queries.findByNumber({ tenant, number: earlier.number });
     return { entry, row, replayed: true };
@@ -211,9 +212,10 @@ export class Eraser {
 
   *#alreadyErased(tenant: string, row: Row, key: IdempotencyKey | undefined): Routine<WriteResult> {
     if (yield* this.#isMerged(tenant, row.merged_into)) return { code: 'CUSTOMER_MERGED' };
-    const record = recordOf(tenant, row.number, key);
+    const effect = { outcome: 'unchanged' } as const;
+    const record = recordOf(tenant, row.number, key, recordedCode(effect));
     if (record !== undefined) yield* this.#dependencies.idempotency.insertRecord(record);
-    return { code: 'SUCCESS', stored: yield* this.#dependencies.reader.view(tenant, row) };
+    return { code: 'SUCCESS', stored: yield* this.#dependencies.reader.view(tenant, row), ...effect };
   }
 
   /**
