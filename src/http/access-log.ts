@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyBaseLogger, FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { RefusalCode } from '../application/outcome.ts';
 import type { Telemetry } from '../application/ports/telemetry.ts';
 import type { Violation } from '../domain/violations.ts';
@@ -79,3 +79,10 @@ const brokenRules = (violations: readonly Violation[]): string[] => [
 ];
 
 const parentOf = (field: string): string => (field.includes('.') ? field.slice(0, field.lastIndexOf('.')) : 'body');
+
+/** Logs why a request failed through no fault of its client. */
+export function logFailure({ id: requestId, routeOptions, server }: FastifyRequest, error: Error): void {
+  // `err` logs only the message of a cause, and several SQLite codes have the message "disk I/O error".
+  const cause = (error.cause as Partial<FastifyError> | undefined)?.code;
+  server.log.error({ requestId, route: routeOptions.url, cause, err: error }, 'request failed');
+}

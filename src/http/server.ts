@@ -12,7 +12,7 @@ import type { Caller, Claims } from '../application/authentication.ts';
 import { type MessageCode, refusal } from '../application/outcome.ts';
 import type { Telemetry } from '../application/ports/telemetry.ts';
 import type { Violation } from '../domain/violations.ts';
-import { type AccessLog, createAccessLog, type RequestLogger, requestIdOf } from './access-log.ts';
+import { type AccessLog, createAccessLog, logFailure, type RequestLogger, requestIdOf } from './access-log.ts';
 import { type ApiDependencies, api, baseRoutes } from './api.ts';
 import { NoLongerAuthenticated, refuseCredentials } from './authentication.ts';
 import { Connections } from './connections.ts';
@@ -168,12 +168,6 @@ function answerErrors(app: FastifyInstance, connections: Connections): void {
     if (code === 'SQL_DATABASE_FAILURE' || code === 'INTERNAL_SERVER_ERROR') logFailure(request, error);
     return reply.send(answer(reply, refusal(code), request.routeOptions.config.shape ?? wrapped));
   });
-}
-
-function logFailure({ id: requestId, routeOptions, server }: FastifyRequest, error: Error): void {
-  // `err` logs only the message of a cause, and several SQLite codes have the message "disk I/O error".
-  const cause = (error.cause as Partial<FastifyError> | undefined)?.code;
-  server.log.error({ requestId, route: routeOptions.url, cause, err: error }, 'request failed');
 }
 
 /** Fastify's own lines about requests are off: the access log writes one line for each request. */

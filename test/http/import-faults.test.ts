@@ -82,7 +82,7 @@ t.test('a database failure in the middle: what was answered is stored, nothing h
     .map((line) => JSON.parse(line))
     .filter(({ requestId }) => requestId === 'failing');
   t.match(access, [
-    { level: 50, msg: 'import failed', err: {} },
+    { level: 50, msg: 'request failed', route: /import$/, err: {} },
     { level: 30, msg: 'request', status: 200, code: 'SQL_DATABASE_FAILURE', tenant: 'acme', route: /import$/ },
   ]);
 });

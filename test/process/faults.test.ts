@@ -214,7 +214,7 @@ t.test('a disk that is full in the middle of an import: what was answered is sto
 
   command('mount', '-o', 'remount,size=64m', dataDir);
   const { stderr } = await server.stop('SIGKILL');
-  t.match(stderr, /"msg":"import failed"/);
+  t.match(stderr, /"msg":"request failed"/);
   const again = await startServer(t, dataDir, server.credentials);
   const second = (await again.import(rows)).body;
   t.match(second.at(-1), { summary: { refused: 0, updated: 0 }, status: { messageCode: 'SUCCESS' } });

@@ -6,6 +6,7 @@ import type { ImportAnswer } from '../../application/import/answers.ts';
 import { type Imports, importFields } from '../../application/import/imports.ts';
 import { maxRowBytes, readRows } from '../../application/import/rows.ts';
 import { invalid } from '../../application/outcome.ts';
+import { logFailure } from '../access-log.ts';
 import { isStillAuthenticated, requireFullRole } from '../authentication.ts';
 import { linesBodySchema } from '../body-schemas.ts';
 import { discardBody } from '../connections.ts';
@@ -78,7 +79,7 @@ export function importRoutes(app: ApiServer, { imports, authentication }: Import
     const accepted = imports.accept(request.caller, request.query as Record<string, unknown>, {
       requestId: request.id,
       isAllowed: () => isStillAuthenticated(authentication, request),
-      onFailure: (error) => request.server.log.error({ requestId: request.id, err: error }, 'import failed'),
+      onFailure: (error) => logFailure(request, error),
     });
     if ('status' in accepted) {
       discardBody(request.raw);
