@@ -47,6 +47,15 @@ t.test('there are never more connections than the size of the pool, and a waitin
   t.equal(new Set(pids).size, 3, 'one of them is the pipelined session');
 });
 
+t.test('transactions have the isolation level that they need, whatever the default of the database', async (t) => {
+  const url = await newDatabase(t);
+  const name = new URL(url).pathname.slice(1);
+  await withRawPostgres(url, `alter database ${name} set default_transaction_isolation = 'repeatable read'`);
+  const { database } = await open(t, url);
+  const shown = await database.write(() => runOnce({ sql: 'show transaction_isolation' }));
+  t.strictSame(shown, [{ transaction_isolation: 'read committed' }]);
+});
+
 t.test('a query of the records needs no connection to the database of the keys', async (t) => {
   const url = await newDatabase(t);
   const keysUrl = await newDatabase(t);

@@ -142,10 +142,13 @@ export class SessionPool {
     this.sawPooler ||= isPooled;
     const settings = (set: string) => this.#settings.map(([name, value]) => `${set} ${name} = '${value}'`).join('; ');
     // A pooled session loses its settings after each transaction, so each transaction sets them.
-    this.#sessions.set(client, new Session(client, isPooled, isPooled ? `begin; ${settings('set local')}` : 'begin'));
+    this.#sessions.set(client, new Session(client, isPooled, isPooled ? `${begin}; ${settings('set local')}` : begin));
     if (!isPooled) await query(settings('set'));
   }
 }
+
+/** At this level, a query that follows a lock sees what was committed before the lock was granted, as the writes expect. */
+const begin = 'begin isolation level read committed';
 
 /** Parses int8 as a number: the values in our tables are below 2^53. */
 const numbersAsNumbers = ((oid: number, format?: 'text') =>
