@@ -3,6 +3,7 @@ import type { WriteContext } from '../../application/ports/customer-repository.t
 import { isNotNewer } from '../../domain/source-revision.ts';
 import type { RecordEncryption } from './customers/record-encryption.ts';
 import { compileQuery, compileWrite, type Routine } from './driver/query.ts';
+import { deletedAtOnce } from './idempotency-records.ts';
 import type { Dialect } from './schema/database.ts';
 import type { Tables } from './schema/tables.ts';
 
@@ -81,8 +82,9 @@ export class Tombstones {
     return (yield* this.#run.anyExpired({ tenant, now })).length > 0;
   }
 
-  *deleteExpired(tenant: string, now: number): Routine<void> {
-    yield* this.#run.deleteExpired({ tenant, now });
+  /** Deletes at most `deletedAtOnce` tombstones, and returns how many. */
+  *deleteExpired(tenant: string, now: number): Routine<number> {
+    return yield* this.#run.deleteExpired({ tenant, now });
   }
 }
 
@@ -113,7 +115,10 @@ function tombstoneQueries({ builder, isPostgres }: Dialect) {
     ),
     anyExpired: compileQuery((at: AtTime) => expired(at).select('tenant').limit(1)),
     deleteExpired: compileWrite((at: AtTime) =>
-      builder.deleteFrom('tombstones').where('tenant', '=', at.tenant).where('expires_at', '<=', at.now),
+      builder
+        .deleteFrom('tombstones')
+        .where('tenant', '=', at.tenant)
+        .where('digest', 'in', expired(at).select('digest').orderBy('expires_at').limit(deletedAtOnce)),
     ),
   };
 }

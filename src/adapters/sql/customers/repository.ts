@@ -135,11 +135,11 @@ export class SqlCustomers implements CustomerRepository {
     if (await database.read(() => log.anyExpired(tenant, now))) {
       await database.write(() => log.deleteExpired(tenant, now));
     }
+    // In batches, so that other writes need not wait long.
     if (await database.read(() => tombstones.anyExpired(tenant, now))) {
-      await database.write(() => tombstones.deleteExpired(tenant, now));
+      while ((await database.write(() => tombstones.deleteExpired(tenant, now))) === deletedAtOnce);
     }
     const any = await database.read(() => idempotency.anyExpired(at));
-    // In batches, so that other writes need not wait long.
     while (any.length > 0 && (await database.write(() => idempotency.deleteExpired(at))) === deletedAtOnce);
   }
 
