@@ -142,11 +142,12 @@ export class MemoryCustomers implements CustomerRepository {
       const { customer } = merged;
       if (customer.mergedInto === into) return { code: 'SUCCESS', stored: kept };
       if (isAnonymized(customer) || isAnonymized(kept.customer)) return { code: 'CUSTOMER_NOT_FOUND' };
-      const revision = context.tombstone?.revision;
+      const { tombstone, ...unfenced } = context;
+      const revision = tombstone?.revision;
       if (isOlder(revision, customer.sourceRevision)) return { code: 'STALE_REVISION' };
       const sourceRevision = revision ?? customer.sourceRevision;
       const fence = { ...(sourceRevision !== undefined && { sourceRevision }) };
-      this.#anonymize(tenant, merged, context, { mergedInto: into, ...fence });
+      this.#anonymize(tenant, merged, unfenced, { mergedInto: into, ...fence });
       const alias = { externalId: customer.externalIdentifier as ExternalId, ...fence };
       for (const moved of [alias, ...this.#table.removeAliases(tenant, from)])
         this.#table.addAlias(tenant, into, moved);

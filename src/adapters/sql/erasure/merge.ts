@@ -53,7 +53,7 @@ export class Merger {
     tenant: string,
     from: CustomerUrn,
     into: CustomerUrn,
-    context: WriteContext,
+    { tombstone, ...context }: WriteContext,
     key: IdempotencyKey | undefined,
   ): Routine<WriteResult> {
     const { reader, log, eraser, idempotency } = this.#dependencies;
@@ -74,7 +74,7 @@ export class Merger {
     if (isGone || known !== undefined || isAnonymizedRow(merged)) return { code: 'CUSTOMER_NOT_FOUND' };
     const current = yield* reader.view(tenant, yield* eraser.lockRow(tenant, merged));
     const stored = current.customer.sourceRevision;
-    const revision = context.tombstone?.revision;
+    const revision = tombstone?.revision;
     if (isOlder(revision, stored)) return { code: 'STALE_REVISION' };
     const sourceRevision = revision ?? stored;
     const merge = { mergedInto: into, ...(sourceRevision !== undefined && { sourceRevision }) };
