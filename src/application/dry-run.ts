@@ -50,7 +50,7 @@ export class DryRun implements SyncRepository {
 
   async exchange(tenant: TenantId, changes: readonly Exchange[]) {
     const stored = Promise.all(changes.map((change) => this.#storedFor(tenant, change)));
-    const now = changes[0]?.context.now ?? 0;
+    const now = Math.max(...changes.map(({ context }) => context.now));
     return this.#onCopies(tenant, stored, now, (scratch) => scratch.exchange(tenant, changes));
   }
 

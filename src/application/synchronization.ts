@@ -101,9 +101,14 @@ export class Synchronization {
     const { id } = caller.tenant;
     const context = writeContext(this.#dependencies, caller, { requestId }, content.sourceRevision);
     const isHeld = await repository.hasExternalId(id, content.externalIdentifier as ExternalId);
-    const run = new DryRun({ repository, scratch: openScratch(), referenceData });
-    const synced = toSynced(await run.sync(id, by, decideSync(parsed.value, undefined, context.now), context));
-    return 'outcome' in synced ? completed(toPreview(synced, !isHeld)) : synced;
+    const scratch = openScratch();
+    try {
+      const run = new DryRun({ repository, scratch, referenceData });
+      const synced = toSynced(await run.sync(id, by, decideSync(parsed.value, undefined, context.now), context));
+      return 'outcome' in synced ? completed(toPreview(synced, !isHeld)) : synced;
+    } finally {
+      scratch.close();
+    }
   }
 }
 
