@@ -11,6 +11,7 @@ import { rootKeyQueries } from '../src/adapters/sql/root-keys.ts';
 import { type Dialect, postgresDialect, type SqlDatabase, sqliteDialect } from '../src/adapters/sql/schema/database.ts';
 import { migrations } from '../src/adapters/sql/schema/migrations.ts';
 import { tenantQueries } from '../src/adapters/sql/tenants.ts';
+import { tombstoneQueries } from '../src/adapters/sql/tombstones.ts';
 import { writeProbe } from '../src/adapters/sql/write-probe.ts';
 
 export const dialects = {
@@ -31,6 +32,7 @@ const makers: Record<string, (dialect: Dialect) => unknown> = {
   'Backups of the keys': keyCopyQueries,
   'Tenants and API keys': tenantQueries,
   'Root keys': rootKeyQueries,
+  Tombstones: tombstoneQueries,
   Leases: leaseQueries,
   'Write probe': (dialect) => writeProbe({ dialect } as SqlDatabase),
 };

@@ -8,7 +8,7 @@ import { type BoundQuery, type Routine, runOnce, type SqlRow } from '../../src/a
 import type { SqlDatabase } from '../../src/adapters/sql/schema/database.ts';
 import { erasureCheck } from '../../src/application/write-requests.ts';
 import { type Random, randomFrom } from '../erasure/support/random.ts';
-import { newPlaces } from '../support/postgres.ts';
+import { newPlaces, withRawPostgres } from '../support/postgres.ts';
 import { byExternalId, byUrn, connectPostgres, onlyAt, storedIn, tenantOf } from '../support/storage.ts';
 
 const { C2A_TEST_SEED, C2A_TEST_ROUNDS = '30' } = process.env;
@@ -115,6 +115,28 @@ for (const [place, newPlace] of Object.entries(newPlaces)) {
     t.match(await exchanging, { results: [{ outcome: 'updated' }, { outcome: 'updated' }] });
     t.strictSame(await oneVersion, { code: 'VERSION_MISMATCH' });
     t.equal((await fenced).code, 'SUCCESS');
+  });
+
+  t.test(`exchanges of the same customers lock their rows in one order: ${place}`, async (t) => {
+    const at = await newPlace(t);
+    const { repository, database, over } = await connectPostgres(t, at);
+    const acme = tenantOf(repository);
+    const emailOf = (index: number) => ({ email: `p${index}@example.com` });
+    const customers = await Promise.all([0, 1, 2].map((index) => acme.mustStore(`crm-${index}`, emailOf(index))));
+    const slow = tenantOf(over(pausing(database, randomFrom(seed))).repository);
+    const rotated = (by: number) =>
+      customers.map((one, index) => [`crm-${index}`, emailOf((index + by) % 3), { by: one.by }] as const);
+    for (let turn = 1; turn <= 8; turn += 1) {
+      const all = [slow.exchange(...rotated(turn)), slow.exchange(...rotated(turn).reverse())];
+      for (const exchanged of await Promise.all(all)) t.ok('results' in exchanged);
+    }
+    // The server reports its counts at most once a second.
+    await delay(1_100);
+    const [counted] = await withRawPostgres(
+      at.url,
+      'select deadlocks from pg_stat_database where datname = current_database()',
+    );
+    t.equal(Number(counted?.deadlocks), 0);
   });
 
   t.test(`requests of every kind about few customers all end: ${place} (C2A_TEST_SEED=${seed})`, async (t) => {

@@ -88,7 +88,7 @@ export class Tombstones {
   }
 }
 
-function tombstoneQueries({ builder, isPostgres }: Dialect) {
+export function tombstoneQueries({ builder, isPostgres }: Dialect) {
   const expired = (at: AtTime) =>
     builder.selectFrom('tombstones').where('tenant', '=', at.tenant).where('expires_at', '<=', at.now);
   return {
@@ -127,8 +127,8 @@ function tombstoneQueries({ builder, isPostgres }: Dialect) {
  * PostgreSQL: advisory locks of a tenant, until the transaction ends. Those who create customers share the lock, those who
  * leave tombstones have it alone. In the records' database, whose transaction ends last. SQLite has one writer at a time.
  *
- * Every transaction locks in this order: this lock, the head of the erasure log, rows of customers. With the keys in a
- * separate database, PostgreSQL would not notice that two transactions wait for each other.
+ * Every transaction locks in this order: this lock, the head of the erasure log, rows of customers by their numbers. With
+ * the keys in a separate database, PostgreSQL would not notice that two transactions wait for each other.
  */
 function locks(builder: Dialect['builder']) {
   const lock = (name: string) =>

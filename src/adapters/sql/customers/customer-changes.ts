@@ -193,7 +193,11 @@ export class CustomerChanges {
     if (fenced !== undefined) yield* this.#dependencies.tombstones.lock(tenant, fenced.context);
     const found: Found[] = [];
     for (const { by } of changes) found.push(yield* this.#current(tenant, by));
-    for (const [index, { decide }] of changes.entries()) yield* this.#release(tenant, found[index] as Found, decide);
+    // In one order for all exchanges, because this locks the rows: else two exchanges could wait for each other.
+    const inOrder = [...changes.keys()].sort((one, other) => numberOf(found[one]) - numberOf(found[other]));
+    for (const index of inOrder) {
+      yield* this.#release(tenant, found[index] as Found, (changes[index] as Exchange).decide);
+    }
     const results: WriteResult[] = [];
     const freed: Freed[] = [];
     for (const [index, { by, decide, context }] of changes.entries()) {
@@ -292,6 +296,8 @@ export class CustomerChanges {
     return conflictsOf(comparable(wanted), holders);
   }
 }
+
+const numberOf = (found: Found | undefined): number => found?.row?.number ?? 0;
 
 /** Blind indexes in the form in which the domain compares unique keys. */
 const comparable = ({ external_id, email, phone_number }: BlindIndexes): UniqueKeys => ({
