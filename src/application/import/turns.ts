@@ -41,15 +41,16 @@ export class Turns {
     let count = this.requestCount();
     let lastAt = began;
     let now = began;
-    this.#isAlone = true;
+    let isAlone = true;
     while (now - began < restMs && now - lastAt < quietMs) {
       await nextTurn();
       now = performance.now();
       if (this.requestCount() === count) continue;
       count = this.requestCount();
       lastAt = now;
-      this.#isAlone = false;
+      isAlone = false;
     }
+    this.#isAlone = isAlone;
   }
 }
 
