@@ -19,6 +19,7 @@ import { ApiKeys } from './application/api-keys.ts';
 import { Authentication } from './application/authentication.ts';
 import { Customers } from './application/customers.ts';
 import { CustomerExport } from './application/export.ts';
+import { createRunOnce } from './application/idempotency.ts';
 import { Imports } from './application/import/imports.ts';
 import { LookUp } from './application/look-up.ts';
 import { Merges } from './application/merges.ts';
@@ -79,18 +80,18 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     metrics,
   );
   const { environment, tombstoneDays } = config;
-  const writing = { repository, referenceData, clock, tombstoneDays };
+  const runOnce = createRunOnce(vault.digest, clock);
+  const writing = { repository, referenceData, clock, tombstoneDays, runOnce };
   const shared = { directory, apiKeyFormat, clock, environment };
   const authentication = new Authentication({ ...shared, tokens, telemetry: metrics });
   return {
     ...storage,
     customerExport: new CustomerExport({ repository, referenceData }),
     lookUp: new LookUp({ repository, referenceData }),
-    customers: new Customers({ ...writing, digest: vault.digest }),
-    merges: new Merges({ ...writing, digest: vault.digest }),
+    customers: new Customers(writing),
+    merges: new Merges(writing),
     synchronization: new Synchronization({
       ...writing,
-      digest: vault.digest,
       openScratch: () => openScratch(referenceData),
     }),
     imports: new Imports({

@@ -12,11 +12,10 @@ import type { ReferenceData } from '../domain/reference-data.ts';
 import { onePerField, type Violation, violation } from '../domain/violations.ts';
 import type { Caller } from './authentication.ts';
 import { customerReferenceFields, exactlyOneReference, readReference, referenceOf } from './customer-reference.ts';
-import { keyViolations, runOnce } from './idempotency.ts';
+import { keyViolations, type RunOnce } from './idempotency.ts';
 import { andThen, type MaybePromise } from './maybe-promise.ts';
 import { completed, invalid, type Outcome, refusal } from './outcome.ts';
 import type { CustomerRepository, Decision, StoredCustomer } from './ports/customer-repository.ts';
-import type { Digest } from './ports/digest.ts';
 import { type Snapshot, showSnapshot } from './snapshot.ts';
 import {
   erasureContext,
@@ -44,20 +43,18 @@ export const deleteFields = {
 interface Dependencies extends WriteSettings {
   readonly repository: CustomerRepository;
   readonly referenceData: ReferenceData;
-  readonly digest: Digest;
+  readonly runOnce: RunOnce;
 }
 
 /**
  * The five operations of C2A-01. Each takes the request as sent and checks all rules. With an Idempotency-Key, a write
- * can also return the refusals of {@link runOnce}.
+ * can also return the refusals of {@link RunOnce}.
  */
 export class Customers {
   readonly #dependencies: Dependencies;
-  readonly #runOnce: ReturnType<typeof runOnce>;
 
   constructor(dependencies: Dependencies) {
     this.#dependencies = dependencies;
-    this.#runOnce = runOnce(dependencies.digest, dependencies.clock);
   }
 
   /** Whether an ExternalId is available. Stores and reserves nothing. Refusals: BAD_REQUEST, INVALID_REQUEST. */
@@ -84,7 +81,7 @@ export class Customers {
     if (violations.length > 0) return invalid(onePerField(violations));
     const { id } = caller.tenant;
     const { value: content } = applied;
-    return this.#runOnce(id, conditions.idempotencyKey, ['store', content], async (key) => {
+    return this.#dependencies.runOnce(id, conditions.idempotencyKey, ['store', content], async (key) => {
       const context = writeContext(this.#dependencies, caller, conditions, content.sourceRevision);
       return toOutcome(await repository.store(id, content, context, key), showCustomer);
     });
@@ -109,7 +106,7 @@ export class Customers {
       const decision = this.#decide(change, undefined, 0)(await repository.find(id, by));
       return invalid(onePerField([...violations, ...('refuse' in decision ? decision.refuse : [])]));
     }
-    return this.#runOnce(id, idempotencyKey, ['update', change, ifMatch?.text], async (key) => {
+    return this.#dependencies.runOnce(id, idempotencyKey, ['update', change, ifMatch?.text], async (key) => {
       const context = writeContext(this.#dependencies, caller, conditions, change.sourceRevision);
       const decide = this.#decide(change, ifMatch, context.now);
       return toOutcome(await repository.update(id, by, decide, context, key), showCustomer);
@@ -132,10 +129,15 @@ export class Customers {
     const { idempotencyKey, ifMatch } = conditions;
     const reference = given.reference ?? undefined;
     const revision = given.sourceRevision ?? undefined;
-    return this.#runOnce(id, idempotencyKey, ['delete', by, ifMatch?.text, reference, revision], async (key) => {
-      const context = { ...erasureContext(this.#dependencies, caller, conditions, revision), reference };
-      return toOutcome(await repository.erase(id, by, context, key), () => completed(undefined));
-    });
+    return this.#dependencies.runOnce(
+      id,
+      idempotencyKey,
+      ['delete', by, ifMatch?.text, reference, revision],
+      async (key) => {
+        const context = { ...erasureContext(this.#dependencies, caller, conditions, revision), reference };
+        return toOutcome(await repository.erase(id, by, context, key), () => completed(undefined));
+      },
+    );
   }
 
   /** The current record of a customer, with its payment options. Refusals: INVALID_REQUEST, CUSTOMER_NOT_FOUND. */

@@ -16,7 +16,8 @@ export function keyViolations(idempotencyKey: string | undefined): Violation[] {
 /**
  * Idempotency-Keys (draft-ietf-httpapi-idempotency-key-header): the repository records a SUCCESS under the key for 24
  * hours and replays it. The same key with another request returns IDEMPOTENCY_KEY_REUSED. While a request is in flight,
- * a second request with the key gets REQUEST_IN_PROGRESS; in another process it waits, then replays.
+ * a second request with the key gets REQUEST_IN_PROGRESS, also of another operation: all share one function. In another
+ * process it waits, then replays.
  *
  * The repository gets two digests: of the key, and of the request. The request digest also covers the key, so if the
  * key is random, the digest cannot be used to test a guess of the request.
@@ -24,7 +25,7 @@ export function keyViolations(idempotencyKey: string | undefined): Violation[] {
  * @returns a function that runs `work` under a tenant's key; if there is no key, it only calls `work`. `request` is the
  *   request as parsed by its field table, so that equal requests have equal JSON
  */
-export function runOnce(digest: Digest, clock: Clock) {
+export function createRunOnce(digest: Digest, clock: Clock) {
   const inProgress = new Set<string>();
 
   return async <Answer>(
@@ -48,3 +49,6 @@ export function runOnce(digest: Digest, clock: Clock) {
     }
   };
 }
+
+/** See {@link createRunOnce}. */
+export type RunOnce = ReturnType<typeof createRunOnce>;

@@ -4,10 +4,9 @@ import type { CustomerUrn } from '../domain/identity.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
 import { onePerField, violation } from '../domain/violations.ts';
 import type { Caller } from './authentication.ts';
-import { keyViolations, runOnce } from './idempotency.ts';
+import { keyViolations, type RunOnce } from './idempotency.ts';
 import { invalid, type Outcome, refusal } from './outcome.ts';
 import type { CustomerRepository } from './ports/customer-repository.ts';
-import type { Digest } from './ports/digest.ts';
 import { showCustomer, toOutcome, type WriteConditions, type WriteSettings, writeContext } from './write-requests.ts';
 
 /** The body of `merge`. */
@@ -20,23 +19,21 @@ export const mergeFields = {
 interface Dependencies extends WriteSettings {
   readonly repository: CustomerRepository;
   readonly referenceData: ReferenceData;
-  readonly digest: Digest;
+  readonly runOnce: RunOnce;
 }
 
 /** Merges customers that the tenant's system has found to be the same. */
 export class Merges {
   readonly #dependencies: Dependencies;
-  readonly #runOnce: ReturnType<typeof runOnce>;
 
   constructor(dependencies: Dependencies) {
     this.#dependencies = dependencies;
-    this.#runOnce = runOnce(dependencies.digest, dependencies.clock);
   }
 
   /**
    * Merges the customer `from` into the customer `into`; see {@link CustomerRepository.merge}. Returns the record of
    * `into`. Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND (of either; also if it is anonymized, or `from`
-   * was merged into another customer), those of {@link runOnce}; with a source revision also STALE_REVISION.
+   * was merged into another customer), those of {@link RunOnce}; with a source revision also STALE_REVISION.
    */
   async merge(caller: Caller, body: unknown, conditions: WriteConditions): Promise<Outcome<Customer>> {
     if (!isObject(body)) return refusal('BAD_REQUEST');
@@ -49,7 +46,7 @@ export class Merges {
     if (from === into) violations.push(violation('into', 'invalid_value', 'Must be another customer than from.'));
     if (violations.length > 0) return invalid(onePerField(violations));
     const { id } = caller.tenant;
-    return this.#runOnce(id, idempotencyKey, ['merge', from, into, revision], async (key) => {
+    return this.#dependencies.runOnce(id, idempotencyKey, ['merge', from, into, revision], async (key) => {
       const context = writeContext(this.#dependencies, caller, conditions, revision);
       const merged = await repository.merge(id, from as CustomerUrn, into as CustomerUrn, context, key);
       return toOutcome(merged, showCustomer);

@@ -7,7 +7,7 @@ import { accepted, onePerField, type Parsed, refused, type Violation } from '../
 import type { Caller } from './authentication.ts';
 import { referenceOf } from './customer-reference.ts';
 import { DryRun } from './dry-run.ts';
-import { keyViolations, runOnce } from './idempotency.ts';
+import { keyViolations, type RunOnce } from './idempotency.ts';
 import { type Completed, completed, invalid, type Refusal, refusal } from './outcome.ts';
 import type {
   CustomerReference,
@@ -17,7 +17,6 @@ import type {
   SyncOutcome,
   WriteResult,
 } from './ports/customer-repository.ts';
-import type { Digest } from './ports/digest.ts';
 import type { ScratchRepository } from './ports/scratch-repository.ts';
 import {
   hasCustomer,
@@ -57,18 +56,16 @@ export interface Preview {
 interface Dependencies extends WriteSettings {
   readonly repository: CustomerRepository;
   readonly referenceData: ReferenceData;
-  readonly digest: Digest;
+  readonly runOnce: RunOnce;
   readonly openScratch: () => ScratchRepository;
 }
 
 /** Keeps customers as the tenant's system has them. */
 export class Synchronization {
   readonly #dependencies: Dependencies;
-  readonly #runOnce: ReturnType<typeof runOnce>;
 
   constructor(dependencies: Dependencies) {
     this.#dependencies = dependencies;
-    this.#runOnce = runOnce(dependencies.digest, dependencies.clock);
   }
 
   /**
@@ -84,7 +81,7 @@ export class Synchronization {
     if (!parsed.ok) return invalid(parsed.violations);
     const { by, content } = parsed.value;
     const { id } = caller.tenant;
-    return this.#runOnce(id, idempotencyKey, ['sync', by, content, ifMatch?.text], async (key) => {
+    return this.#dependencies.runOnce(id, idempotencyKey, ['sync', by, content, ifMatch?.text], async (key) => {
       const context = writeContext(this.#dependencies, caller, conditions, content.sourceRevision);
       const decide = decideSync(parsed.value, ifMatch, context.now);
       return toSynced(await repository.sync(id, by, decide, context, key));

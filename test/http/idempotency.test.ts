@@ -214,6 +214,7 @@ t.test('a second request with the key of one in flight is refused', async (t) =>
   await arrival;
   t.equal((await post('store', storing(jane), under('k'))).outcome, '409 REQUEST_IN_PROGRESS');
   t.equal((await post('update', { customer: jane }, under('k'))).outcome, '409 REQUEST_IN_PROGRESS');
+  t.equal((await post('sync', storing(jane), under('k'))).outcome, '409 REQUEST_IN_PROGRESS');
   const other = (await tenant('globex')).post('store', storing(jane), under('k'));
   release();
   t.equal((await first).outcome, '200 SUCCESS');

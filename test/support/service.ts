@@ -6,12 +6,17 @@ import type { InjectOptions } from 'fastify';
 import pino, { type Logger } from 'pino';
 import t, { type Test } from 'tap';
 import { ephemeralVault } from '../../src/adapters/crypto/vault.ts';
+import { openScratch } from '../../src/adapters/memory/scratch.ts';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import { Customers } from '../../src/application/customers.ts';
 import { CustomerExport } from '../../src/application/export.ts';
+import { createRunOnce } from '../../src/application/idempotency.ts';
 import { LookUp } from '../../src/application/look-up.ts';
+import { Merges } from '../../src/application/merges.ts';
+import type { Clock } from '../../src/application/ports/clock.ts';
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
 import type { Role } from '../../src/application/ports/tenant-directory.ts';
+import { Synchronization } from '../../src/application/synchronization.ts';
 import type { TenantSettings } from '../../src/application/tenants.ts';
 import { openServer, openServices, type Services } from '../../src/compose.ts';
 import { type Config, readConfig } from '../../src/config.ts';
@@ -33,6 +38,20 @@ interface Options {
   readonly repository?: CustomerRepository;
 }
 
+/** The use cases on a repository of the test. */
+function useCasesOf(repository: CustomerRepository, clock: Clock) {
+  const referenceData = createReferenceData();
+  const runOnce = createRunOnce(ephemeralVault().digest, clock);
+  const writing = { repository, referenceData, clock, tombstoneDays: 30, runOnce };
+  return {
+    customers: new Customers(writing),
+    merges: new Merges(writing),
+    synchronization: new Synchronization({ ...writing, openScratch: () => openScratch(referenceData) }),
+    customerExport: new CustomerExport({ repository, referenceData }),
+    lookUp: new LookUp({ repository, referenceData }),
+  };
+}
+
 export type Service = Awaited<ReturnType<typeof startService>>;
 
 /** Starts a service with the tenant `acme`; the service is closed when the test ends. */
@@ -43,21 +62,7 @@ export async function startService(test: Test, options: Options = {}) {
   const place = { storage, dataDir, databaseUrl, environment };
   const config = { ...readConfig({}, {}), maxEventLoopDelayMs: 0, ...options.config, ...place };
   const composed = await openServices(config, { mayCreate: true, clock: read });
-  const referenceData = createReferenceData();
-  const services: Services = repository
-    ? {
-        ...composed,
-        customers: new Customers({
-          repository,
-          referenceData,
-          digest: ephemeralVault().digest,
-          clock: read,
-          tombstoneDays: 30,
-        }),
-        customerExport: new CustomerExport({ repository, referenceData: createReferenceData() }),
-        lookUp: new LookUp({ repository, referenceData }),
-      }
-    : composed;
+  const services: Services = repository ? { ...composed, ...useCasesOf(repository, read) } : composed;
   const app = await openServer(services, config, options.logger ?? pino({ level: 'silent' }));
   test.teardown(() => app.close());
   await app.ready();
