@@ -30,7 +30,7 @@ export async function eachTenant<Result>(
   let turnBegan = performance.now();
   let turn: Promise<void> | undefined;
   /** Lets the event loop turn. All lanes wait for the same turn: separate callbacks could all run in one turn. */
-  function nextTurn(): Promise<void> {
+  function sharedTurn(): Promise<void> {
     turn ??= new Promise((resolve) =>
       setImmediate(() => {
         turnBegan = performance.now();
@@ -42,7 +42,7 @@ export async function eachTenant<Result>(
   }
   async function lane(): Promise<void> {
     for (const tenant of waiting) {
-      if (performance.now() - turnBegan >= maxTurnMs) await nextTurn();
+      if (performance.now() - turnBegan >= maxTurnMs) await sharedTurn();
       if (isOver()) return;
       try {
         done.set(tenant, await work(tenant));

@@ -4,6 +4,7 @@ import { choice, format, readObject } from '../domain/field-schema.ts';
 import type { CustomerUrn, TenantId } from '../domain/identity.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
 import { accepted, type Parsed } from '../domain/violations.ts';
+import { nextTurn } from './next-turn.ts';
 import { completed, invalid, type Outcome } from './outcome.ts';
 import type { CustomerRepository } from './ports/customer-repository.ts';
 
@@ -59,7 +60,7 @@ const pageSize = 25;
 /** Exports a tenant's customers. */
 export class CustomerExport {
   readonly #dependencies: Dependencies;
-  #lastTurn: Promise<unknown> = Promise.resolve();
+  #lastTurn: Promise<void> = Promise.resolve();
 
   constructor(dependencies: Dependencies) {
     this.#dependencies = dependencies;
@@ -101,8 +102,8 @@ export class CustomerExport {
   }
 
   /** In each turn of the event loop one page is read, for all exports together, so that requests wait for one page only. */
-  #nextTurn(): Promise<unknown> {
-    this.#lastTurn = this.#lastTurn.then(() => new Promise((resolve) => setImmediate(resolve)));
+  #nextTurn(): Promise<void> {
+    this.#lastTurn = this.#lastTurn.then(nextTurn);
     return this.#lastTurn;
   }
 }

@@ -6,7 +6,7 @@ const messages = {
   BAD_REQUEST:
     'The request is malformed, or has no usable body: a JSON object (for store and update with customer) is expected.',
   INVALID_REQUEST: 'One or more fields break a rule; see errors.',
-  FORBIDDEN: 'This API key does not, or no longer, allow the operation.',
+  FORBIDDEN: 'The API key does not allow this operation, or is not valid any more.',
   CUSTOMER_NOT_FOUND: 'No customer of this tenant has that identifier.',
   CUSTOMER_MERGED: 'The customer was merged into another one: erase that one, which info shows as mergedInto.',
   ERASURE_NOT_FOUND: 'No customer of this tenant was erased under that CustomerUrn.',

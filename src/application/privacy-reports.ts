@@ -196,7 +196,7 @@ const isDataKeyDestroyed = (findings: readonly ResidueFinding[]): boolean =>
   findings.every(({ kind, found }) => found === 0 || !keyKinds.includes(kind));
 
 const provenanceOf = ({ customer, version, origin }: StoredCustomer) => ({
-  source: "sent by the tenant's backend (C2A-01 store and update)",
+  source: "sent by the tenant's backend (C2A-01 store and update, sync, import) or by c2a import",
   firstReceivedAt: customer.createdAt,
   lastChangedAt: customer.updatedAt,
   version,

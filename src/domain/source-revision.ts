@@ -4,7 +4,7 @@
  * revision is not fenced, and a record without one fences nobody.
  */
 
-/** Whether a request is older than the record, or than the tombstone of its ExternalId. */
+/** Whether a request is older than the record. */
 export const isOlder = (given: number | undefined, stored: number | undefined): boolean =>
   given !== undefined && stored !== undefined && given < stored;
 

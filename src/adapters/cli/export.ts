@@ -5,7 +5,8 @@ import type { CustomerUrn } from '../../domain/identity.ts';
 import { writeWholeFile } from '../files.ts';
 import { createReferenceData } from '../reference-data.ts';
 import { CommandError, type Context, UsageError } from './context.ts';
-import { toTenantId, withStorage } from './options.ts';
+import { openTenant } from './customers.ts';
+import { withStorage } from './options.ts';
 
 /** `export`, which may run beside a server. */
 export function addExportCommand(program: Command, { open, print }: Context): void {
@@ -23,16 +24,13 @@ export function addExportCommand(program: Command, { open, print }: Context): vo
     .option('--limit <number>', 'how many customers at most, 1 to 10000 (default: all)');
   withStorage(command).action(async (options) => {
     const { output, force, json } = options;
-    if (options.tenant === undefined) throw new UsageError('--tenant is required');
-    const tenant = toTenantId(options.tenant);
     if (json && output === undefined) {
       throw new UsageError('--json prints a summary of the export: add --output, or omit --json to get the customers');
     }
     if (force && output === undefined) throw new UsageError('--force needs --output');
     const selection = selectionOf(options);
-    const { tenants, customerExport } = await open(options);
-    if (!(await tenants.list()).some(({ id }) => id === tenant)) throw new CommandError(`there is no tenant ${tenant}`);
-    const pages = customerExport.pages(tenant, selection);
+    const { tenant, services } = await openTenant(open, options);
+    const pages = services.customerExport.pages(tenant.id, selection);
     if (output === undefined) return writeToStandardOutput(pages);
     const { customers, next } = await writeToFile(pages, output, force === true);
     const end = next === null ? '' : `; continue with --after ${next}`;

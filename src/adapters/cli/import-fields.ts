@@ -1,4 +1,5 @@
 /** The fields that `c2a import` can set from a column or an option. */
+import { isCanonicalRecord } from '../../application/import/requests.ts';
 import { syncFields } from '../../domain/customer.ts';
 import { type Field, type FieldTable, isObject, readPatch } from '../../domain/field-schema.ts';
 import type { Violation } from '../../domain/violations.ts';
@@ -132,7 +133,7 @@ export function bodyOf(cells: readonly string[], columns: readonly (Target | nul
 /** Gives a row of an import the values that it lacks. A row that erases, or that has no customer, stays as it is. */
 export function withDefaults(row: unknown, defaults: readonly Default[]): unknown {
   if (!isObject(row) || 'delete' in row) return row;
-  const isRecord = !('customer' in row) && 'externalIdentifier' in row;
+  const isRecord: boolean = isCanonicalRecord(row);
   if (!isRecord && !isObject(row.customer)) return row;
   const filled = structuredClone(row) as Row;
   for (const { target, value } of defaults) {

@@ -15,12 +15,12 @@ export const openScratch = (referenceData: ReferenceData): ScratchRepository =>
 export function openLargeScratch(referenceData: ReferenceData): ScratchRepository {
   const entries = createSealedEntries();
   // Nobody reads the events.
-  const table = new CustomerTable(referenceData, (name) => (name === 'events' ? new Forgetful() : entries.open(name)));
+  const table = new CustomerTable(referenceData, (name) => (name === 'events' ? new EmptyMap() : entries.open(name)));
   return scratchOf(referenceData, table, entries.close);
 }
 
 /** A map that keeps nothing. */
-class Forgetful<Value> extends Map<string, Value> {
+class EmptyMap<Value> extends Map<string, Value> {
   override set(): this {
     return this;
   }

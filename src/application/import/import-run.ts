@@ -63,7 +63,7 @@ export class ImportRun {
   };
 
   /** Whether a row could not be read so far as to know its customer: then nobody can tell who is extra. */
-  #hasNameless = false;
+  #hasUnnamedRow = false;
   /** Why no further rows are carried out. */
   #stopped: Refusal | undefined;
   /** The answers that are not yielded yet. */
@@ -87,7 +87,7 @@ export class ImportRun {
     let extra: number | undefined;
     try {
       yield* this.#rows(source);
-      const isWhole = this.#stopped === undefined && !this.#hasNameless;
+      const isWhole = this.#stopped === undefined && !this.#hasUnnamedRow;
       if (this.#options.complete && isWhole) extra = yield* this.#extras();
     } catch (error) {
       if (!(error instanceof DatabaseFailure)) throw error;
@@ -144,7 +144,7 @@ export class ImportRun {
     for (const row of rows) {
       const request = readRequest(row, referenceData);
       if (request?.kind === 'refused') {
-        this.#hasNameless ||= request.by === undefined;
+        this.#hasUnnamedRow ||= request.by === undefined;
         await this.#note(request, refusedRow(request, request.refusal));
       }
       if (request !== undefined && request.kind !== 'refused') requests.push(request);

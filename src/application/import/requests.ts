@@ -30,7 +30,7 @@ export function readRequest(row: ImportRow, referenceData: ReferenceData): Impor
   const { value } = row;
   if (isExportEnd(value)) return undefined;
   if (isObject(value) && 'delete' in value) return readDelete(line, value, referenceData);
-  return readSyncRow(line, isRecord(value) ? stateOf(value) : value, referenceData);
+  return readSyncRow(line, isCanonicalRecord(value) ? stateOf(value) : value, referenceData);
 }
 
 const unreadable: Refusal = {
@@ -43,7 +43,7 @@ const unreadable: Refusal = {
 const isExportEnd = (value: unknown): boolean => isObject(value) && 'next' in value && Object.keys(value).length === 1;
 
 /** Whether a row is a canonical record, as `export` writes it. */
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+export const isCanonicalRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   isObject(value) && !('customer' in value) && 'externalIdentifier' in value;
 
 /** The body of a sync for a canonical record. Its CustomerUrn and times are those of another deployment. */

@@ -42,17 +42,17 @@ export function* wavesOf<Row extends NamedRequest>(
   referenceData: ReferenceData,
 ): Generator<readonly Row[]> {
   let wave: Row[] = [];
-  const traces = new Set<string>();
+  const taken = new Set<string>();
   for (const row of rows) {
     const own = [...row.names, ...contactsOf(row.request, referenceData)];
     const isOfOtherKind = wave[0] !== undefined && wave[0].request.kind !== row.request.kind;
-    if (wave.length === maxWave || isOfOtherKind || own.some((trace) => traces.has(trace))) {
+    if (wave.length === maxWave || isOfOtherKind || own.some((one) => taken.has(one))) {
       yield wave;
       wave = [];
-      traces.clear();
+      taken.clear();
     }
     wave.push(row);
-    for (const trace of own) traces.add(trace);
+    for (const one of own) taken.add(one);
   }
   if (wave.length > 0) yield wave;
 }

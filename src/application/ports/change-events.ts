@@ -26,16 +26,27 @@ export interface ChangeEvent extends EventBody {
 /** The event of a change from `before`, undefined for a new customer, to `after`. */
 export function eventBody(before: Customer | undefined, after: Customer, { keyId, requestId }: Actor): EventBody {
   const actor = { keyId, requestId };
-  if (before !== undefined && isAnonymized(after)) {
-    const { mergedInto } = after;
-    const type = mergedInto === undefined ? 'customer.anonymized' : 'customer.merged';
-    return { type, changedFields: rewrittenFields(before), actor, ...(mergedInto !== undefined && { mergedInto }) };
-  }
+  if (before !== undefined && isAnonymized(after))
+    return erasureEvent(actor, rewrittenFields(before), after.mergedInto);
   const { sourceRevision } = after;
   return {
     type: before === undefined ? 'customer.stored' : 'customer.updated',
     changedFields: changedFields(before, after),
     actor,
     ...(sourceRevision !== undefined && { sourceRevision }),
+  };
+}
+
+/** The event of an erasure or, with `mergedInto`, of a merge. */
+export function erasureEvent(
+  { keyId, requestId }: Actor,
+  rewritten: readonly string[],
+  mergedInto: CustomerUrn | undefined,
+): EventBody {
+  return {
+    type: mergedInto === undefined ? 'customer.anonymized' : 'customer.merged',
+    changedFields: rewritten,
+    actor: { keyId, requestId },
+    ...(mergedInto !== undefined && { mergedInto }),
   };
 }

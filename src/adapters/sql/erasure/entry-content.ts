@@ -1,4 +1,4 @@
-import type { EventBody } from '../../../application/ports/change-events.ts';
+import { type EventBody, erasureEvent } from '../../../application/ports/change-events.ts';
 import type { ErasureContext, StoredCustomer } from '../../../application/ports/customer-repository.ts';
 import type { Erasure } from '../../../application/ports/erasures.ts';
 import { retainedFieldsOf, rewrittenFields, unknownRetainedFields } from '../../../domain/anonymization.ts';
@@ -6,16 +6,8 @@ import type { LogContent } from '../customers/record-encryption.ts';
 import { toUrn } from '../customers/urns.ts';
 
 /** The change event of an entry. */
-export function eventOf({ erasure }: LogContent): EventBody {
-  const { keyId, requestId, rewritten = [], mergedInto } = erasure;
-  const type = mergedInto === undefined ? 'customer.anonymized' : 'customer.merged';
-  return {
-    type,
-    changedFields: rewritten,
-    actor: { keyId, requestId },
-    ...(mergedInto !== undefined && { mergedInto }),
-  };
-}
+export const eventOf = ({ erasure }: LogContent): EventBody =>
+  erasureEvent(erasure, erasure.rewritten ?? [], erasure.mergedInto);
 
 /** The content of a log entry. A record that cannot be decrypted can be erased too; its retained fields are then unknown. */
 export function contentOf(
