@@ -5,20 +5,20 @@ export type * from './application/ports/actor.ts';
 export type * from './application/ports/change-events.ts';
 export { eventBody } from './application/ports/change-events.ts';
 export type * from './application/ports/customer-repository.ts';
-export {
-  afterRelease,
-  changedBy,
-  ofExisting,
-  recordedCode,
-  replayOf,
-  syncEffect,
-  withoutWriting,
-} from './application/ports/customer-repository.ts';
 export { DatabaseFailure } from './application/ports/database-failure.ts';
 export type * from './application/ports/erasures.ts';
 export type * from './application/ports/tenant-directory.ts';
 export type * from './application/ports/tombstone.ts';
-export { forAlias } from './application/ports/tombstone.ts';
+export {
+  changedBy,
+  forAlias,
+  idempotencyCode,
+  onlyExisting,
+  referenceAfterRelease,
+  replayOf,
+  resultWithoutWrite,
+  syncEffect,
+} from './application/ports/write-rules.ts';
 export { anonymize, isAnonymized, rewrittenFields } from './domain/anonymization.ts';
 export {
   type Customer,

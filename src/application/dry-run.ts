@@ -7,15 +7,11 @@ import type {
   ErasureContext,
   Exchange,
   StoredCustomer,
+  SyncRepository,
   WriteContext,
 } from './ports/customer-repository.ts';
 import type { ScratchRepository } from './ports/scratch-repository.ts';
-import { forAlias } from './ports/tombstone.ts';
-
-/** The part of a repository that a synchronization uses: the stored customers, or a dry run over them. */
-export type SyncRepository = Pick<CustomerRepository, 'sync' | 'exchange' | 'erase'> & {
-  find(tenant: TenantId, by: CustomerReference): ReturnType<CustomerRepository['find']>;
-};
+import { forAlias } from './ports/write-rules.ts';
 
 interface Dependencies {
   readonly repository: Pick<CustomerRepository, 'find' | 'findTombstone'>;

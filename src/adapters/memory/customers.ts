@@ -1,23 +1,25 @@
 import { eventBody } from '../../application/ports/change-events.ts';
-import {
-  afterRelease,
-  type ContactReference,
-  type CustomerReference,
-  type CustomerRepository,
-  changedBy,
-  type ErasureContext,
-  type Exchange,
-  type IdempotencyKey,
-  ofExisting,
-  type StoredCustomer,
-  type SyncDecision,
-  syncEffect,
-  type WriteContext,
-  type WriteResult,
-  withoutWriting,
+import type {
+  ContactReference,
+  CustomerReference,
+  CustomerRepository,
+  ErasureContext,
+  Exchange,
+  IdempotencyKey,
+  StoredCustomer,
+  SyncDecision,
+  WriteContext,
+  WriteResult,
 } from '../../application/ports/customer-repository.ts';
 import type { Erasure } from '../../application/ports/erasures.ts';
-import { forAlias } from '../../application/ports/tombstone.ts';
+import {
+  changedBy,
+  forAlias,
+  onlyExisting,
+  referenceAfterRelease,
+  resultWithoutWrite,
+  syncEffect,
+} from '../../application/ports/write-rules.ts';
 import { anonymize, isAnonymized, rewrittenFields } from '../../domain/anonymization.ts';
 import {
   type Customer,
@@ -97,7 +99,7 @@ export class MemoryCustomers implements CustomerRepository {
     }
     const done: Changed[] = [];
     for (const [index, { by, decide, context }] of changes.entries()) {
-      const changed = this.#change(tenant, afterRelease(by, before[index]), ofExisting(decide), context);
+      const changed = this.#change(tenant, referenceAfterRelease(by, before[index]), onlyExisting(decide), context);
       if (changed.result.code !== 'SUCCESS') {
         this.#table.restore(tenant, before);
         return { failed: index, result: changed.result };
@@ -235,7 +237,7 @@ export class MemoryCustomers implements CustomerRepository {
   #change(tenant: TenantId, by: CustomerReference, decide: Decide, context: WriteContext): Changed {
     const before = this.#table.find(tenant, by);
     const decision = decide(before);
-    const unwritten = withoutWriting(decision, before);
+    const unwritten = resultWithoutWrite(decision, before);
     if (unwritten !== undefined) return { before, result: unwritten };
     if ('create' in decision) return { before, result: this.#create(tenant, decision.create, context) };
     const { write } = decision as { write: Customer };

@@ -1,11 +1,10 @@
-import {
-  type IdempotencyKey,
-  type IdempotencyRecord,
-  recordedCode,
-  replayOf,
-  type StoredCustomer,
-  type WriteResult,
+import type {
+  IdempotencyKey,
+  IdempotencyRecord,
+  StoredCustomer,
+  WriteResult,
 } from '../../application/ports/customer-repository.ts';
+import { idempotencyCode, replayOf } from '../../application/ports/write-rules.ts';
 import type { CustomerUrn, TenantId } from '../../domain/identity.ts';
 import { nameOf, tenantIn } from './customer-table.ts';
 
@@ -39,7 +38,7 @@ export class MemoryIdempotencyRecords {
     if (result.code === 'SUCCESS') {
       const { requestDigest, expiresAt } = key;
       const name = nameOf(tenant, result.stored.customer.customerUrn);
-      this.#records.set(keyName, { code: recordedCode(result), name, requestDigest, expiresAt });
+      this.#records.set(keyName, { code: idempotencyCode(result), name, requestDigest, expiresAt });
     }
     return result;
   }

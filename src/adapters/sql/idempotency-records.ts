@@ -63,7 +63,7 @@ const insert = (builder: Dialect['builder'], row: IdempotencyRow) =>
 /**
  * The idempotency record of a successful write to this customer; undefined if the request had no Idempotency-Key.
  *
- * @param code see `recordedCode`
+ * @param code see `idempotencyCode`
  */
 export const recordOf = (
   tenant: string,

@@ -1,9 +1,8 @@
 import { timestamp } from '../../domain/customer.ts';
 import type { CustomerUrn, TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
-import type { SyncRepository } from '../dry-run.ts';
 import { type Refusal, refusal, success } from '../outcome.ts';
-import type { CustomerRepository, WriteResult } from '../ports/customer-repository.ts';
+import type { CustomerRepository, SyncRepository, WriteResult } from '../ports/customer-repository.ts';
 import { DatabaseFailure } from '../ports/database-failure.ts';
 import type { WriteSettings } from '../write-requests.ts';
 import {

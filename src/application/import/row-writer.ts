@@ -1,6 +1,5 @@
 import type { Caller } from '../authentication.ts';
-import type { SyncRepository } from '../dry-run.ts';
-import type { CustomerReference, StoredCustomer, WriteResult } from '../ports/customer-repository.ts';
+import type { CustomerReference, StoredCustomer, SyncRepository, WriteResult } from '../ports/customer-repository.ts';
 import { decideSync } from '../synchronization.ts';
 import { erasureContext, type WriteConditions, type WriteSettings, writeContext } from '../write-requests.ts';
 import type { SyncRow, WriteRequest } from './requests.ts';

@@ -1,13 +1,5 @@
 import type { Customer, CustomerContent } from '../../domain/customer.ts';
-import { changedFields } from '../../domain/events.ts';
-import {
-  type Conflict,
-  type ConflictCode,
-  type CustomerUrn,
-  type ExternalId,
-  externalIdConflict,
-  type TenantId,
-} from '../../domain/identity.ts';
+import type { Conflict, ConflictCode, CustomerUrn, ExternalId, TenantId } from '../../domain/identity.ts';
 import type { Violation } from '../../domain/violations.ts';
 import type { MaybePromise } from '../maybe-promise.ts';
 import type { Actor } from './actor.ts';
@@ -64,12 +56,6 @@ export interface Origin {
   readonly storedBy: Actor;
   readonly changedBy?: Actor;
 }
-
-/** The origin of a record after a change by `actor`. */
-export const changedBy = (origin: Origin | undefined, { keyId, requestId }: Actor): Origin => ({
-  storedBy: origin?.storedBy ?? { keyId, requestId },
-  changedBy: { keyId, requestId },
-});
 
 export type CustomerReference = { readonly urn: CustomerUrn } | { readonly externalId: ExternalId };
 
@@ -150,53 +136,6 @@ export type SyncDecision =
   | Decision
   | { readonly create: CustomerContent }
   | { readonly leave: 'CUSTOMER_ALREADY_STORED' };
-
-/** The result of a decision that stores nothing; undefined for one that writes or creates. */
-export function withoutWriting(decision: SyncDecision, current: StoredCustomer | undefined): WriteResult | undefined {
-  if ('refuse' in decision) return { code: 'INVALID_REQUEST', violations: decision.refuse };
-  if ('leave' in decision && decision.leave === 'CUSTOMER_ALREADY_STORED') {
-    const { customerUrn } = (current as StoredCustomer).customer;
-    return { code: decision.leave, conflicts: [externalIdConflict(customerUrn)] };
-  }
-  if ('leave' in decision && decision.leave !== 'SUCCESS') return { code: decision.leave };
-  if ('create' in decision === (current !== undefined)) {
-    throw new Error('decide must create a customer that does not exist, and only such a customer');
-  }
-  return 'leave' in decision ? { code: 'SUCCESS', stored: current as StoredCustomer } : undefined;
-}
-
-/** How an exchange decides: it creates no customer. */
-export const ofExisting =
-  (decide: Exchange['decide']): Exchange['decide'] =>
-  (current) => {
-    const decision = decide(current);
-    return current === undefined && 'create' in decision ? { leave: 'CUSTOMER_NOT_FOUND' } : decision;
-  };
-
-/**
- * The reference to a customer of an exchange whose unique keys may be released: then it is no longer found by its
- * ExternalId, but still by its aliases.
- */
-export const afterRelease = (by: CustomerReference, current: StoredCustomer | undefined): CustomerReference =>
-  current === undefined || current.alias !== undefined ? by : { urn: current.customer.customerUrn };
-
-/** The effect of a `sync` that replaced `before` by `after`; `before` is undefined for a new customer. */
-export function syncEffect(before: StoredCustomer | undefined, after: StoredCustomer) {
-  if (before === undefined) return { outcome: 'created' } as const;
-  if (before.version === after.version) return { outcome: 'unchanged' } as const;
-  return { outcome: 'updated', changedFields: changedFields(before.customer, after.customer) } as const;
-}
-
-/** The replayed result of a request that was recorded under its Idempotency-Key with this code. */
-export const replayOf = (stored: StoredCustomer, code: string): WriteResult => ({
-  code: 'SUCCESS',
-  stored,
-  replayed: true,
-  ...(code !== 'SUCCESS' && { outcome: code as SyncOutcome }),
-});
-
-/** The code under which a SUCCESS is recorded for its Idempotency-Key. */
-export const recordedCode = ({ outcome }: { readonly outcome?: SyncOutcome }): string => outcome ?? 'SUCCESS';
 
 /** One change of {@link CustomerRepository.exchange}; the members are the arguments of `sync`. */
 export interface Exchange {
@@ -344,3 +283,8 @@ export interface CustomerCount {
   readonly customers: number;
   readonly anonymized: number;
 }
+
+/** The part of a repository that a synchronization uses: the stored customers, or a dry run over them. */
+export type SyncRepository = Pick<CustomerRepository, 'sync' | 'exchange' | 'erase'> & {
+  find(tenant: TenantId, by: CustomerReference): ReturnType<CustomerRepository['find']>;
+};

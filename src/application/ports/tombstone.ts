@@ -8,17 +8,3 @@ export interface Tombstone {
   /** Milliseconds since 1970. */
   readonly expiresAt: number;
 }
-
-/**
- * What an erasure leaves for an alias. A message that the merge fences off must not bring the customer back either.
- *
- * @param mergedAt the source revision of the merge; see `Alias`
- */
-export function forAlias<Fence extends { readonly tombstone?: Tombstone | undefined }>(
-  fence: Fence,
-  mergedAt: number | undefined,
-): Fence {
-  const { tombstone } = fence;
-  if (tombstone === undefined || mergedAt === undefined || mergedAt <= tombstone.revision) return fence;
-  return { ...fence, tombstone: { ...tombstone, revision: mergedAt } };
-}

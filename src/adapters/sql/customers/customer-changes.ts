@@ -1,20 +1,22 @@
 import { eventBody } from '../../../application/ports/change-events.ts';
-import {
-  afterRelease,
-  type CustomerReference,
-  changedBy,
-  type Exchange,
-  type IdempotencyKey,
-  ofExisting,
-  recordedCode,
-  type StoredCustomer,
-  type SyncDecision,
-  syncEffect,
-  type WriteContext,
-  type WriteResult,
-  withoutWriting,
+import type {
+  CustomerReference,
+  Exchange,
+  IdempotencyKey,
+  StoredCustomer,
+  SyncDecision,
+  WriteContext,
+  WriteResult,
 } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
+import {
+  changedBy,
+  idempotencyCode,
+  onlyExisting,
+  referenceAfterRelease,
+  resultWithoutWrite,
+  syncEffect,
+} from '../../../application/ports/write-rules.ts';
 import { isAnonymized } from '../../../domain/anonymization.ts';
 import { type Customer, type CustomerContent, hasSameUniqueKeys, newCustomer } from '../../../domain/customer.ts';
 import { type Conflict, conflictsOf, type Holder, type UniqueKeys } from '../../../domain/identity.ts';
@@ -107,7 +109,7 @@ export class CustomerChanges {
    * Creates a customer. Throws `NumberTaken` if another record has the number, which happens only after the keys were
    * restored.
    *
-   * @param code see `recordedCode`
+   * @param code see `idempotencyCode`
    */
   *insert(
     tenant: string,
@@ -155,7 +157,7 @@ export class CustomerChanges {
     const { tenant, by, decide } = request;
     const { row, current } = yield* this.#current(tenant, by);
     const decision = decide(current);
-    const unwritten = withoutWriting(decision, current);
+    const unwritten = resultWithoutWrite(decision, current);
     if (unwritten !== undefined) return yield* this.#unchanged(request, unwritten);
     if ('create' in decision) return yield* this.#create(request, decision.create);
     return yield* this.#replace(
@@ -179,7 +181,7 @@ export class CustomerChanges {
   ): Routine<WriteResult | undefined> {
     if (id === undefined) throw new Error('only sync creates a customer');
     const created = { outcome: 'created' } as const;
-    const result = yield* this.insert(tenant, content, id, context, key, recordedCode(created));
+    const result = yield* this.insert(tenant, content, id, context, key, idempotencyCode(created));
     if (result.code === 'SUCCESS') return { ...result, ...created };
     return result.code === 'CUSTOMER_ALREADY_STORED' && 'externalId' in by ? undefined : result;
   }
@@ -201,8 +203,8 @@ export class CustomerChanges {
     const results: WriteResult[] = [];
     const freed: Freed[] = [];
     for (const [index, { by, decide, context }] of changes.entries()) {
-      const reference = afterRelease(by, found[index]?.current);
-      const request = { tenant, by: reference, decide: ofExisting(decide), context, isSync: true, freed };
+      const reference = referenceAfterRelease(by, found[index]?.current);
+      const request = { tenant, by: reference, decide: onlyExisting(decide), context, isSync: true, freed };
       const result = yield* this.change(request);
       if (result.code !== 'SUCCESS') throw new ExchangeFailed(index, result);
       results.push(result);
@@ -227,7 +229,7 @@ export class CustomerChanges {
     if (result.code !== 'SUCCESS') return result;
     const { stored } = result;
     const effect = isSync ? syncEffect(stored, stored) : {};
-    const record = recordOf(tenant, toNumber(stored.customer.customerUrn) as number, key, recordedCode(effect));
+    const record = recordOf(tenant, toNumber(stored.customer.customerUrn) as number, key, idempotencyCode(effect));
     if (record !== undefined) yield* this.#dependencies.idempotency.insertRecord(record);
     return { ...result, ...effect };
   }
@@ -269,7 +271,7 @@ export class CustomerChanges {
         ...(blindIndexes && { blindIndexes }),
       },
       eventBody(current.customer, customer, context),
-      recordOf(tenant, number, key, recordedCode(effect)),
+      recordOf(tenant, number, key, idempotencyCode(effect)),
     );
     return written > 0 ? { code: 'SUCCESS', stored, ...effect } : undefined;
   }

@@ -1,14 +1,14 @@
 import type { ChangeEvent, EventBody } from '../../../application/ports/change-events.ts';
-import {
-  type Alias,
-  type ContactReference,
-  type CustomerReference,
-  type IdempotencyKey,
-  replayOf,
-  type StoredCustomer,
-  type WriteResult,
+import type {
+  Alias,
+  ContactReference,
+  CustomerReference,
+  IdempotencyKey,
+  StoredCustomer,
+  WriteResult,
 } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
+import { replayOf } from '../../../application/ports/write-rules.ts';
 import { isAnonymized } from '../../../domain/anonymization.ts';
 import type { CustomerUrn, ExternalId, UniqueKeys } from '../../../domain/identity.ts';
 import type { Routine } from '../driver/query.ts';

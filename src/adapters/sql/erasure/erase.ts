@@ -1,13 +1,12 @@
-import {
-  type CustomerReference,
-  type ErasureContext,
-  type IdempotencyKey,
-  recordedCode,
-  type StoredCustomer,
-  type WriteResult,
+import type {
+  CustomerReference,
+  ErasureContext,
+  IdempotencyKey,
+  StoredCustomer,
+  WriteResult,
 } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
-import { forAlias } from '../../../application/ports/tombstone.ts';
+import { forAlias, idempotencyCode } from '../../../application/ports/write-rules.ts';
 import type { ChangeWriter } from '../customers/change-writer.ts';
 import type { CustomerReader, FoundRow } from '../customers/customer-reader.ts';
 import type { CustomerQueries, Row } from '../customers/queries.ts';
@@ -213,7 +212,7 @@ export class Eraser {
   *#alreadyErased(tenant: string, row: Row, key: IdempotencyKey | undefined): Routine<WriteResult> {
     if (yield* this.#isMerged(tenant, row.merged_into)) return { code: 'CUSTOMER_MERGED' };
     const effect = { outcome: 'unchanged' } as const;
-    const record = recordOf(tenant, row.number, key, recordedCode(effect));
+    const record = recordOf(tenant, row.number, key, idempotencyCode(effect));
     if (record !== undefined) yield* this.#dependencies.idempotency.insertRecord(record);
     return { code: 'SUCCESS', stored: yield* this.#dependencies.reader.view(tenant, row), ...effect };
   }
