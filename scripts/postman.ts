@@ -3,8 +3,8 @@
  * gives the operations, the examples give the requests.
  */
 import type { MessageCode } from '../src/application/outcome.ts';
+import { customerExamples } from '../src/http/customer-examples.ts';
 import { httpStatus, mediaType } from '../src/http/envelope.ts';
-import { customerExamples } from '../src/http/routes/customer-examples.ts';
 import { erasureExamples } from '../src/http/routes/erasures.ts';
 import { exportExamples } from '../src/http/routes/export.ts';
 import { findExamples } from '../src/http/routes/find.ts';

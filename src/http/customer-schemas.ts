@@ -1,12 +1,19 @@
 /** The schemas of customers that several resources use. */
 import { type TSchema, Type } from '@sinclair/typebox';
-import { anonymizedStatus, customerFields, sourceRevision, storeFields, syncFields } from '../domain/customer.ts';
+import {
+  anonymizedStatus,
+  type Customer,
+  customerFields,
+  sourceRevision,
+  storeFields,
+  syncFields,
+} from '../domain/customer.ts';
+import { customerExample, customerExamples } from './customer-examples.ts';
 import { closedObject, fieldSchema, membersOf, timestampSchema, urnPattern } from './field-schemas.ts';
-import { reference } from './operation-schemas.ts';
-import { customerExample } from './routes/customer-examples.ts';
+import { etagHeader, reference, replayedHeader, successResponse } from './operation-schemas.ts';
 
 /** The members of a record, in their order in a response. */
-export const recordProperties = {
+const recordProperties = {
   customerUrn: Type.String({ pattern: urnPattern, description: 'Our identifier of the customer.' }),
   ...membersOf(customerFields, 'record'),
   status: Type.String({ enum: [...customerFields.status.values, anonymizedStatus] }),
@@ -20,6 +27,23 @@ export const recordProperties = {
   ),
 };
 export const customerSchema = closedObject(recordProperties, { $id: 'Customer', examples: [customerExample] });
+
+const optionsSchema = closedObject({
+  availableChannels: Type.Array(Type.String(), { description: 'Payment channels open to this customer.' }),
+  canSavePaymentMethod: Type.Boolean(),
+});
+/** A record, with its payment options. */
+export const snapshotSchema = closedObject(
+  { ...recordProperties, options: optionsSchema },
+  { $id: 'Snapshot', examples: [customerExamples.info.result] },
+);
+
+/** The response of a write that returns a record. */
+export const recordResponse = (description: string, result: object) =>
+  successResponse(
+    { result: reference<Customer>(customerSchema) },
+    { description, headers: { ...etagHeader, ...replayedHeader }, example: { result } },
+  );
 
 /** A customer as the tenant's system has it. */
 const customerStateSchema = closedObject(membersOf(syncFields.customer.fields, 'request'), { $id: 'CustomerState' });
@@ -51,4 +75,4 @@ export const changedFieldsSchema = Type.Unsafe<readonly string[]>({
   description: 'With the outcome updated: the names of the changed fields. Empty if only the sourceRevision is newer.',
 });
 
-export const customerRecordSchemas = [customerSchema, customerStateSchema, customerPreviewSchema];
+export const customerRecordSchemas = [customerSchema, customerStateSchema, customerPreviewSchema, snapshotSchema];

@@ -5,7 +5,7 @@ import { addApiKeyCommands } from './api-keys.ts';
 import { CommandError, type Context, type Deployment, type OpenServices, UsageError } from './context.ts';
 import { addCustomerCommands } from './customers.ts';
 import { addExportCommand } from './export.ts';
-import { addImportCommand } from './import.ts';
+import { addImportCommand } from './import/command.ts';
 import { addMaintenanceCommands } from './maintenance.ts';
 import { addPrivacyCommands } from './privacy-reports.ts';
 import { addServerCommands } from './server.ts';

@@ -6,16 +6,17 @@ import { andThen, type MaybePromise } from '../../application/maybe-promise.ts';
 import type { Outcome } from '../../application/outcome.ts';
 import type { Snapshot } from '../../application/snapshot.ts';
 import type { Preview, Synchronization } from '../../application/synchronization.ts';
-import { type Customer, storeFields, updateFields } from '../../domain/customer.ts';
+import { storeFields, updateFields } from '../../domain/customer.ts';
 import { isObject } from '../../domain/field-schema.ts';
 import { requireFullRole } from '../authentication.ts';
 import { bodySchema, identifiedBodySchema, oneOfSchema } from '../body-schemas.ts';
+import { customerExamples as examples } from '../customer-examples.ts';
 import {
   changedFieldsSchema,
   customerPreviewSchema,
-  customerSchema,
   outcomeSchema,
-  recordProperties,
+  recordResponse,
+  snapshotSchema,
   syncMembers,
 } from '../customer-schemas.ts';
 import { answer, bare, wrapped } from '../envelope.ts';
@@ -37,31 +38,15 @@ import {
   writeRefusals,
 } from '../operation-schemas.ts';
 import { conditionsOf } from '../write-conditions.ts';
-import { customerExamples as examples } from './customer-examples.ts';
 
 export interface CustomerDependencies {
   readonly customers: Customers;
   readonly synchronization: Pick<Synchronization, 'preview'>;
 }
 
-const optionsSchema = closedObject({
-  availableChannels: Type.Array(Type.String(), { description: 'Payment channels open to this customer.' }),
-  canSavePaymentMethod: Type.Boolean(),
-});
-export const snapshotSchema = closedObject(
-  { ...recordProperties, options: optionsSchema },
-  { $id: 'Snapshot', examples: [examples.info.result] },
-);
 const customerDtoSchema = closedObject(membersOf(storeFields.customer.fields, 'request'), { $id: 'CustomerDto' });
 const customerChangeSchema = closedObject(membersOf(updateFields.customer.fields, 'patch'), { $id: 'CustomerChange' });
-export const customerSchemas = [customerDtoSchema, customerChangeSchema, snapshotSchema];
-
-/** The response of a write that returns a record. */
-export const recordResponse = (description: string, result: object) =>
-  successResponse(
-    { result: reference<Customer>(customerSchema) },
-    { description, headers: { ...etagHeader, ...replayedHeader }, example: { result } },
-  );
+export const customerSchemas = [customerDtoSchema, customerChangeSchema];
 
 const validate = {
   ...apiOperation,

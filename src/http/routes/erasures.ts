@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { residueKinds } from '../../application/ports/erasures.ts';
 import { erasureFields, type PrivacyReports, type SignedReceipt } from '../../application/privacy-reports.ts';
 import { retentionGrounds } from '../../domain/anonymization.ts';
+import { customerExample } from '../customer-examples.ts';
 import { answer, wrapped } from '../envelope.ts';
 import { closedObject, membersOf, timestampSchema, urnPattern } from '../field-schemas.ts';
 import {
@@ -17,7 +18,6 @@ import {
   refusals,
   successResponse,
 } from '../operation-schemas.ts';
-import { customerExample } from './customer-examples.ts';
 
 export interface ErasureDependencies {
   readonly erasures: Pick<PrivacyReports, 'show' | 'publicKey'>;

@@ -4,11 +4,11 @@ import type { Authentication } from '../../application/authentication.ts';
 import { type CustomerExport, type ExportPage, exportFields, exportText } from '../../application/export.ts';
 import { isCompleted } from '../../application/outcome.ts';
 import { stayAuthenticated } from '../authentication.ts';
+import { customerExample } from '../customer-examples.ts';
 import { answer, wrapped } from '../envelope.ts';
 import { closedObject, membersOf } from '../field-schemas.ts';
 import { type ApiServer, apiOperation, linesResponse, readHeaders, refusals } from '../operation-schemas.ts';
 import { ndjsonType, sendStream } from '../streaming.ts';
-import { customerExample } from './customer-examples.ts';
 
 export interface ExportDependencies {
   readonly customerExport: Pick<CustomerExport, 'begin'>;

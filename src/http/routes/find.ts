@@ -3,6 +3,8 @@ import { findForms, type LookUp } from '../../application/look-up.ts';
 import { andThen } from '../../application/maybe-promise.ts';
 import type { Snapshot } from '../../application/snapshot.ts';
 import { alternativesSchema } from '../body-schemas.ts';
+import { customerExample, customerExamples } from '../customer-examples.ts';
+import { snapshotSchema } from '../customer-schemas.ts';
 import { answer, wrapped } from '../envelope.ts';
 import {
   type ApiServer,
@@ -14,8 +16,6 @@ import {
   refusals,
   successResponse,
 } from '../operation-schemas.ts';
-import { customerExample, customerExamples } from './customer-examples.ts';
-import { snapshotSchema } from './customers.ts';
 
 export interface FindDependencies {
   readonly lookUp: Pick<LookUp, 'find'>;

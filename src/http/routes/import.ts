@@ -10,11 +10,11 @@ import { logFailure } from '../access-log.ts';
 import { isStillAuthenticated, requireFullRole } from '../authentication.ts';
 import { linesBodySchema } from '../body-schemas.ts';
 import { discardBody } from '../connections.ts';
+import { customerExample } from '../customer-examples.ts';
 import { answer, RequestRefused, wrapped } from '../envelope.ts';
 import { closedObject, membersOf } from '../field-schemas.ts';
 import { type ApiServer, apiOperation, linesResponse, readHeaders, refusals } from '../operation-schemas.ts';
 import { ndjsonType, sendStream } from '../streaming.ts';
-import { customerExample } from './customer-examples.ts';
 import { syncExamples } from './sync.ts';
 
 export interface ImportDependencies {

@@ -3,12 +3,12 @@ import { type Merges, mergeFields } from '../../application/merges.ts';
 import { customerUrn } from '../../domain/identity.ts';
 import { requireFullRole } from '../authentication.ts';
 import { bodySchema } from '../body-schemas.ts';
+import { customerExample } from '../customer-examples.ts';
+import { recordResponse } from '../customer-schemas.ts';
 import { answer, wrapped } from '../envelope.ts';
 import { membersOf } from '../field-schemas.ts';
 import { type ApiServer, apiOperation, refusals, writeHeaders, writeRefusals } from '../operation-schemas.ts';
 import { conditionsOf } from '../write-conditions.ts';
-import { customerExample } from './customer-examples.ts';
-import { recordResponse } from './customers.ts';
 
 export interface MergeDependencies {
   readonly merges: Merges;

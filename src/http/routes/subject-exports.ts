@@ -5,6 +5,7 @@ import type { PrivacyReports, SubjectExport } from '../../application/privacy-re
 import type { Customer } from '../../domain/customer.ts';
 import { requireFullRole } from '../authentication.ts';
 import { identifiedBodySchema } from '../body-schemas.ts';
+import { customerExample, customerExamples } from '../customer-examples.ts';
 import { customerSchema } from '../customer-schemas.ts';
 import { answer, wrapped } from '../envelope.ts';
 import { closedObject, timestampSchema, urnPattern } from '../field-schemas.ts';
@@ -17,7 +18,6 @@ import {
   refusals,
   successResponse,
 } from '../operation-schemas.ts';
-import { customerExample, customerExamples } from './customer-examples.ts';
 
 export interface SubjectExportDependencies {
   readonly erasures: Pick<PrivacyReports, 'showSubjectExport'>;

@@ -4,6 +4,7 @@ import type { Synchronization } from '../../application/synchronization.ts';
 import type { Customer } from '../../domain/customer.ts';
 import { requireFullRole } from '../authentication.ts';
 import { bodySchema } from '../body-schemas.ts';
+import { customerExample, customerExamples } from '../customer-examples.ts';
 import { changedFieldsSchema, customerSchema, outcomeSchema, syncMembers } from '../customer-schemas.ts';
 import { answer, synced } from '../envelope.ts';
 import {
@@ -19,7 +20,6 @@ import {
   writeRefusals,
 } from '../operation-schemas.ts';
 import { conditionsOf } from '../write-conditions.ts';
-import { customerExample, customerExamples } from './customer-examples.ts';
 
 export interface SyncDependencies {
   readonly synchronization: Synchronization;

@@ -1,7 +1,7 @@
 /** `import` of a CSV file with planted faults: exactly these are refused, each with its line and all its problems. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import t from 'tap';
-import { deployment } from '../../support/deployment.ts';
+import { deployment } from '../../../support/deployment.ts';
 
 const rows = 5_000;
 

@@ -1,11 +1,11 @@
 /** The fields that `c2a import` can set from a column or an option. */
-import { isCanonicalRecord } from '../../application/import/requests.ts';
-import { syncFields } from '../../domain/customer.ts';
-import { type Field, type FieldTable, isObject, readPatch } from '../../domain/field-schema.ts';
-import type { Violation } from '../../domain/violations.ts';
-import { createReferenceData } from '../reference-data.ts';
-import { UsageError } from './context.ts';
-import { printable, readText } from './options.ts';
+import { isCanonicalRecord } from '../../../application/import/requests.ts';
+import { syncFields } from '../../../domain/customer.ts';
+import { type Field, type FieldTable, isObject, readPatch } from '../../../domain/field-schema.ts';
+import type { Violation } from '../../../domain/violations.ts';
+import { createReferenceData } from '../../reference-data.ts';
+import { UsageError } from '../context.ts';
+import { printable, readText } from '../options.ts';
 
 /** A field of the body of a sync: the names that lead to it, and its kind. */
 export interface Target {

@@ -2,10 +2,10 @@
 import { accessSync, constants, createReadStream, statSync } from 'node:fs';
 import { extname } from 'node:path';
 import type { Readable } from 'node:stream';
-import { type ImportRow, maxRowBytes, readRows } from '../../application/import/rows.ts';
-import { CommandError, UsageError } from './context.ts';
-import { type Delimiter, delimiters, readCsv } from './import-csv.ts';
-import { type ColumnMap, type Default, readColumnMap, withDefaults } from './import-fields.ts';
+import { type ImportRow, maxRowBytes, readRows } from '../../../application/import/rows.ts';
+import { CommandError, UsageError } from '../context.ts';
+import { type Delimiter, delimiters, readCsv } from './csv.ts';
+import { type ColumnMap, type Default, readColumnMap, withDefaults } from './fields.ts';
 
 /** How to read the file. */
 export interface Reading {

@@ -1,8 +1,8 @@
 /** CSV (RFC 4180) as rows of an import. */
 import { Parser } from 'csv-parse';
-import { type ImportRow, maxRowBytes } from '../../application/import/rows.ts';
-import { CommandError, UsageError } from './context.ts';
-import { bodyOf, type ColumnMap, columnsOf } from './import-fields.ts';
+import { type ImportRow, maxRowBytes } from '../../../application/import/rows.ts';
+import { CommandError, UsageError } from '../context.ts';
+import { bodyOf, type ColumnMap, columnsOf } from './fields.ts';
 
 /** A record of the file: its first line, its cells and its text. */
 interface CsvRecord {

@@ -2,7 +2,7 @@
 import { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { showProgress } from '../../../src/adapters/cli/import-progress.ts';
+import { showProgress } from '../../../../src/adapters/cli/import/progress.ts';
 
 /** A terminal that keeps what it is sent. */
 function terminal() {

@@ -4,13 +4,13 @@ import { once } from 'node:events';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { deployment } from '../../support/deployment.ts';
-import { c2a, start } from '../../support/process.ts';
+import { deployment } from '../../../support/deployment.ts';
+import { c2a, start } from '../../../support/process.ts';
 
 const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
 const region = ['--default', 'claimedRegion.countryCode=DE', '--default', 'claimedRegion.languageCode=de'];
 const none = { created: 0, updated: 0, unchanged: 0, stale: 0, erased: 0, refused: 0 };
-const main = join(import.meta.dirname, '../../../src/main.ts');
+const main = join(import.meta.dirname, '../../../../src/main.ts');
 const success = { messageCode: 'SUCCESS' };
 
 /** A deployment with the tenant acme. */

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import type { Context } from './context.ts';
-import { type Default, readDefault } from './import-fields.ts';
-import { withSettings, withStorage } from './options.ts';
+import type { Context } from '../context.ts';
+import { withSettings, withStorage } from '../options.ts';
+import { type Default, readDefault } from './fields.ts';
 
 /** `import`, which may run beside a server. */
 export function addImportCommand(program: Command, { open, print }: Context): void {
@@ -28,7 +28,7 @@ export function addImportCommand(program: Command, { open, print }: Context): vo
     );
   withSettings(withStorage(command), ['C2A_PARTITION', 'C2A_TOMBSTONE_DAYS']).action(async (file: string, options) => {
     // Imported on demand: no other command, and no server, needs the libraries for CSV and the progress bar.
-    const { importFile } = await import('./import-command.ts');
+    const { importFile } = await import('./run.ts');
     await importFile(file, options, { open, print });
   });
 }

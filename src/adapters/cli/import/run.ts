@@ -1,15 +1,15 @@
 /** What the command `import` does. */
 import { randomUUID } from 'node:crypto';
 import { appendFileSync, closeSync, fsyncSync, openSync } from 'node:fs';
-import type { ImportAnswer, ImportEnd } from '../../application/import/answers.ts';
-import type { ImportRow } from '../../application/import/rows.ts';
-import type { Tenant } from '../../application/ports/tenant-directory.ts';
-import { systemProblem } from '../system-errors.ts';
-import { CommandError, type Context, type OpenServices } from './context.ts';
-import { openTenant } from './customers.ts';
-import { type ImportFile, openImportFile, readingOf } from './import-file.ts';
-import { showProgress } from './import-progress.ts';
-import { table } from './options.ts';
+import type { ImportAnswer, ImportEnd } from '../../../application/import/answers.ts';
+import type { ImportRow } from '../../../application/import/rows.ts';
+import type { Tenant } from '../../../application/ports/tenant-directory.ts';
+import { systemProblem } from '../../system-errors.ts';
+import { CommandError, type Context, type OpenServices } from '../context.ts';
+import { openTenant } from '../customers.ts';
+import { table } from '../options.ts';
+import { type ImportFile, openImportFile, readingOf } from './file.ts';
+import { showProgress } from './progress.ts';
 
 /** Options as commander gives them. */
 type Options = Readonly<Record<string, unknown>> &
