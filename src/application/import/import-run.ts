@@ -128,13 +128,23 @@ export class ImportRun {
 
   /** Carries out rows, and tries those that conflict, or wait for these, again after the others. */
   async *#batch(rows: readonly ImportRow[]): AsyncGenerator<readonly RowAnswer[], void> {
-    await this.#turns.take(() => this.#tryInOrder(rows));
-    const answers = this.#takeAnswers();
-    yield answers;
+    const changed = yield* this.#inTurns([() => this.#tryInOrder(rows)]);
     const deferred = this.#deferred.of(rows.map(({ line }) => line));
-    const freed = this.#deferred.waitingFor(changedBy(answers));
-    yield* this.#retry([...new Set([...freed, ...deferred])]);
+    yield* this.#retry([...new Set([...this.#deferred.waitingFor(changed), ...deferred])]);
     await this.#answerDeferred(this.#deferred.excess());
+  }
+
+  /** Does one work in each turn, and yields the answers, unless it must stop. Returns the customers that were changed. */
+  async *#inTurns(works: Iterable<() => Promise<void>>): AsyncGenerator<readonly RowAnswer[], CustomerUrn[]> {
+    const changed: CustomerUrn[] = [];
+    for (const work of works) {
+      if (await this.#mustStop()) return [];
+      await this.#turns.take(work);
+      const answers = this.#takeAnswers();
+      changed.push(...changedBy(answers));
+      yield answers;
+    }
+    return changed;
   }
 
   async #tryInOrder(rows: readonly ImportRow[]): Promise<void> {
@@ -170,36 +180,41 @@ export class ImportRun {
    */
   async *#retry(rows: readonly DeferredRow[]): AsyncGenerator<readonly RowAnswer[], void> {
     for (let next = rows; next.length > 0; ) {
-      const changed: CustomerUrn[] = [];
       // Backwards: a row often waits for the row after it.
-      for (const wave of wavesOf([...next].reverse(), this.#dependencies.referenceData)) {
-        if (await this.#mustStop()) return;
-        await this.#turns.take(() => this.#tryAll(wave));
-        const answers = this.#takeAnswers();
-        changed.push(...changedBy(answers));
-        yield answers;
-      }
-      next = this.#deferred.waitingFor(changed);
+      const waves = [...wavesOf([...next].reverse(), this.#dependencies.referenceData)];
+      next = this.#deferred.waitingFor(yield* this.#inTurns(waves.map((wave) => () => this.#tryAll(wave))));
       if (next.length > 0) continue;
-      await this.#turns.take(() => this.#exchangeAll());
-      const answers = this.#takeAnswers();
-      next = this.#deferred.waitingFor(changedBy(answers));
-      yield answers;
+      next = this.#deferred.waitingFor(yield* this.#inTurns(this.#exchanges()));
     }
   }
 
-  /** Applies rows whose customers hold each other's values. */
-  async #exchangeAll(): Promise<void> {
-    const cycles = cyclesOf(this.#deferred.rows);
-    for (const cycle of cycles) {
-      const exchanged = await this.#writer.exchange(cycle.map(({ request }) => request));
-      if ('failed' in exchanged) {
-        cycles.push(...cyclesOf(cycle.filter((_, index) => index !== exchanged.failed)));
-        continue;
+  /** Exchanges of the deferred rows whose customers hold each other's values, as many at once as a turn has room for. */
+  *#exchanges(): Generator<() => Promise<void>> {
+    let cycles: DeferredRow[][] = [];
+    for (const cycle of cyclesOf(this.#deferred.rows)) {
+      if (cycles.flat().length >= this.#turns.batchSize) {
+        yield this.#exchanging(cycles);
+        cycles = [];
       }
-      for (const [index, { request }] of cycle.entries()) {
-        await this.#finish(request, exchanged.results[index] as WriteResult);
-      }
+      cycles.push(cycle);
+    }
+    if (cycles.length > 0) yield this.#exchanging(cycles);
+  }
+
+  /** Cycles have no customer in common, so that their exchanges can share a commit. */
+  #exchanging(cycles: readonly DeferredRow[][]): () => Promise<void> {
+    return () => allEnded(cycles.map((cycle) => this.#exchange(cycle)));
+  }
+
+  /** Applies the rows of a cycle or, if one of them fails, of the cycles among the others. */
+  async #exchange(cycle: readonly DeferredRow[]): Promise<void> {
+    const exchanged = await this.#writer.exchange(cycle.map(({ request }) => request));
+    if ('failed' in exchanged) {
+      const others = cyclesOf(cycle.filter((_, index) => index !== exchanged.failed));
+      return allEnded(others.map((other) => this.#exchange(other)));
+    }
+    for (const [index, { request }] of cycle.entries()) {
+      await this.#finish(request, exchanged.results[index] as WriteResult);
     }
   }
 
@@ -268,3 +283,9 @@ const changedBy = (answers: readonly RowAnswer[]): CustomerUrn[] =>
   answers.flatMap(({ outcome, customerUrn }) =>
     customerUrn !== undefined && (outcome === 'updated' || outcome === 'erased') ? [customerUrn] : [],
   );
+
+/** Waits for the end of all works, then throws the first error, if any: afterwards, none of them answers any more. */
+async function allEnded(works: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(works)).find(({ status }) => status === 'rejected');
+  if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+}
