@@ -3,13 +3,24 @@
  * revision has been answered, and all requests have ended, nobody has its ExternalId by a lower revision.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
 import t from 'tap';
 import { type BoundQuery, type Routine, runOnce, type SqlRow } from '../../src/adapters/sql/driver/query.ts';
 import type { SqlDatabase } from '../../src/adapters/sql/schema/database.ts';
 import { erasureCheck } from '../../src/application/write-requests.ts';
 import { type Random, randomFrom } from '../erasure/support/random.ts';
 import { newPlaces, withRawPostgres } from '../support/postgres.ts';
-import { byExternalId, byUrn, connectPostgres, onlyAt, storedIn, tenantOf } from '../support/storage.ts';
+import {
+  byExternalId,
+  byUrn,
+  connectPostgres,
+  noon,
+  onlyAt,
+  storedIn,
+  tenantId,
+  tenantOf,
+  tombstoneMs,
+} from '../support/storage.ts';
 
 const { C2A_TEST_SEED, C2A_TEST_ROUNDS = '30' } = process.env;
 const seed = C2A_TEST_SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(C2A_TEST_SEED);
@@ -115,6 +126,24 @@ for (const [place, newPlace] of Object.entries(newPlaces)) {
     t.match(await exchanging, { results: [{ outcome: 'updated' }, { outcome: 'updated' }] });
     t.strictSame(await oneVersion, { code: 'VERSION_MISMATCH' });
     t.equal((await fenced).code, 'SUCCESS');
+  });
+
+  t.test(`a tombstone that is renewed while expired ones are deleted stays: ${place}`, async (t) => {
+    const at: { readonly url: string; readonly keysUrl?: string } = await newPlace(t);
+    const { repository } = await connectPostgres(t, at);
+    const acme = tenantOf(repository);
+    await acme.erase(byExternalId('a'), { revision: 1 });
+    const later = noon + 2 * tombstoneMs;
+    const client = new pg.Client(at.keysUrl ?? at.url);
+    await client.connect();
+    await client.query('begin');
+    await client.query('update c2a_keys.tombstones set revision = 2, expires_at = $1', [later + 1]);
+    const deleting = repository.deleteExpired(tenantId('acme'), later);
+    await delay(200);
+    await client.query('commit');
+    await client.end();
+    await deleting;
+    t.equal(await acme.findTombstone('a', later), 2);
   });
 
   t.test(`exchanges of the same customers lock their rows in one order: ${place}`, async (t) => {

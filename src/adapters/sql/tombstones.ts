@@ -118,6 +118,8 @@ export function tombstoneQueries({ builder, isPostgres }: Dialect) {
       builder
         .deleteFrom('tombstones')
         .where('tenant', '=', at.tenant)
+        // Checked again, because PostgreSQL may wait for a transaction that renews the tombstone.
+        .where('expires_at', '<=', at.now)
         .where('digest', 'in', expired(at).select('digest').orderBy('expires_at').limit(deletedAtOnce)),
     ),
   };
