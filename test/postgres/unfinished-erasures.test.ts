@@ -3,6 +3,13 @@ import t from 'tap';
 import { newPlaces, withRawPostgres } from '../support/postgres.ts';
 import { byExternalId, connectPostgres, tenantOf } from '../support/storage.ts';
 
+/** Makes the database refuse to commit updates of records. */
+const refuseCommits = `
+  create or replace function c2a.refuse() returns trigger language plpgsql as
+    $$ begin raise exception 'refused'; end $$;
+  create constraint trigger refuse after update on c2a.customers deferrable initially deferred
+    for each row execute function c2a.refuse()`;
+
 /** Makes the database refuse updates of records. @param when a condition on the rows `old` and `new` */
 const refuse = (when: string) => `
   create or replace function c2a.refuse() returns trigger language plpgsql as
@@ -30,3 +37,18 @@ for (const name of ['one database', 'two databases'] as const) {
     t.match(await acme.find(byExternalId('from')), { version: 1 });
   });
 }
+
+t.test('an erasure by the alias of a customer whose merge is not finished', async (t) => {
+  const place = await newPlaces['two databases'](t);
+  const acme = tenantOf((await connectPostgres(t, place)).repository);
+  const [first, second, last] = [await acme.mustStore('a'), await acme.mustStore('b'), await acme.mustStore('c')];
+  await acme.merge(first.by, second.by);
+  await withRawPostgres(place.url, refuseCommits);
+  await t.rejects(acme.merge(second.by, last.by), 'the keys have it, the records have not');
+  await withRawPostgres(place.url, 'drop trigger refuse on c2a.customers');
+  t.match(await acme.erase(byExternalId('a')), {
+    code: 'SUCCESS',
+    stored: { customer: { customerUrn: last.customer.customerUrn } },
+  });
+  for (const name of ['a', 'b', 'c']) t.equal(await acme.hasExternalId(name), false);
+});

@@ -150,7 +150,12 @@ export class Eraser {
   *#repeat({ tenant, by, context, key }: ErasureRequest, begun: Begun): Routine<Begun | WriteResult | undefined> {
     const { idempotency, tombstones } = this.#dependencies;
     const { number, into } = begun.entry;
-    if (yield* this.#isMerged(tenant, into)) return 'externalId' in by ? undefined : { code: 'CUSTOMER_MERGED' };
+    if (yield* this.#isMerged(tenant, into)) {
+      if ('urn' in by) return { code: 'CUSTOMER_MERGED' };
+      // Else the ExternalId could still find this customer.
+      yield* this.finish(begun.entry);
+      return undefined;
+    }
     // Its own ExternalId may be freed already.
     if ('externalId' in by) yield* tombstones.leave(tenant, by.externalId, context);
     yield* this.#leaveTombstones(tenant, number, context);
