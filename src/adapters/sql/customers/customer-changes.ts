@@ -8,7 +8,6 @@ import type {
   WriteContext,
   WriteResult,
 } from '../../../application/ports/customer-repository.ts';
-import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
 import {
   changedBy,
   idempotencyCode,
@@ -68,20 +67,21 @@ interface Found {
   readonly current: StoredCustomer | undefined;
 }
 
-/** How often a write is retried after a conflict. Each conflict means that another write succeeded. */
-export const maxAttempts = 100;
-export const contention = () => new DatabaseFailure(new Error(`gave up after ${maxAttempts} write conflicts`));
-
 /**
- * Thrown if a customer that is being erased or merged still holds a unique key that a write needs. Finish its erasure in
- * a transaction of its own, as the write may run without one; then run the write again.
+ * Thrown to run a write again from its beginning, because another write came first. On PostgreSQL even an update that finds
+ * a newer version keeps the lock of its row: a second attempt in the same transaction would not lock in the order of
+ * `tombstones.ts`.
  */
-export class UnfinishedErasure extends Error {
-  readonly entry: LogEntry;
+export class RunAgain extends Error {
+  /**
+   * The erasure of a customer that still holds a unique key which the write needs. To be finished before, in a transaction
+   * of its own, as the write may run without one.
+   */
+  readonly unfinished: LogEntry | undefined;
 
-  constructor(entry: LogEntry) {
-    super('the erasure of a customer that holds a unique key is not finished');
-    this.entry = entry;
+  constructor(unfinished?: LogEntry) {
+    super('run the write again');
+    this.unfinished = unfinished;
   }
 }
 
@@ -106,8 +106,8 @@ export class CustomerChanges {
   }
 
   /**
-   * Creates a customer. Throws `NumberTaken` if another record has the number, which happens only after the keys were
-   * restored.
+   * Creates a customer. Throws `RunAgain` if a customer that held a unique key has just freed it; `NumberTaken` if another
+   * record has the number, which happens only after the keys were restored.
    *
    * @param code see `idempotencyCode`
    */
@@ -134,26 +134,15 @@ export class CustomerChanges {
     const row = { tenant, number, version: 1, sealed, wrapped, ...indexes, created_at: now, updated_at: now };
     const event = eventBody(undefined, customer, context);
     const record = recordOf(tenant, number, key, code);
-    for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
-      if ((yield* writer.insert(row, event, record)) > 0) return { code: 'SUCCESS', stored };
-      const conflicts = yield* this.#conflicts(tenant, indexes, number);
-      if (conflicts[0] !== undefined) return { code: conflicts[0].messageCode, conflicts };
-      if ((yield* queries.findByNumber({ tenant, number })).length > 0) throw new NumberTaken();
-    }
-    throw contention();
+    if ((yield* writer.insert(row, event, record)) > 0) return { code: 'SUCCESS', stored };
+    const conflicts = yield* this.#conflicts(tenant, indexes, number);
+    if (conflicts[0] !== undefined) return { code: conflicts[0].messageCode, conflicts };
+    if ((yield* queries.findByNumber({ tenant, number })).length > 0) throw new NumberTaken();
+    throw new RunAgain();
   }
 
-  /** Reads a customer, decides, and carries out the decision. */
+  /** Reads a customer, decides, and carries out the decision. Throws `RunAgain` if another write came first. */
   *change(request: ChangeRequest): Routine<WriteResult> {
-    for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
-      const result = yield* this.#attempt(request);
-      if (result !== undefined) return result;
-    }
-    throw contention();
-  }
-
-  /** Undefined if another write came first. */
-  *#attempt(request: ChangeRequest): Routine<WriteResult | undefined> {
     const { tenant, by, decide } = request;
     const { row, current } = yield* this.#current(tenant, by);
     const decision = decide(current);
@@ -174,16 +163,14 @@ export class CustomerChanges {
     return { row, current: row && (yield* reader.visible(tenant, by, row)) };
   }
 
-  /** Undefined if the ExternalId that names the customer was taken first: it now has a current record. */
-  *#create(
-    { tenant, by, context, key, id }: ChangeRequest,
-    content: CustomerContent,
-  ): Routine<WriteResult | undefined> {
+  *#create({ tenant, by, context, key, id }: ChangeRequest, content: CustomerContent): Routine<WriteResult> {
     if (id === undefined) throw new Error('only sync creates a customer');
     const created = { outcome: 'created' } as const;
     const result = yield* this.insert(tenant, content, id, context, key, idempotencyCode(created));
     if (result.code === 'SUCCESS') return { ...result, ...created };
-    return result.code === 'CUSTOMER_ALREADY_STORED' && 'externalId' in by ? undefined : result;
+    // The ExternalId that names the customer was taken first: it now has a current record.
+    if (result.code === 'CUSTOMER_ALREADY_STORED' && 'externalId' in by) throw new RunAgain();
+    return result;
   }
 
   /**
@@ -234,13 +221,8 @@ export class CustomerChanges {
     return { ...result, ...effect };
   }
 
-  /** Writes new content. Undefined if another write came first. */
-  *#replace(
-    request: ChangeRequest,
-    row: Row,
-    current: StoredCustomer,
-    customer: Customer,
-  ): Routine<WriteResult | undefined> {
+  /** Writes new content. */
+  *#replace(request: ChangeRequest, row: Row, current: StoredCustomer, customer: Customer): Routine<WriteResult> {
     const { tenant, context, key, isSync } = request;
     const { encryption, writer, tombstones } = this.#dependencies;
     if (!isReadableRow(row) || isAnonymized(customer)) throw new Error('only erase anonymizes a customer');
@@ -273,7 +255,8 @@ export class CustomerChanges {
       eventBody(current.customer, customer, context),
       recordOf(tenant, number, key, idempotencyCode(effect)),
     );
-    return written > 0 ? { code: 'SUCCESS', stored, ...effect } : undefined;
+    if (written === 0) throw new RunAgain();
+    return { code: 'SUCCESS', stored, ...effect };
   }
 
   /** Leaves a tombstone of an ExternalId that is about to change, if the write is fenced. */
@@ -283,8 +266,7 @@ export class CustomerChanges {
   }
 
   /**
-   * The conflicts with other customers and with aliases. Throws `UnfinishedErasure` for a customer that is being erased or
-   * merged.
+   * The conflicts with other customers and with aliases. Throws `RunAgain` for a customer that is being erased or merged.
    */
   *#conflicts(tenant: string, wanted: BlindIndexes, number: number): Routine<readonly Conflict[]> {
     const { queries, log } = this.#dependencies;
@@ -292,7 +274,7 @@ export class CustomerChanges {
     for (const row of yield* queries.findHolders({ tenant, number, ...wanted })) {
       const holder = row.merged_into ?? row.number;
       const entry = isReadableRow(row) ? undefined : yield* log.find(tenant, holder);
-      if (entry !== undefined) throw new UnfinishedErasure(entry);
+      if (entry !== undefined) throw new RunAgain(entry);
       holders.push({ customerUrn: toUrn(holder), keys: comparable(row) });
     }
     return conflictsOf(comparable(wanted), holders);

@@ -6,7 +6,7 @@ import type {
   WriteContext,
   WriteResult,
 } from '../../../application/ports/customer-repository.ts';
-import { unlessDatabaseFailure } from '../../../application/ports/database-failure.ts';
+import { DatabaseFailure, unlessDatabaseFailure } from '../../../application/ports/database-failure.ts';
 import type { RecoveryReport } from '../../../application/ports/erasures.ts';
 import type { TenantId } from '../../../domain/identity.ts';
 import type { Routine } from '../driver/query.ts';
@@ -18,13 +18,7 @@ import type { ResidueSearch } from '../erasure/residue.ts';
 import { deletedAtOnce, type idempotencyQueries } from '../idempotency-records.ts';
 import type { SqlDatabase } from '../schema/database.ts';
 import type { Tombstones } from '../tombstones.ts';
-import {
-  type CustomerChanges,
-  contention,
-  ExchangeFailed,
-  maxAttempts,
-  UnfinishedErasure,
-} from './customer-changes.ts';
+import { type CustomerChanges, ExchangeFailed, RunAgain } from './customer-changes.ts';
 import type { CustomerReader } from './customer-reader.ts';
 import type { IdBlocks } from './id-blocks.ts';
 import type { CustomerQueries } from './queries.ts';
@@ -105,7 +99,7 @@ export class SqlCustomers implements CustomerRepository {
   exchange: CustomerRepository['exchange'] = async (tenant, requests) => {
     const { database, changes } = this.#dependencies;
     try {
-      return { results: await this.#afterErasures(database.write, () => changes.exchange(tenant, requests)) };
+      return { results: await this.#run(database.write, () => changes.exchange(tenant, requests)) };
     } catch (error) {
       if (error instanceof ExchangeFailed) return { failed: error.index, result: error.result };
       throw error;
@@ -185,9 +179,9 @@ export class SqlCustomers implements CustomerRepository {
   ): Promise<WriteResult> {
     const { database, reader } = this.#dependencies;
     // The locks of fenced writes last until the end of a transaction.
-    const run = tombstone === undefined ? database.writeWithoutTransaction : database.write;
-    if (key === undefined) return this.#afterErasures(run, work);
-    return this.#afterErasures(run, function* (): Routine<WriteResult> {
+    const write = tombstone === undefined ? database.writeWithoutTransaction : database.write;
+    if (key === undefined) return this.#run(write, work);
+    return this.#run(write, function* (): Routine<WriteResult> {
       const before = yield* reader.findEarlierRequest(tenant, key, now);
       if (before !== undefined) return yield* reader.replay(tenant, before);
       const result = yield* work();
@@ -198,19 +192,23 @@ export class SqlCustomers implements CustomerRepository {
     });
   }
 
-  /** Runs a write again after each erasure that it needs to be finished. */
-  async #afterErasures<Result>(run: SqlDatabase['write'], work: () => Routine<Result>): Promise<Result> {
+  /** Runs a write, again whenever another one came first. */
+  async #run<Result>(write: SqlDatabase['write'], work: () => Routine<Result>): Promise<Result> {
     const { database, eraser } = this.#dependencies;
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       try {
-        return await run(work);
+        return await write(work);
       } catch (error) {
-        if (!(error instanceof UnfinishedErasure)) throw error;
-        await database.write(() => eraser.finish(error.entry));
+        if (!(error instanceof RunAgain)) throw error;
+        const { unfinished } = error;
+        if (unfinished !== undefined) await database.write(() => eraser.finish(unfinished));
       }
     }
-    throw contention();
+    throw new DatabaseFailure(new Error(`gave up after ${maxAttempts} write conflicts`));
   }
 }
+
+/** How often a write is run after conflicts. Each conflict means that another write succeeded. */
+const maxAttempts = 100;
 
 const none = { count: 0 };
