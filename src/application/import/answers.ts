@@ -77,6 +77,31 @@ function answerToDelete(line: number, isByExternalId: boolean, result: WriteResu
   return refusedRow({ line }, refusal(result.code as 'CUSTOMER_NOT_FOUND'));
 }
 
+/** The answers to rows that are not sent yet, and the number of all. */
+export class AnswerBuffer {
+  readonly counts: Record<RowOutcome, number> = {
+    created: 0,
+    updated: 0,
+    unchanged: 0,
+    stale: 0,
+    erased: 0,
+    refused: 0,
+  };
+  #answers: RowAnswer[] = [];
+
+  add(answer: RowAnswer): void {
+    this.counts[answer.outcome] += 1;
+    this.#answers.push(answer);
+  }
+
+  /** Takes out what was added since the last call, in the order of the rows. */
+  take(): readonly RowAnswer[] {
+    const answers = this.#answers.sort((one, other) => one.line - other.line);
+    this.#answers = [];
+    return answers;
+  }
+}
+
 /** An answer of a dry run, without the CustomerUrns that it made up. */
 export function withoutMadeUp(answer: RowAnswer, isMadeUp: (urn: CustomerUrn) => boolean): RowAnswer {
   const { customerUrn, version: _, ...others } = answer;

@@ -10,24 +10,27 @@ interface Visit {
   readonly holders: CustomerUrn[];
 }
 
+/** The deferred row of a customer; undefined if it has none. */
+type RowOf = (urn: CustomerUrn) => DeferredRow | undefined;
+
 /**
  * The cycles: groups of customers each of which waits for values of others in the group, and for no other values. A group
  * can be applied as an exchange. Customers that only wait for a cycle do not belong to it.
  *
- * @param rows of several rows of a customer, the last one counts
+ * @param starts where to search: only customers for which these rows wait, directly or not, are found
  */
-export function cyclesOf(rows: readonly DeferredRow[]): DeferredRow[][] {
-  const byUrn = new Map(rows.flatMap((row) => (row.urn === undefined ? [] : [[row.urn, row]])));
-  return groupsOf(byUrn)
-    .map((urns) => urns.map((urn) => byUrn.get(urn) as DeferredRow))
+export function cyclesOf(starts: readonly DeferredRow[], rowOf: RowOf): DeferredRow[][] {
+  const urns = starts.flatMap(({ urn }) => (urn === undefined ? [] : [urn]));
+  return groupsOf(urns, rowOf)
+    .map((group) => group.map((urn) => rowOf(urn) as DeferredRow))
     .filter((group) => {
-      const urns = new Set(group.map(({ urn }) => urn));
-      return group.length > 1 && group.every((row) => holdersOf(row).every((holder) => urns.has(holder)));
+      const members = new Set(group.map(({ urn }) => urn));
+      return group.length > 1 && group.every((row) => holdersOf(row).every((holder) => members.has(holder)));
     });
 }
 
 /** The strongly connected components (Tarjan's algorithm, without recursion: a chain can be thousands of rows long). */
-function groupsOf(byUrn: ReadonlyMap<CustomerUrn, DeferredRow>): CustomerUrn[][] {
+function groupsOf(starts: readonly CustomerUrn[], rowOf: RowOf): CustomerUrn[][] {
   const visits = new Map<CustomerUrn, Visit>();
   const groups: CustomerUrn[][] = [];
   /** The visited customers that belong to no group yet. */
@@ -36,7 +39,7 @@ function groupsOf(byUrn: ReadonlyMap<CustomerUrn, DeferredRow>): CustomerUrn[][]
   /** From the start of the search to the current customer. */
   const path: Visit[] = [];
   const enter = (urn: CustomerUrn): void => {
-    const holders = holdersOf(byUrn.get(urn) as DeferredRow).filter((holder) => byUrn.has(holder));
+    const holders = holdersOf(rowOf(urn) as DeferredRow).filter((holder) => rowOf(holder) !== undefined);
     const visit = { urn, order: visits.size, lowest: visits.size, holders };
     visits.set(urn, visit);
     path.push(visit);
@@ -52,7 +55,7 @@ function groupsOf(byUrn: ReadonlyMap<CustomerUrn, DeferredRow>): CustomerUrn[][]
     for (const member of group) isOpen.delete(member);
     groups.push(group);
   };
-  for (const start of byUrn.keys()) {
+  for (const start of starts) {
     if (!visits.has(start)) enter(start);
     for (let visit = path.at(-1); visit !== undefined; visit = path.at(-1)) {
       const holder = visit.holders.pop();

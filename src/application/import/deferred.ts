@@ -1,6 +1,6 @@
 import type { CustomerUrn } from '../../domain/identity.ts';
 import type { WriteResult } from '../ports/customer-repository.ts';
-import { type NamedRequest, nameIn, revisionOf, type SyncRow, type WriteRequest } from './requests.ts';
+import { type NamedRequest, nameIn, namesOf, revisionOf, type SyncRow, type WriteRequest } from './requests.ts';
 
 type Conflicting = Extract<WriteResult, { readonly conflicts: unknown }>;
 
@@ -41,7 +41,7 @@ export class DeferredRows {
     // A copy, because a text that was trimmed is a slice of the text before, which has up to the length of a line.
     const row = structuredClone(deferred);
     this.#byLine.set(line, row);
-    this.#byName.add(namesOf(row), line);
+    this.#byName.add(namesAbout(row), line);
     this.#byHolder.add(holdersOf(row), line);
   }
 
@@ -50,7 +50,7 @@ export class DeferredRows {
     const row = this.#byLine.get(line);
     if (row === undefined) return undefined;
     this.#byLine.delete(line);
-    this.#byName.delete(namesOf(row), line);
+    this.#byName.delete(namesAbout(row), line);
     this.#byHolder.delete(holdersOf(row), line);
     return row;
   }
@@ -60,21 +60,29 @@ export class DeferredRows {
     return lines.map((line) => this.#byLine.get(line)).filter((row) => row !== undefined);
   }
 
-  /** The rows that wait for one of these customers. */
-  waitingFor(holders: readonly CustomerUrn[]): DeferredRow[] {
-    return this.of(this.#byHolder.of(holders));
+  /** The rows that wait for one of these customers, or are about it. */
+  concernedBy(customers: readonly CustomerUrn[]): DeferredRow[] {
+    return this.of([...new Set([...this.#byHolder.of(customers), ...this.#byName.of(customers)])]);
   }
 
-  /** The newest rows, if more than the maximum wait. */
+  /** The last row that is about a customer. */
+  about(urn: CustomerUrn): DeferredRow | undefined {
+    return this.of(this.#byName.of([urn]))
+      .sort(byLine)
+      .at(-1);
+  }
+
+  /** The rows at the end of the file, if more than the maximum wait. */
   excess(): DeferredRow[] {
-    return this.size > maxDeferred ? this.rows.slice(maxDeferred) : [];
+    if (this.size <= maxDeferred) return [];
+    return [...this.rows].sort(byLine).slice(maxDeferred);
   }
 
   /** The rows that a later request supersedes. @param urn the customer that it is about, if it exists */
   supersededBy(request: WriteRequest, urn: CustomerUrn | undefined): DeferredRow[] {
     const isFenced = revisionOf(request) !== undefined;
-    const lines = this.#byName.of(namesOf({ request, urn }));
-    return this.of(lines).filter((row) => !(isFenced && revisionOf(row.request) !== undefined));
+    const names = urn === undefined ? namesOf(request) : [...namesOf(request), urn];
+    return this.of(this.#byName.of(names)).filter((row) => !(isFenced && revisionOf(row.request) !== undefined));
   }
 }
 
@@ -82,14 +90,11 @@ export class DeferredRows {
 export const holdersOf = ({ result }: Pick<DeferredRow, 'result'>): CustomerUrn[] =>
   result.conflicts.map(({ customerUrn }) => customerUrn);
 
-/** The names of the customer that a request is about: the one that it uses, and the CustomerUrn. */
-const namesOf = ({
-  request,
-  urn,
-}: {
-  readonly request: WriteRequest;
-  readonly urn: CustomerUrn | undefined;
-}): string[] => (urn === undefined ? [nameIn(request)] : [nameIn(request), urn]);
+const byLine = (one: DeferredRow, other: DeferredRow): number => one.request.line - other.request.line;
+
+/** The names of the customer that a row is about: the one that it uses, and the CustomerUrn. */
+const namesAbout = ({ request, urn }: DeferredRow): string[] =>
+  urn === undefined ? [nameIn(request)] : [nameIn(request), urn];
 
 /** Lines of a file by a key. */
 class Lines<Key> {

@@ -5,14 +5,7 @@ import { type Refusal, refusal, success } from '../outcome.ts';
 import type { CustomerRepository, SyncRepository, WriteResult } from '../ports/customer-repository.ts';
 import { DatabaseFailure } from '../ports/database-failure.ts';
 import type { WriteSettings } from '../write-requests.ts';
-import {
-  answerTo,
-  type ExtraAnswer,
-  type ImportAnswer,
-  type RowAnswer,
-  type RowOutcome,
-  refusedRow,
-} from './answers.ts';
+import { AnswerBuffer, answerTo, type ExtraAnswer, type ImportAnswer, type RowAnswer, refusedRow } from './answers.ts';
 import { cyclesOf } from './cycles.ts';
 import { type DeferredRow, DeferredRows } from './deferred.ts';
 import { extrasOf } from './extras.ts';
@@ -52,21 +45,12 @@ export class ImportRun {
   readonly #turns: Turns;
   readonly #deferred = new DeferredRows();
   readonly #named = new UrnSet();
-  readonly #counts: Record<RowOutcome, number> = {
-    created: 0,
-    updated: 0,
-    unchanged: 0,
-    stale: 0,
-    erased: 0,
-    refused: 0,
-  };
+  readonly #answers = new AnswerBuffer();
 
   /** Whether a row could not be read so far as to know its customer: then nobody can tell who is extra. */
   #hasUnnamedRow = false;
   /** Why no further rows are carried out. */
   #stopped: Refusal | undefined;
-  /** The answers that are not yielded yet. */
-  #answers: RowAnswer[] = [];
 
   constructor(dependencies: Dependencies, importer: Importer, options: ImportOptions) {
     this.#dependencies = dependencies;
@@ -93,8 +77,8 @@ export class ImportRun {
       this.#options.onFailure(error);
       this.#stopped = refusal('SQL_DATABASE_FAILURE');
     }
-    const summary = { ...this.#counts, ...(extra !== undefined && { extra }) };
-    yield [...this.#takeAnswers(), { summary, status: this.#stopped?.status ?? success }];
+    const summary = { ...this.#answers.counts, ...(extra !== undefined && { extra }) };
+    yield [...this.#answers.take(), { summary, status: this.#stopped?.status ?? success }];
   }
 
   /** Carries out all rows, unless it is stopped. */
@@ -112,7 +96,7 @@ export class ImportRun {
     // Asked again, because the rows may have ended for the same reason.
     if (!(await this.#mustStop())) yield* this.#retry(this.#deferred.rows);
     await this.#answerDeferred(this.#deferred.rows);
-    yield this.#takeAnswers();
+    yield this.#answers.take();
   }
 
   async #mustStop(): Promise<boolean> {
@@ -120,17 +104,11 @@ export class ImportRun {
     return this.#stopped !== undefined;
   }
 
-  #takeAnswers(): readonly RowAnswer[] {
-    const answers = this.#answers.sort((one, other) => one.line - other.line);
-    this.#answers = [];
-    return answers;
-  }
-
   /** Carries out rows, and tries those that conflict, or wait for these, again after the others. */
   async *#batch(rows: readonly ImportRow[]): AsyncGenerator<readonly RowAnswer[], void> {
     const changed = yield* this.#inTurns([() => this.#tryInOrder(rows)]);
     const deferred = this.#deferred.of(rows.map(({ line }) => line));
-    yield* this.#retry([...new Set([...this.#deferred.waitingFor(changed), ...deferred])]);
+    yield* this.#retry([...new Set([...this.#deferred.concernedBy(changed), ...deferred])]);
     await this.#answerDeferred(this.#deferred.excess());
   }
 
@@ -140,7 +118,7 @@ export class ImportRun {
     for (const work of works) {
       if (await this.#mustStop()) return [];
       await this.#turns.take(work);
-      const answers = this.#takeAnswers();
+      const answers = this.#answers.take();
       changed.push(...changedBy(answers));
       yield answers;
     }
@@ -175,23 +153,39 @@ export class ImportRun {
   }
 
   /**
-   * Tries deferred rows again, then those that wait for the customers that were changed thereby, and so on. What is left and
-   * can only be applied together is then exchanged.
+   * Tries deferred rows again, then those whose customer, or one that they wait for, was changed thereby, and so on. What is
+   * left and can only be applied together is then exchanged.
    */
   async *#retry(rows: readonly DeferredRow[]): AsyncGenerator<readonly RowAnswer[], void> {
+    const tried = new Set<number>();
     for (let next = rows; next.length > 0; ) {
-      // Backwards: a row often waits for the row after it.
-      const waves = [...wavesOf([...next].reverse(), this.#dependencies.referenceData)];
-      next = this.#deferred.waitingFor(yield* this.#inTurns(waves.map((wave) => () => this.#tryAll(wave))));
+      for (const { request } of next) tried.add(request.line);
+      next = this.#deferred.concernedBy(yield* this.#inTurns(this.#attempts(next)));
       if (next.length > 0) continue;
-      next = this.#deferred.waitingFor(yield* this.#inTurns(this.#exchanges()));
+      // Only an attempt shows for whom a row waits: no other row can be new in a cycle.
+      const left = this.#deferred.of([...tried]);
+      tried.clear();
+      next = this.#deferred.concernedBy(yield* this.#inTurns(this.#exchanges(left)));
     }
   }
 
-  /** Exchanges of the deferred rows whose customers hold each other's values, as many at once as a turn has room for. */
-  *#exchanges(): Generator<() => Promise<void>> {
+  /** Attempts at deferred rows, as many at once as a turn has room for. */
+  *#attempts(rows: readonly DeferredRow[]): Generator<() => Promise<void>> {
+    // Backwards: a row often waits for the row after it.
+    for (let end = rows.length; end > 0; ) {
+      const start = Math.max(0, end - this.#turns.batchSize);
+      const some = rows.slice(start, end).reverse();
+      yield async () => {
+        for (const wave of wavesOf(some, this.#dependencies.referenceData)) await this.#tryAll(wave);
+      };
+      end = start;
+    }
+  }
+
+  /** Exchanges of rows whose customers hold each other's values, as many at once as a turn has room for. */
+  *#exchanges(rows: readonly DeferredRow[]): Generator<() => Promise<void>> {
     let cycles: DeferredRow[][] = [];
-    for (const cycle of cyclesOf(this.#deferred.rows)) {
+    for (const cycle of cyclesOf(rows, (urn) => this.#deferred.about(urn))) {
       if (cycles.flat().length >= this.#turns.batchSize) {
         yield this.#exchanging(cycles);
         cycles = [];
@@ -210,8 +204,10 @@ export class ImportRun {
   async #exchange(cycle: readonly DeferredRow[]): Promise<void> {
     const exchanged = await this.#writer.exchange(cycle.map(({ request }) => request));
     if ('failed' in exchanged) {
-      const others = cyclesOf(cycle.filter((_, index) => index !== exchanged.failed));
-      return allEnded(others.map((other) => this.#exchange(other)));
+      const others = cycle.filter((_, index) => index !== exchanged.failed);
+      const byUrn = new Map(others.map((row) => [row.urn, row]));
+      const cycles = cyclesOf(others, (urn) => byUrn.get(urn));
+      return allEnded(cycles.map((other) => this.#exchange(other)));
     }
     for (const [index, { request }] of cycle.entries()) {
       await this.#finish(request, exchanged.results[index] as WriteResult);
@@ -227,7 +223,7 @@ export class ImportRun {
       if (one.status === 'fulfilled') continue;
       if (!(one.reason instanceof DatabaseFailure)) throw one.reason;
       failure ??= one.reason;
-      this.#answer(refusedRow(request, refusal('SQL_DATABASE_FAILURE')));
+      this.#answers.add(refusedRow(request, refusal('SQL_DATABASE_FAILURE')));
     }
     if (failure !== undefined) throw failure;
   }
@@ -256,12 +252,7 @@ export class ImportRun {
       const urn = answer.customerUrn ?? (by && (await this.#writer.find(by))?.customer.customerUrn);
       if (urn !== undefined) this.#named.add(urn);
     }
-    this.#answer(answer);
-  }
-
-  #answer(answer: RowAnswer): void {
-    this.#counts[answer.outcome] += 1;
-    this.#answers.push(answer);
+    this.#answers.add(answer);
   }
 
   /** Reports the customers that no row named, and returns their number. */

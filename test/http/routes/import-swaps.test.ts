@@ -129,6 +129,23 @@ const cases: Record<string, Case> = {
     outcomes: updated(3),
     after: ['a b', 'b'],
   },
+  'a deferred row is stale once its customer is exchanged with a higher revision': {
+    before: ['a', 'b', 'x'].map((id) => row(id, mail(id))),
+    rows: [
+      { ...row('a', mail('x')), sourceRevision: 1 },
+      { ...row('a', mail('b')), sourceRevision: 2 },
+      { ...row('b', mail('a')), sourceRevision: 1 },
+    ],
+    outcomes: ['stale', 'updated', 'updated'],
+    after: ['a b', 'b a', 'x x'],
+  },
+  'a later row that gives its customer the ExternalId of a deferred row supersedes that': {
+    before: [row('old', mail('o')), row('h', mail('e'))],
+    rows: [row('y', mail('e')), row('y', { customerUrn: 'cu.00.1', ...mail('o') }), row('h', mail('f'))],
+    outcomes: ['refused', 'updated', 'updated'],
+    after: ['h f', 'y o'],
+    once: true,
+  },
   'a deferred row is stale if its customer is erased with a higher revision': {
     before: [{ ...row('a', mail('a')), sourceRevision: 1 }, row('b', mail('b'))],
     rows: [
