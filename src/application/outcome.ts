@@ -8,7 +8,7 @@ const messages = {
   INVALID_REQUEST: 'One or more fields break a rule; see errors.',
   FORBIDDEN: 'The API key does not allow this operation, or is not valid any more.',
   CUSTOMER_NOT_FOUND: 'No customer of this tenant has that identifier.',
-  CUSTOMER_MERGED: 'The customer was merged into another one: erase that one, which info shows as mergedInto.',
+  CUSTOMER_MERGED: 'The customer was merged into another one. To erase the person, erase that one.',
   ERASURE_NOT_FOUND: 'No customer of this tenant was erased under that CustomerUrn.',
   NOT_FOUND: 'There is no such route.',
   METHOD_NOT_ALLOWED: 'The route does not support this method.',
