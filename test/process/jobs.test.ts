@@ -284,7 +284,8 @@ t.test('a job that runs in one process is taken over when its process stops or i
   /** The processes that run the shared job, after a while in which all have run the other one. */
   async function running(among = processes) {
     for (const { counts } of among) Object.assign(counts, { shared: 0, each: 0 });
-    await until(() => among.every(({ counts }) => counts.each > 5));
+    const isOver = () => among.every(({ counts }) => counts.each > 5) && among.some(({ counts }) => counts.shared > 0);
+    await until(isOver);
     return among.filter(({ counts }) => counts.shared > 0);
   }
   const [first, ...none] = await running();

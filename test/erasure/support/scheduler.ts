@@ -87,14 +87,17 @@ export function stepped(database: SqlDatabase, scheduler: Scheduler, faults = no
     }
   }
 
-  /** Reads are steps; the first statement that writes, and all after it, are one transaction. */
+  /** Reads are steps; the first statement that writes, and all after it, are one transaction, which may run again. */
   async function splitAtWrites<Result>(program: () => Routine<Result>): Promise<Result> {
+    const answers: (readonly SqlRow[])[] = [];
     const routine = program();
     let next = routine.next();
     while (!next.done) {
       const bound: BoundQuery = next.value;
-      if (bound.statement.gives === 'count') return write(() => database.write(() => rest(bound, routine)));
-      next = routine.next(await scheduler.step('read', () => database.read(() => only(bound))));
+      if (bound.statement.gives === 'count') return write(() => database.write(() => rest(program(), answers)));
+      const rows = await scheduler.step('read', () => database.read(() => only(bound)));
+      answers.push(rows);
+      next = routine.next(rows);
     }
     return next.value;
   }
@@ -129,8 +132,10 @@ function* only(bound: BoundQuery): Routine<readonly SqlRow[]> {
   return yield bound;
 }
 
-function* rest<Result>(first: BoundQuery, routine: Routine<Result>): Routine<Result> {
-  let next = routine.next(yield first);
+/** The part of a routine after the statements whose answers are given. */
+function* rest<Result>(routine: Routine<Result>, answers: readonly (readonly SqlRow[])[]): Routine<Result> {
+  let next = routine.next();
+  for (const rows of answers) next = routine.next(rows);
   while (!next.done) next = routine.next(yield next.value);
   return next.value;
 }
