@@ -55,14 +55,14 @@ export class DeferredRows {
     return row;
   }
 
-  /** The rows of lines, as far as they are there. */
-  of(lines: readonly number[]): DeferredRow[] {
-    return lines.map((line) => this.#byLine.get(line)).filter((row) => row !== undefined);
+  /** The rows of lines, as far as they are there; each once. */
+  of(lines: Iterable<number>): DeferredRow[] {
+    return [...new Set(lines)].map((line) => this.#byLine.get(line)).filter((row) => row !== undefined);
   }
 
   /** The rows that wait for one of these customers, or are about it. */
   concernedBy(customers: readonly CustomerUrn[]): DeferredRow[] {
-    return this.of([...new Set([...this.#byHolder.of(customers), ...this.#byName.of(customers)])]);
+    return this.of([...this.#byHolder.of(customers), ...this.#byName.of(customers)]);
   }
 
   /** The last row that is about a customer. */
@@ -112,8 +112,8 @@ class Lines<Key> {
     }
   }
 
-  /** The lines of any of the keys, each once. */
+  /** The lines of any of the keys. A line may be there for several of them. */
   of(keys: readonly Key[]): number[] {
-    return [...new Set(keys.flatMap((key) => [...(this.#lines.get(key) ?? [])]))];
+    return keys.flatMap((key) => [...(this.#lines.get(key) ?? [])]);
   }
 }

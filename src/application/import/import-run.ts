@@ -163,7 +163,7 @@ export class ImportRun {
       next = this.#deferred.concernedBy(yield* this.#inTurns(this.#attempts(next)));
       if (next.length > 0) continue;
       // Only an attempt shows for whom a row waits: no other row can be new in a cycle.
-      const left = this.#deferred.of([...tried]);
+      const left = this.#deferred.of(tried);
       tried.clear();
       next = this.#deferred.concernedBy(yield* this.#inTurns(this.#exchanges(left)));
     }
@@ -216,16 +216,16 @@ export class ImportRun {
 
   /** Tries requests that do not depend on each other. */
   async #tryAll(wave: readonly NamedRequest[]): Promise<void> {
-    const settled = await Promise.allSettled(wave.map((row) => this.#try(row)));
-    let failure: DatabaseFailure | undefined;
-    for (const [index, { request }] of wave.entries()) {
-      const one = settled[index] as PromiseSettledResult<void>;
-      if (one.status === 'fulfilled') continue;
-      if (!(one.reason instanceof DatabaseFailure)) throw one.reason;
-      failure ??= one.reason;
-      this.#answers.add(refusedRow(request, refusal('SQL_DATABASE_FAILURE')));
-    }
-    if (failure !== undefined) throw failure;
+    await allEnded(
+      wave.map((row) =>
+        this.#try(row).catch((error) => {
+          if (error instanceof DatabaseFailure) {
+            this.#answers.add(refusedRow(row.request, refusal('SQL_DATABASE_FAILURE')));
+          }
+          throw error;
+        }),
+      ),
+    );
   }
 
   /** Carries out a request, and answers or, if its unique keys are taken, defers it. */
@@ -275,8 +275,11 @@ const changedBy = (answers: readonly RowAnswer[]): CustomerUrn[] =>
     customerUrn !== undefined && (outcome === 'updated' || outcome === 'erased') ? [customerUrn] : [],
   );
 
-/** Waits for the end of all works, then throws the first error, if any: afterwards, none of them answers any more. */
+/**
+ * Waits for the end of all works, so that none of them answers afterwards. Then throws an error of theirs, if any; not a
+ * failure of the database if there is another one.
+ */
 async function allEnded(works: readonly Promise<void>[]): Promise<void> {
-  const failed = (await Promise.allSettled(works)).find(({ status }) => status === 'rejected');
-  if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+  const errors = (await Promise.allSettled(works)).flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
+  if (errors.length > 0) throw errors.find((error) => !(error instanceof DatabaseFailure)) ?? errors[0];
 }
