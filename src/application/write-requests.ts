@@ -71,7 +71,7 @@ export function erasureCheck(
   return (current) => {
     if (ifMatch?.accepts(current.version) === false) return 'VERSION_MISMATCH';
     if (isStale(revision, current.sourceRevision, current.alias)) return 'STALE_REVISION';
-    // A tenant's system that has merged its records, too, deletes the one that is left over: not the person.
+    // The tenant's system may have merged its own records, and then deleted the one that is left over.
     return revision !== undefined && current.alias !== undefined ? 'CUSTOMER_MERGED' : undefined;
   };
 }

@@ -202,10 +202,10 @@ export interface CustomerRepository {
   ): Promise<WriteResult>;
 
   /**
-   * Applies several changes of existing customers in one transaction; to create one is CUSTOMER_NOT_FOUND. Uniqueness is judged at its end, so that customers
-   * can exchange unique keys. Returns their results if all are SUCCESS; else nothing is stored, and the result is that
-   * of the first change that cannot be applied, with its index. Tombstones are left at its end too, and do not forbid its
-   * own changes.
+   * Applies several changes of existing customers in one transaction; to create one is CUSTOMER_NOT_FOUND. Uniqueness is
+   * judged at its end, so that customers can exchange unique keys. Returns their results if all are SUCCESS; else nothing
+   * is stored, and the result is that of the first change that cannot be applied, with its index. Tombstones are left at
+   * its end too, and do not forbid its own changes.
    */
   exchange(
     tenant: TenantId,
@@ -220,8 +220,8 @@ export interface CustomerRepository {
    * that encrypts destroys the data key) and appends an entry to the erasure log. The second step stores the anonymized
    * record. If the second step fails, reads still return the anonymized record, and `recoverErasures` finishes the
    * erasure. Also erases a record that cannot be decrypted. Returns SUCCESS; SUCCESS with the outcome `unchanged` if the
-   * customer is already anonymized; CUSTOMER_NOT_FOUND; what `check` returns for the version that no other write changes until the
-   * first step is done; with a key also IDEMPOTENCY_KEY_REUSED. A request with a revision leaves a tombstone of the
+   * customer is already anonymized; CUSTOMER_NOT_FOUND; what `check` returns for the version that no other write changes
+   * until the first step is done; with a key also IDEMPOTENCY_KEY_REUSED. A request with a revision leaves a tombstone of the
    * customer's ExternalId and of its aliases, also of an ExternalId that no customer has; not if it names an erased
    * customer by URN, because nobody knows the ExternalId any more. Frees the aliases. A customer that was merged gives
    * CUSTOMER_MERGED, until the one into which it was merged is erased.
@@ -249,8 +249,8 @@ export interface CustomerRepository {
   recoverErasures(tenant: TenantId): Promise<RecoveryReport>;
 
   /**
-   * Deletes the tenant's idempotency records and tombstones that have expired at `now` (milliseconds since 1970). A job calls it for
-   * each tenant.
+   * Deletes the tenant's idempotency records and tombstones that have expired at `now` (milliseconds since 1970). A job
+   * calls it for each tenant.
    */
   deleteExpired(tenant: TenantId, now: number): Promise<void>;
 

@@ -43,8 +43,8 @@ interface Dependencies {
 }
 
 /**
- * Customers in SQL, each encrypted with its own data key. Only `store` and `sync` create data keys, for new customers. So an update that races an
- * erasure encrypts with the key that is being destroyed, and writes nothing readable.
+ * Customers in SQL, each encrypted with its own data key. Only `store` and `sync` create data keys, for new customers. So
+ * an update that races an erasure encrypts with the key that is being destroyed, and writes nothing readable.
  */
 export class SqlCustomers implements CustomerRepository {
   readonly #dependencies: Dependencies;
