@@ -53,7 +53,7 @@ export class LookUp {
 
   /**
    * The change events of a customer, oldest first, without values of fields. An erased customer is found by its URN.
-   * Refusals: INVALID_REQUEST, CUSTOMER_NOT_FOUND. For operators; see {@link CustomerRepository.history}.
+   * Refusals: INVALID_REQUEST, CUSTOMER_NOT_FOUND.
    */
   async history(
     { tenant }: Pick<Caller, 'tenant'>,

@@ -3,6 +3,7 @@
  * `customerRepositoryContract`. If several connections can use one storage, also call `sharedCustomersContract`.
  */
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
+import { changesContract } from './customer-repository/changes.ts';
 import { concurrencyContract } from './customer-repository/concurrency.ts';
 import { eraseContract } from './customer-repository/erase.ts';
 import { erasedStaysErasedContract } from './customer-repository/erased-stays-erased.ts';
@@ -40,6 +41,7 @@ export function customerRepositoryContract<Test extends ContractTest>(t: Test, o
   exchangeContract(test);
   eraseContract(test);
   historyContract(test);
+  changesContract(test);
   erasedStaysErasedContract(test);
   mergeContract(test);
   idempotencyContract(test);

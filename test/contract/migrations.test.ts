@@ -115,8 +115,8 @@ for (const [name, make] of Object.entries(storages)) {
       const open = await make(t);
       await open(expanded);
       await open(contracted);
-      await t.rejects(open(), { message: /schema version 5; this program knows 3, and 5 is needed/ });
-      await t.rejects(open(expanded), { message: /this program knows 4, and 5 is needed/ });
+      await t.rejects(open(), { message: /schema version 6; this program knows 4, and 6 is needed/ });
+      await t.rejects(open(expanded), { message: /this program knows 5, and 6 is needed/ });
       await open(contracted);
     });
 

@@ -133,6 +133,8 @@ export function tenantOf(repository: CustomerRepository, tenant: TenantId = tena
     list: (after?: CustomerUrn, limit = 1000) => repository.list(tenant, after, limit),
     find: async (by: CustomerReference | ContactReference) => repository.find(tenant, by),
     history: ({ customerUrn }: Pick<Customer, 'customerUrn'>) => repository.history(tenant, customerUrn),
+    changes: (after = 0, limit = 1000) => repository.changes(tenant, after, limit),
+    lastChange: () => repository.lastChange(tenant),
     hasExternalId: async (externalId: string) => repository.hasExternalId(tenant, externalId as ExternalId),
     update: (by: CustomerReference, decide: Decide, { now = noon, key, revision }: When = {}) =>
       repository.update(tenant, by, decide, contextOf(now, revision), key),

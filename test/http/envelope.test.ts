@@ -43,6 +43,8 @@ function failing(error: () => Error): CustomerRepository {
     deleteExpired: fail,
     findErasure: fail,
     history: fail,
+    changes: fail,
+    lastChange: fail,
     findIdempotencyRecords: fail,
     findResidue: fail,
     countCustomers: fail,

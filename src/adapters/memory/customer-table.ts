@@ -1,4 +1,5 @@
-import type { ChangeEvent, EventBody } from '../../application/ports/change-events.ts';
+import { randomUUID } from 'node:crypto';
+import type { EventBody, FeedEvent } from '../../application/ports/change-events.ts';
 import type {
   Alias,
   ContactReference,
@@ -25,7 +26,7 @@ import type { ReferenceData } from '../../domain/reference-data.ts';
 export interface Entries<Value> extends Pick<Map<string, Value>, 'get' | 'delete' | 'entries'> {
   set(name: string, value: Value): void;
 }
-/** @param name says which of the table's maps it is: records, events, holders, aliases, tombstones or erasures */
+/** @param name says which of the table's maps it is: records, feeds, holders, aliases, tombstones or erasures */
 export type NewEntries = <Value>(name: string) => Entries<Value>;
 
 /** The record that has a unique key, by its name. With `alias`, the key is an ExternalId that a merge has left. */
@@ -39,8 +40,8 @@ export class CustomerTable {
   readonly #referenceData: ReferenceData;
   /** By tenant and URN; see `nameOf`. */
   readonly #records: Entries<StoredCustomer>;
-  /** By the name of the record: one for each version. */
-  readonly #events: Entries<readonly ChangeEvent[]>;
+  /** By tenant. */
+  readonly #feeds: Entries<FeedEvent[]>;
   /** By tenant, kind and value of a unique key. */
   readonly #holders: Entries<Held>;
   /** By the name of the record that they find. */
@@ -53,7 +54,7 @@ export class CustomerTable {
   constructor(referenceData: ReferenceData, newEntries: NewEntries = () => new Map()) {
     this.#referenceData = referenceData;
     this.#records = newEntries('records');
-    this.#events = newEntries('events');
+    this.#feeds = newEntries('feeds');
     this.#holders = newEntries('holders');
     this.#aliases = newEntries('aliases');
     this.#tombstones = newEntries('tombstones');
@@ -92,8 +93,11 @@ export class CustomerTable {
     for (const entry of entriesOf(tenant, this.#keysOf(stored))) this.#holders.set(entry, { name });
     this.#records.set(name, stored);
     const { version, customer } = stored;
-    const added = { version, at: Date.parse(customer.updatedAt), ...event };
-    this.#events.set(name, [...(this.#events.get(name) ?? []), added]);
+    const { customerUrn, updatedAt } = customer;
+    const feed = this.#feeds.get(tenant) ?? [];
+    const position = feed.length + 1;
+    feed.push({ position, id: randomUUID(), customerUrn, version, at: Date.parse(updatedAt), ...event });
+    this.#feeds.set(tenant, feed);
   }
 
   /** Frees the unique keys of a record. */
@@ -121,18 +125,23 @@ export class CustomerTable {
     return aliases;
   }
 
-  /** Puts records back as they were before. */
+  /** Puts records back as they were before, and removes the last events of the feed, which are theirs. */
   restore(tenant: TenantId, before: readonly (StoredCustomer | undefined)[]): void {
-    const records = before.filter((stored) => stored !== undefined);
-    for (const { customer } of records) {
-      this.release(tenant, this.#records.get(nameOf(tenant, customer.customerUrn)) as StoredCustomer);
+    const named = before.flatMap((stored) => (stored ? [[stored.customer.customerUrn, stored] as const] : []));
+    const records = [...new Map(named).values()];
+    let changed = 0;
+    for (const { customer, version } of records) {
+      const present = this.#records.get(nameOf(tenant, customer.customerUrn)) as StoredCustomer;
+      changed += present.version - version;
+      this.release(tenant, present);
     }
     for (const { alias: _, ...stored } of records) {
       const name = nameOf(tenant, stored.customer.customerUrn);
       for (const entry of entriesOf(tenant, this.#keysOf(stored))) this.#holders.set(entry, { name });
       this.#records.set(name, stored);
-      this.#events.set(name, this.#events.get(name)?.slice(0, stored.version) ?? []);
     }
+    const feed = this.#feeds.get(tenant) ?? [];
+    feed.length -= changed;
   }
 
   /**
@@ -189,8 +198,9 @@ export class CustomerTable {
     return this.#erasures.get(nameOf(tenant, urn));
   }
 
-  history(tenant: TenantId, urn: CustomerUrn): readonly ChangeEvent[] {
-    return this.#events.get(nameOf(tenant, urn)) ?? [];
+  /** The change events of a tenant, in the order of their positions. */
+  feedOf(tenant: TenantId): readonly FeedEvent[] {
+    return this.#feeds.get(tenant) ?? [];
   }
 
   /** The number of unique keys that a customer holds. */

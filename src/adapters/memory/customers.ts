@@ -171,7 +171,16 @@ export class MemoryCustomers implements CustomerRepository {
   }
 
   async history(tenant: TenantId, urn: CustomerUrn) {
-    return this.#table.history(tenant, urn);
+    const events = this.#table.feedOf(tenant).filter(({ customerUrn }) => customerUrn === urn);
+    return events.map(({ id: _, position: __, customerUrn: ___, ...event }) => event);
+  }
+
+  async changes(tenant: TenantId, after: number, limit: number) {
+    return this.#table.feedOf(tenant).slice(after, after + limit);
+  }
+
+  async lastChange(tenant: TenantId) {
+    return this.#table.feedOf(tenant).length;
   }
 
   async findIdempotencyRecords(tenant: TenantId, urn: CustomerUrn) {

@@ -15,7 +15,7 @@ export const openScratch = (referenceData: ReferenceData): ScratchRepository =>
 export function openLargeScratch(referenceData: ReferenceData): ScratchRepository {
   const entries = createSealedEntries();
   // Nobody reads the events.
-  const table = new CustomerTable(referenceData, (name) => (name === 'events' ? new EmptyMap() : entries.open(name)));
+  const table = new CustomerTable(referenceData, (name) => (name === 'feeds' ? new EmptyMap() : entries.open(name)));
   return scratchOf(referenceData, table, entries.close);
 }
 

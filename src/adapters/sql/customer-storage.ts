@@ -1,6 +1,7 @@
 import type { TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
 import type { Vault } from '../crypto/vault.ts';
+import { ChangeFeed } from './change-feed.ts';
 import { changeWriter } from './customers/change-writer.ts';
 import { CustomerChanges } from './customers/customer-changes.ts';
 import { CustomerReader } from './customers/customer-reader.ts';
@@ -65,9 +66,10 @@ export function createCustomerStorage(
   const merger = new Merger({ ...shared, eraser });
   const changes = new CustomerChanges(shared);
   const recovery = new Recovery({ ...shared, eraser });
+  const feed = new ChangeFeed(database);
   const ids = new IdBlocks({ database, encryption, queries, sequence });
   const residue = new ResidueSearch({ database, queries });
-  const repository = new SqlCustomers({ ...shared, changes, ids, eraser, merger, recovery, residue, sequence });
+  const repository = new SqlCustomers({ ...shared, changes, feed, ids, eraser, merger, recovery, residue, sequence });
   const unrecovered = new Set<TenantId>();
   return {
     repository: recoverFirst(cached(repository, cache), unrecovered),

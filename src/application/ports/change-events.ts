@@ -23,6 +23,15 @@ export interface ChangeEvent extends EventBody {
   readonly at: number;
 }
 
+/** A change event in the feed of its tenant. */
+export interface FeedEvent extends ChangeEvent {
+  /** A UUID. */
+  readonly id: string;
+  readonly customerUrn: CustomerUrn;
+  /** From 1, without gaps. Events of one customer are in the order of its versions. */
+  readonly position: number;
+}
+
 /** The event of a change from `before`, undefined for a new customer, to `after`. */
 export function eventBody(before: Customer | undefined, after: Customer, { keyId, requestId }: Actor): EventBody {
   const actor = { keyId, requestId };

@@ -3,7 +3,7 @@ import type { Conflict, ConflictCode, CustomerUrn, ExternalId, TenantId } from '
 import type { Violation } from '../../domain/violations.ts';
 import type { MaybePromise } from '../maybe-promise.ts';
 import type { Actor } from './actor.ts';
-import type { ChangeEvent } from './change-events.ts';
+import type { ChangeEvent, FeedEvent } from './change-events.ts';
 import type { Erasure, RecoveryReport, Residue } from './erasures.ts';
 import type { Tombstone } from './tombstone.ts';
 
@@ -259,10 +259,21 @@ export interface CustomerRepository {
 
   /**
    * The change events of this customer in the order of its versions, one for each version, also after its erasure. Empty
-   * if the tenant has no such customer. The event of an erasure is stored in its second step. For operators: the time may
-   * grow with the number of all changes.
+   * if the tenant has no such customer. The event of an erasure is stored in its second step.
    */
   history(tenant: TenantId, urn: CustomerUrn): Promise<readonly ChangeEvent[]>;
+
+  /**
+   * The tenant's change events after a position, in the order of their positions; fewer than `limit` only if there are no
+   * more. Every event of a write that was acknowledged before the call has a position. An event never gets a position
+   * before one that was returned earlier, even if its transaction began first.
+   *
+   * @param after 0: from the first event
+   */
+  changes(tenant: TenantId, after: number, limit: number): Promise<readonly FeedEvent[]>;
+
+  /** The position of the tenant's last change event, as `changes` would return it; 0 if there is none. */
+  lastChange(tenant: TenantId): Promise<number>;
 
   /** The idempotency records of this customer, including expired ones. */
   findIdempotencyRecords(tenant: TenantId, urn: CustomerUrn): Promise<readonly IdempotencyRecord[]>;

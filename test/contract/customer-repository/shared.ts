@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   actor,
   atOnce,
@@ -90,5 +91,34 @@ export function sharedCustomersContract<Test extends ContractTest>(t: Test, make
     );
     t.strictSame(tally(updates), { SUCCESS: 50 });
     t.match(await turn(0).find(byExternalId('crm-1')), { version: 51, customer: { firstName: '.'.repeat(50) } });
+  });
+  t.test('readers over several connections see each event once, at the same position', async (t: Test) => {
+    const connect = make(t);
+    const connections = [await connect(), await connect(), await connect()].map(({ repository }) =>
+      tenantOf(repository),
+    );
+    const feeds = connections.map((): string[] => []);
+    let isWriting = true;
+    const writing = atOnce(60, async (index) => {
+      const writer = connections[index % 3] as Tenant;
+      const { by } = await writer.mustStore(`crm-${index}`);
+      await writer.update(by, overwrite({ firstName: 'Jane' }));
+    }).finally(() => {
+      isWriting = false;
+    });
+    await Promise.all(
+      connections.map(async (reader, index) => {
+        const feed = feeds[index] as string[];
+        for (; isWriting || feed.length < (await reader.lastChange()); await nextTurn()) {
+          for (const { id, position } of await reader.changes(feed.length, 10)) {
+            t.equal(feed.push(id), position);
+          }
+        }
+      }),
+    );
+    await writing;
+    t.equal(new Set(feeds[0]).size, 120);
+    t.strictSame(feeds[1], feeds[0]);
+    t.strictSame(feeds[2], feeds[0]);
   });
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Expression, type RawBuilder, sql } from 'kysely';
 import type { EventBody } from '../../../application/ports/change-events.ts';
+import { nextPosition } from '../change-feed.ts';
 import { compileQuery, compileWrite, type Routine } from '../driver/query.ts';
 import { type IdempotencyRow, idempotencyQueries } from '../idempotency-records.ts';
 import type { Dialect } from '../schema/database.ts';
@@ -174,6 +175,7 @@ function oneByOne(dialect: Dialect) {
       tenant: event.tenant,
       number: event.number,
       version: event.version,
+      ...(!dialect.isPostgres && { position: nextPosition(dialect, event.tenant) }),
       id: event.id,
       at: event.at,
       body: event.body,

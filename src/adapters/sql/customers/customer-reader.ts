@@ -1,4 +1,3 @@
-import type { ChangeEvent, EventBody } from '../../../application/ports/change-events.ts';
 import type {
   Alias,
   ContactReference,
@@ -10,7 +9,7 @@ import type {
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
 import { replayOf } from '../../../application/ports/write-rules.ts';
 import { isAnonymized } from '../../../domain/anonymization.ts';
-import type { CustomerUrn, ExternalId, UniqueKeys } from '../../../domain/identity.ts';
+import type { ExternalId, UniqueKeys } from '../../../domain/identity.ts';
 import type { Routine } from '../driver/query.ts';
 import type { ErasureLog } from '../erasure/erasure-log.ts';
 import { type EarlierRequest, earlierRequest, findUnexpired, type idempotencyQueries } from '../idempotency-records.ts';
@@ -97,13 +96,6 @@ export class CustomerReader {
   ): Routine<StoredCustomer | undefined> {
     const stored = yield* this.view(tenant, row);
     return !('urn' in by) && isAnonymized(stored.customer) ? undefined : stored;
-  }
-
-  /** The change events of a customer, in the order of its versions. */
-  *history(tenant: string, urn: CustomerUrn): Routine<ChangeEvent[]> {
-    const number = toNumber(urn);
-    const rows = number === undefined ? [] : yield* this.#dependencies.queries.listChanges({ tenant, number });
-    return rows.map(({ version, at, body }) => ({ version, at, ...(JSON.parse(body) as EventBody) }));
   }
 
   /**

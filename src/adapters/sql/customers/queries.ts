@@ -69,15 +69,6 @@ export function customerQueries(dialect: Dialect) {
           .limit(after.limit),
       ),
     ),
-    /** On SQLite it reads the whole table, which has no key: docs/decisions/0012-one-seam-for-every-change.md. */
-    listChanges: compileQuery((of: Place) =>
-      builder
-        .selectFrom('changes')
-        .select(['version', 'at', 'body'])
-        .where('tenant', '=', of.tenant)
-        .where('number', '=', of.number)
-        .orderBy('version'),
-    ),
     listTenants: compileQuery((_: object) => builder.selectFrom('tenants').select('tenant').orderBy('tenant')),
     ...indexQueries(dialect),
     ...countQueries(dialect),

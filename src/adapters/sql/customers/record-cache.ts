@@ -108,6 +108,8 @@ export function cached(repository: CustomerRepository, cache: RecordCache): Cust
     deleteExpired: (tenant, now) => repository.deleteExpired(tenant, now),
     findErasure: (...of) => repository.findErasure(...of),
     history: (...of) => repository.history(...of),
+    changes: (...of) => repository.changes(...of),
+    lastChange: (tenant) => repository.lastChange(tenant),
     findIdempotencyRecords: (...of) => repository.findIdempotencyRecords(...of),
     findResidue: (...of) => repository.findResidue(...of),
     countCustomers: (tenant) => repository.countCustomers(tenant),

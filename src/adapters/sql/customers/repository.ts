@@ -9,6 +9,7 @@ import type {
 import { DatabaseFailure, unlessDatabaseFailure } from '../../../application/ports/database-failure.ts';
 import type { RecoveryReport } from '../../../application/ports/erasures.ts';
 import type { TenantId } from '../../../domain/identity.ts';
+import type { ChangeFeed } from '../change-feed.ts';
 import type { Routine } from '../driver/query.ts';
 import type { Eraser } from '../erasure/erase.ts';
 import { type ErasureLog, positionOf } from '../erasure/erasure-log.ts';
@@ -32,6 +33,7 @@ interface Dependencies {
   readonly encryption: Pick<RecordEncryption, 'blindIndex'>;
   readonly reader: CustomerReader;
   readonly changes: CustomerChanges;
+  readonly feed: ChangeFeed;
   readonly tombstones: Tombstones;
   readonly ids: IdBlocks;
   readonly log: ErasureLog;
@@ -146,8 +148,11 @@ export class SqlCustomers implements CustomerRepository {
     });
   };
 
-  history: CustomerRepository['history'] = (tenant, urn) =>
-    this.#dependencies.database.read(() => this.#dependencies.reader.history(tenant, urn));
+  history: CustomerRepository['history'] = (...of) => this.#dependencies.feed.history(...of);
+
+  changes: CustomerRepository['changes'] = (...of) => this.#dependencies.feed.changes(...of);
+
+  lastChange: CustomerRepository['lastChange'] = (tenant) => this.#dependencies.feed.lastChange(tenant);
 
   findIdempotencyRecords: CustomerRepository['findIdempotencyRecords'] = (tenant, urn) => {
     const { database, idempotency } = this.#dependencies;

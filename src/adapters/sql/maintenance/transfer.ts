@@ -1,21 +1,25 @@
 import { isDeepStrictEqual } from 'node:util';
 import { type Expression, type SqlBool, sql } from 'kysely';
 import type { TransferProgress, TransferSide } from '../../../application/ports/maintenance.ts';
+import type { TenantId } from '../../../domain/identity.ts';
 import { makeFolder } from '../../files.ts';
 import { noTelemetry } from '../../telemetry/no-telemetry.ts';
+import { ChangeFeed } from '../change-feed.ts';
 import { type Routine, runOnce, type SqlRow } from '../driver/query.ts';
 import { sqliteFiles } from '../driver/sqlite.ts';
 import { unlockVault } from '../root-keys.ts';
-import { openPostgres, openSqlite, type SqlDatabase, sqliteDialect } from '../schema/database.ts';
+import { openPostgres, openSqlite, type SqlDatabase } from '../schema/database.ts';
 import { migrate, readDeployment } from '../schema/migrate.ts';
 import { parts, tables, unfinishedTransfer } from '../schema/tables.ts';
 
 type Table = keyof typeof tables;
 /**
- * All tables except the leases, which belong to processes of the source, and the version tables, which have no key. In
- * those, a transfer sets the deployment at its end.
+ * All tables except the leases, which belong to processes of the source, the feeds, which are only locks, and the version
+ * tables, which have no key. In those, a transfer sets the deployment at its end.
  */
-const names = (Object.keys(tables) as Table[]).filter((name) => name !== 'leases' && tables[name].key.length > 0);
+const names = (Object.keys(tables) as Table[]).filter(
+  (name) => name !== 'leases' && name !== 'feeds' && tables[name].key.length > 0,
+);
 
 /** How many rows are compared, and written, at once. */
 const pageSize = 500;
@@ -85,8 +89,7 @@ export async function transferTables(
 ): Promise<Readonly<Record<string, number>>> {
   const deployment = await readDeployment(from);
   const isWhole = await claimTarget(deployment, to);
-  const index = `${sqliteDialect.schemas.data}.changes_transfer`;
-  await onSqlite([from, to], `create index if not exists ${index} on changes (tenant, number, version)`);
+  await assignPositions(from);
   let total = 0;
   for (const table of names) total += await count(from, table);
   let done = 0;
@@ -105,14 +108,15 @@ export async function transferTables(
       throw new Error(`${table} differ: another process wrote to the source or to the target`);
     counts[table] = (counts[table] ?? 0) + page.rows.length;
   });
-  await onSqlite([from, to], `drop index if exists ${index}`);
   await setDeployment(deployment, to);
   return counts;
 }
 
-/** Runs SQL on each side that is SQLite, where a transfer needs an index of change events, dropped at the end. */
-async function onSqlite(sides: readonly SqlDatabase[], sql: string): Promise<void> {
-  for (const { dialect, write } of sides) if (!dialect.isPostgres) await write(() => runOnce({ sql }));
+/** Assigns positions to the events that have none: SQLite does so only with the insert. */
+async function assignPositions(from: SqlDatabase): Promise<void> {
+  const feed = new ChangeFeed(from);
+  const tenants = await from.read(() => runOnce(from.dialect.builder.selectFrom('tenants').select('tenant').compile()));
+  for (const { tenant } of tenants) await feed.lastChange(tenant as TenantId);
 }
 
 /** Marks the target as unfinished, unless it holds a complete copy. @returns whether it holds a complete copy */

@@ -35,6 +35,7 @@ export const migrations: Migrations = {
       ],
     },
     { statements: mergedInto },
+    { statements: (dialect) => [...feed(dialect)] },
   ],
   keys: [
     {
@@ -145,7 +146,7 @@ const customers = ({ builder, bytes, text, createIndex }: Dialect): readonly Com
   createIndex('data', 'customers_erasure', 'customers', ['tenant', 'erasure'], { where: 'erasure is not null' }),
 ];
 
-/** No primary key on SQLite, so that rows stay in commit order: docs/decisions/0012-one-seam-for-every-change.md. */
+/** No primary key on SQLite; `feed` adds an index. */
 const changes = ({ builder, text, createIndex, isPostgres }: Dialect): readonly Compiled[] => [
   builder.schema
     .createTable('changes')
@@ -168,6 +169,28 @@ const changes = ({ builder, text, createIndex, isPostgres }: Dialect): readonly 
     where: 'position is not null',
   }),
 ];
+
+/**
+ * PostgreSQL assigns positions after the commit, under the lock of a row of `feeds`. SQLite has one writer at a time and
+ * assigns them with the insert: docs/decisions/0043-the-change-feed.md.
+ */
+const feed = ({ builder, text, schemas, createIndex, isPostgres }: Dialect): readonly Compiled[] =>
+  isPostgres
+    ? [
+        builder.schema
+          .createTable('feeds')
+          .addColumn('tenant', text, (column) => column.primaryKey().notNull())
+          .compile(),
+      ]
+    : [
+        {
+          sql: `update ${schemas.data}.changes set position = numbered.position from
+            (select rowid as id, row_number() over (partition by tenant order by rowid) as position from ${schemas.data}.changes)
+            as numbered where numbered.id = changes.rowid`,
+          part: 'data',
+        },
+        createIndex('data', 'changes_version', 'changes', ['tenant', 'number', 'version'], { isUnique: true }),
+      ];
 
 const idempotencyRecords = ({ builder, bytes, text, createIndex }: Dialect): readonly Compiled[] => [
   builder.schema

@@ -27,6 +27,7 @@ export const tables = {
   api_keys: { part: 'data', key: ['tenant', 'key_id'], distributed: false },
   customers: { part: 'data', key: ['tenant', 'number'], distributed: true },
   changes: { part: 'data', key: ['tenant', 'number', 'version'], distributed: true },
+  feeds: { part: 'data', key: ['tenant'], distributed: true },
   idempotency_records: { part: 'data', key: ['tenant', 'key_digest'], distributed: true },
   erasure_positions: { part: 'data', key: ['tenant'], distributed: true },
   leases: { part: 'data', key: ['name'], distributed: false },
@@ -93,13 +94,15 @@ interface RecordTables {
     tenant: string;
     number: number;
     version: number;
-    /** The event's position in the tenant's feed, assigned after the commit; null until then. */
+    /** The event's position in the tenant's feed: from 1, without gaps. Null on PostgreSQL until it is assigned. */
     position: number | null;
     id: string;
     at: number;
     /** JSON: type, changedFields, actor. */
     body: string;
   };
+  /** PostgreSQL: a row for each tenant with events, locked while positions are assigned. */
+  feeds: { tenant: string };
   /** Idempotency records: one for each successful write with an Idempotency-Key. */
   idempotency_records: {
     tenant: string;
