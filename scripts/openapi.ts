@@ -37,6 +37,8 @@ export type OperationId =
   | 'export'
   | 'import'
   | 'find'
+  | 'changes'
+  | 'history'
   | 'merge';
 interface Body {
   readonly content?: Readonly<Record<string, Media>>;
@@ -77,6 +79,7 @@ export async function describeApi(): Promise<OpenApi> {
   app.decorateRequest('caller');
   const unused = {
     customers: {},
+    changes: { stop: () => {} },
     lookUp: {},
     merges: {},
     customerExport: {},

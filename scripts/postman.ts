@@ -5,6 +5,7 @@
 import type { MessageCode } from '../src/application/outcome.ts';
 import { customerExamples } from '../src/http/customer-examples.ts';
 import { httpStatus, mediaType } from '../src/http/envelope.ts';
+import { changesExamples, historyExamples } from '../src/http/routes/changes.ts';
 import { erasureExamples } from '../src/http/routes/erasures.ts';
 import { exportExamples } from '../src/http/routes/export.ts';
 import { findExamples } from '../src/http/routes/find.ts';
@@ -24,6 +25,8 @@ const examples = {
   export: exportExamples,
   import: { ...importExamples, request: {}, invalid: { ...importExamples.invalid, request: {} } },
   find: findExamples,
+  changes: changesExamples,
+  history: historyExamples,
   merge: mergeExamples,
 };
 type Name = OperationId;
@@ -38,6 +41,8 @@ const order: readonly Name[] = [
   'merge',
   'subjectExport',
   'export',
+  'changes',
+  'history',
   'delete',
   'erasure',
   'sync',
@@ -57,6 +62,7 @@ const variables = {
   newEmail: examples.update.request.customer.email,
   customerUrn: examples.store.result.customerUrn,
   otherUrn: examples.merge.request.from,
+  cursor: examples.changes.result.next,
   idempotencyKey: 'c2a-sample',
 };
 
@@ -252,6 +258,47 @@ const steps: Record<Name, readonly Step[]> = {
       isNdjson: true,
       checks: [equal('has the last line only', 'body', '[{ next: null }]')],
     },
+  ],
+  changes: [
+    {
+      name: 'One event',
+      expect: 'SUCCESS',
+      sample: examples.changes.request,
+      checks: [
+        equal('has one event', 'body.result.changes.length', '1'),
+        equal('is of a first version', 'body.result.changes[0].type', '"customer.stored"'),
+        remember('cursor', 'body.result.next'),
+      ],
+    },
+    {
+      name: 'After a cursor',
+      expect: 'SUCCESS',
+      sample: { after: variables.cursor },
+      checks: [equal('has another cursor', "body.result.next !== pm.collectionVariables.get('cursor')", 'true')],
+    },
+    {
+      name: 'The end, and a second for something new',
+      expect: 'SUCCESS',
+      sample: { after: 'end', wait: '1' },
+      checks: [equal('has no events', 'body.result.changes.length', '0')],
+    },
+    {
+      name: 'A cursor of another feed',
+      expect: 'CURSOR_FROM_BEFORE_A_RESTORE',
+      sample: { after: 'OTk5OTk5OTk5OS41ZThjNWJiMC02YzBjLTRkNjktOGE5Yy0wYThhOWQxYTJmNmU' },
+    },
+  ],
+  history: [
+    {
+      name: 'By URN',
+      expect: 'SUCCESS',
+      sample: examples.history.request,
+      checks: [
+        equal('begins with the store', 'body.result.changes[0].type', '"customer.stored"'),
+        equal('has the searches of before', 'body.result.accesses[0].operation', '"find"'),
+      ],
+    },
+    { name: 'Unknown customer', expect: 'CUSTOMER_NOT_FOUND', sample: { urn: unknownUrn } },
   ],
   delete: [
     { name: 'Merged customer', expect: 'CUSTOMER_MERGED', sample: { customerUrn: variables.otherUrn } },

@@ -1,4 +1,5 @@
 /** Every SQL statement of the program in each dialect, so that a reviewer sees when one changes. */
+import { accessQueries } from '../src/adapters/sql/access-records.ts';
 import { feedQueries } from '../src/adapters/sql/change-feed.ts';
 import { changeWriter } from '../src/adapters/sql/customers/change-writer.ts';
 import { customerQueries } from '../src/adapters/sql/customers/queries.ts';
@@ -27,6 +28,7 @@ const makers: Record<string, (dialect: Dialect) => unknown> = {
   'Customers and data keys, reads': customerQueries,
   'Changes of customers': (dialect) => changeWriter(dialect, customerQueries(dialect), () => {}),
   'Change feed': feedQueries,
+  'Access records': accessQueries,
   'Sequence of URNs': sequenceQueries,
   'Idempotency records': idempotencyQueries,
   'Erasure log': logQueries,

@@ -17,6 +17,7 @@ import { createMetrics, type Metrics } from './adapters/telemetry/metrics.ts';
 import { createJwtVerifier } from './adapters/tokens/jwt.ts';
 import { ApiKeys } from './application/api-keys.ts';
 import { Authentication } from './application/authentication.ts';
+import { Changes } from './application/changes.ts';
 import { Customers } from './application/customers.ts';
 import { CustomerExport } from './application/export.ts';
 import { createRunOnce } from './application/idempotency.ts';
@@ -37,10 +38,11 @@ import type { LoadDocuments } from './http/routes/documentation.ts';
 import { backgroundJobs, type Job, type JobLease, jobLease, startJobs } from './process/jobs.ts';
 
 /** The use cases and the server's other dependencies. `close` finishes operations in flight and closes the storage. */
-export interface Services extends Omit<Storage, 'repository' | 'directory' | 'leases' | 'vault'> {
+export interface Services extends Omit<Storage, 'repository' | 'accessRecords' | 'directory' | 'leases' | 'vault'> {
   readonly customers: Customers;
   readonly synchronization: Synchronization;
   readonly customerExport: CustomerExport;
+  readonly changes: Changes;
   readonly lookUp: LookUp;
   readonly merges: Merges;
   readonly imports: Imports;
@@ -73,7 +75,7 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     clock,
     onTrouble: (uri, error) => onTrouble(`could not fetch the keys of ${uri}; keys fetched before stay valid`, error),
   });
-  const { repository, directory, leases, vault, ...storage } = await openStorage(
+  const { repository, accessRecords, directory, leases, vault, ...storage } = await openStorage(
     config,
     options,
     referenceData,
@@ -87,7 +89,8 @@ export async function openServices(config: Config, options: OpenOptions): Promis
   return {
     ...storage,
     customerExport: new CustomerExport({ repository, referenceData }),
-    lookUp: new LookUp({ repository, referenceData }),
+    changes: new Changes({ repository, referenceData }),
+    lookUp: new LookUp({ repository, accessRecords, referenceData, clock }),
     customers: new Customers(writing),
     merges: new Merges(writing),
     synchronization: new Synchronization({
@@ -102,7 +105,7 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     authentication,
     tenants: new Tenants({ directory, repository, clock }),
     apiKeys: new ApiKeys({ ...shared, authentication }),
-    erasures: new PrivacyReports({ repository, signer: vault, referenceData, clock }),
+    erasures: new PrivacyReports({ repository, accessRecords, signer: vault, referenceData, clock }),
     telemetry: metrics,
     metrics,
     jobs: backgroundJobs({

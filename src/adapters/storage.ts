@@ -1,3 +1,4 @@
+import type { AccessRecords } from '../application/ports/access-records.ts';
 import type { CustomerRepository } from '../application/ports/customer-repository.ts';
 import type { Leases } from '../application/ports/leases.ts';
 import type { Maintenance } from '../application/ports/maintenance.ts';
@@ -7,6 +8,7 @@ import type { Vault } from './crypto/vault.ts';
 /** One opened storage: every port that keeps data, over the same files, database or memory. */
 export interface Storage {
   readonly repository: CustomerRepository;
+  readonly accessRecords: AccessRecords;
   readonly directory: TenantDirectory;
   readonly leases: Leases;
   readonly vault: Vault;

@@ -4,32 +4,47 @@ import { canonicalEmail } from '../domain/identity.ts';
 import type { ReferenceData } from '../domain/reference-data.ts';
 import { onePerField, type Violation, violation } from '../domain/violations.ts';
 import type { Caller } from './authentication.ts';
+import { type ShownEvent, showEvent } from './change-event-view.ts';
 import { exactlyOne, findUrn, isGiven, readReference } from './customer-reference.ts';
-import { andThen, type MaybePromise } from './maybe-promise.ts';
 import { completed, invalid, type Outcome, refusal } from './outcome.ts';
-import type { ChangeEvent } from './ports/change-events.ts';
+import type { Access, AccessRecords } from './ports/access-records.ts';
+import type { Clock } from './ports/clock.ts';
 import type { ContactReference, CustomerRepository } from './ports/customer-repository.ts';
 import { type Snapshot, showSnapshot } from './snapshot.ts';
 
+/** Why somebody looks at a person. */
+export const accessReference = format(
+  'caseNumber',
+  "The tenant's own case number: the reason, kept in the history of the customer.",
+);
+
 /** The two forms of the body of `find`, by their required field. */
 export const findForms = {
-  email: { email: format('email', 'The e-mail address, compared in its canonical form.') },
+  email: { email: format('email', 'The e-mail address, compared in its canonical form.'), reference: accessReference },
   phoneNumber: {
     phoneNumber: format('phoneNumber', 'The phone number, compared in E.164.'),
     countryCode: format('countryCode', 'ISO 3166-1 alpha-2: the country in which a number without "+" is read.'),
+    reference: accessReference,
   },
 } as const;
 const findFields = { ...findForms.email, ...findForms.phoneNumber };
 
-/** A change event, with its time in ISO 8601, UTC, milliseconds. */
-export type HistoryEvent = Omit<ChangeEvent, 'at'> & { readonly at: string };
+/** An access, with its time in ISO 8601, UTC, milliseconds. */
+export type ShownAccess = Omit<Access, 'at' | 'customerUrn'> & { readonly at: string };
+/** What was done to a customer, and who looked at it; both oldest first. */
+export interface History {
+  readonly changes: readonly ShownEvent[];
+  readonly accesses: readonly ShownAccess[];
+}
 
 interface Dependencies {
   readonly repository: CustomerRepository;
+  readonly accessRecords: AccessRecords;
   readonly referenceData: ReferenceData;
+  readonly clock: Clock;
 }
 
-/** Looks up customers. Writes nothing. */
+/** Looks up customers. */
 export class LookUp {
   readonly #dependencies: Dependencies;
 
@@ -39,33 +54,48 @@ export class LookUp {
 
   /**
    * The current record of the customer with an e-mail address or a phone number, as `Customers.info` returns it. An erased
-   * customer has neither. Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND.
+   * customer has neither. Records the access. Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND.
    */
-  find({ tenant }: Pick<Caller, 'tenant'>, body: unknown): MaybePromise<Outcome<Snapshot>> {
+  async find(
+    { tenant, keyId }: Pick<Caller, 'tenant' | 'keyId'>,
+    body: unknown,
+    requestId: string,
+  ): Promise<Outcome<Snapshot>> {
     if (!isObject(body)) return refusal('BAD_REQUEST');
-    const { repository, referenceData } = this.#dependencies;
+    const { repository, accessRecords, referenceData, clock } = this.#dependencies;
     const violations: Violation[] = [];
     const given = readPatch(findFields, body, '', referenceData, violations);
     const by = contactOf(given, referenceData, violations);
     if (by === undefined || violations.length > 0) return invalid(onePerField(violations));
-    return andThen(repository.find(tenant.id, by), (stored) => showSnapshot(tenant, stored));
+    const stored = await repository.find(tenant.id, by);
+    if (stored !== undefined) {
+      const { customerUrn } = stored.customer;
+      const why = given.reference ? { reference: given.reference } : {};
+      const access = { customerUrn, at: clock(), operation: 'find', actor: { keyId, requestId }, ...why } as const;
+      await accessRecords.add(tenant.id, access);
+    }
+    return showSnapshot(tenant, stored);
   }
 
   /**
-   * The change events of a customer, oldest first, without values of fields. An erased customer is found by its URN.
-   * Refusals: INVALID_REQUEST, CUSTOMER_NOT_FOUND.
+   * The change events of a customer, without values of fields, and the accesses to it. An erased customer is found by its
+   * URN. Refusals: INVALID_REQUEST, CUSTOMER_NOT_FOUND.
    */
   async history(
     { tenant }: Pick<Caller, 'tenant'>,
-    query: { readonly urn?: unknown; readonly exId?: unknown },
-  ): Promise<Outcome<readonly HistoryEvent[]>> {
-    const { repository, referenceData } = this.#dependencies;
-    const by = readReference(query, referenceData);
+    { urn: byUrn, exId }: { readonly urn?: unknown; readonly exId?: unknown },
+  ): Promise<Outcome<History>> {
+    const { repository, accessRecords, referenceData } = this.#dependencies;
+    const by = readReference({ urn: byUrn, exId }, referenceData);
     if (!by.ok) return invalid(by.violations);
     const urn = await findUrn(repository, tenant.id, by.value);
     const events = urn === undefined ? [] : await repository.history(tenant.id, urn);
-    if (events.length === 0) return refusal('CUSTOMER_NOT_FOUND');
-    return completed(events.map((event) => ({ ...event, at: timestamp(event.at) })));
+    if (urn === undefined || events.length === 0) return refusal('CUSTOMER_NOT_FOUND');
+    const accesses = await accessRecords.list(tenant.id, urn);
+    return completed({
+      changes: events.map(showEvent),
+      accesses: accesses.map(({ customerUrn: _, at, ...access }) => ({ at: timestamp(at), ...access })),
+    });
   }
 }
 

@@ -17,13 +17,16 @@ const messages = {
   USER_WITH_SAME_PHONE_NUMBER_EXISTS: 'The phone number belongs to another customer.',
   STALE_REVISION: 'What is stored has a higher sourceRevision, or the customer was erased at this one or a higher one.',
   REVISION_CONFLICT: 'The stored customer has the same sourceRevision, but other content.',
+  CURSOR_FROM_BEFORE_A_RESTORE:
+    'The feed does not have the event of this cursor, because a backup was restored. Read all customers by export.',
   REQUEST_IN_PROGRESS: 'A request with the same Idempotency-Key is still running.',
   VERSION_MISMATCH: 'The record is not at the version that If-Match names; read it again.',
   PAYLOAD_TOO_LARGE: 'The body is over the size limit.',
   UNSUPPORTED_MEDIA_TYPE:
     'The body must be sent as application/json (an import as application/x-ndjson), in UTF-8 and without a content coding.',
   IDEMPOTENCY_KEY_REUSED: 'The Idempotency-Key was used with another request; send another key.',
-  TOO_MANY_REQUESTS: 'The rate limit, or the number of imports at once, is exceeded; see Retry-After.',
+  TOO_MANY_REQUESTS:
+    'The rate limit, or the number of imports or of waiting requests at once, is exceeded; see Retry-After.',
   HEADERS_TOO_LARGE: 'The request line and headers are over the size limit.',
   SQL_DATABASE_FAILURE:
     'The database did not complete the operation; retry it, using the same Idempotency-Key for a write.',

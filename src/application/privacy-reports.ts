@@ -6,7 +6,9 @@ import type { ReferenceData } from '../domain/reference-data.ts';
 import { onePerField, type Violation } from '../domain/violations.ts';
 import type { Caller } from './authentication.ts';
 import { customerReferenceFields, exactlyOneReference, findUrn } from './customer-reference.ts';
+import { accessReference } from './look-up.ts';
 import { completed, invalid, type Outcome, refusal } from './outcome.ts';
+import type { Access, AccessRecords } from './ports/access-records.ts';
 import type { Clock } from './ports/clock.ts';
 import type { CustomerReference, CustomerRepository, StoredCustomer } from './ports/customer-repository.ts';
 import { DatabaseFailure } from './ports/database-failure.ts';
@@ -36,8 +38,12 @@ const copyKinds: readonly ResidueKind[] = ['records_copy', 'keys_copy'];
 /** The query of `erasure`. */
 export const erasureFields = { urn: required(format('customerUrn', 'The CustomerUrn.')) } as const;
 
+/** The body of `subject-export`. */
+export const subjectExportFields = { ...customerReferenceFields, reference: accessReference } as const;
+
 interface Dependencies {
   readonly repository: CustomerRepository;
+  readonly accessRecords: AccessRecords;
   readonly signer: Signer;
   readonly referenceData: ReferenceData;
   readonly clock: Clock;
@@ -101,13 +107,17 @@ export class PrivacyReports {
     return findUrn(this.#dependencies.repository, tenant, by);
   }
 
-  /** All data about one customer (GDPR Art. 15 and 20). Undefined if there is neither a record nor an erasure. */
-  async subjectExport(tenant: TenantId, urn: CustomerUrn) {
-    const { repository, clock } = this.#dependencies;
+  /**
+   * All data about one customer (GDPR Art. 15 and 20). Undefined if there is neither a record nor an erasure. Records the
+   * access.
+   */
+  async subjectExport(tenant: TenantId, urn: CustomerUrn, by: Pick<Access, 'actor' | 'reference'>) {
+    const { repository, accessRecords, clock } = this.#dependencies;
     const stored = await repository.find(tenant, { urn });
     const erasure = await repository.findErasure(tenant, urn);
     if (stored === undefined && erasure === undefined) return undefined;
     const { findings, unseen } = await repository.findResidue(tenant, urn);
+    await accessRecords.add(tenant, { ...by, customerUrn: urn, at: clock(), operation: 'subject-export' });
     return {
       tenant,
       exportedAt: timestamp(clock()),
@@ -132,14 +142,19 @@ export class PrivacyReports {
   }
 
   /** All data about one customer, for the tenant. Refusals: BAD_REQUEST, INVALID_REQUEST, CUSTOMER_NOT_FOUND. */
-  async showSubjectExport({ tenant }: Caller, body: unknown): Promise<Outcome<SubjectExport>> {
+  async showSubjectExport(
+    { tenant, keyId }: Caller,
+    body: unknown,
+    requestId: string,
+  ): Promise<Outcome<SubjectExport>> {
     if (!isObject(body)) return refusal('BAD_REQUEST');
     const violations: Violation[] = [];
-    const given = readPatch(customerReferenceFields, body, '', this.#dependencies.referenceData, violations);
+    const given = readPatch(subjectExportFields, body, '', this.#dependencies.referenceData, violations);
     const by = exactlyOneReference(given, violations);
     if (by === undefined || violations.length > 0) return invalid(onePerField(violations));
     const urn = await this.findUrn(tenant.id, by);
-    const exported = urn && (await this.subjectExport(tenant.id, urn));
+    const why = given.reference ? { reference: given.reference } : {};
+    const exported = urn && (await this.subjectExport(tenant.id, urn, { actor: { keyId, requestId }, ...why }));
     return exported === undefined ? refusal('CUSTOMER_NOT_FOUND') : completed(exported);
   }
 

@@ -1,6 +1,6 @@
 /** Fields of records. A record's TypeScript type, JSON schema, parser, merge and stored content derive from its field table. */
-import { canonicalEmail, dialledNumber, isReservedExternalId, parseCustomerUrn } from './identity.ts';
 import type { ReferenceData } from './reference-data.ts';
+import { type Fail, formats, withinLength } from './text-formats.ts';
 import {
   accepted,
   onePerField,
@@ -8,7 +8,6 @@ import {
   refused,
   requiredViolation,
   type Violation,
-  type ViolationCode,
   violation,
 } from './violations.ts';
 
@@ -113,9 +112,6 @@ export function readObject<Table extends FieldTable>(
   return violations.length > 0 ? refused(onePerField(violations)) : accepted(record as Values<Table>);
 }
 
-/** Reports a violation of the field being parsed. */
-type Fail = (code: ViolationCode, message: string) => undefined;
-
 function readValue(
   field: Field,
   given: unknown,
@@ -180,65 +176,8 @@ function readText(
   return field.values.includes(text) ? text : fail('invalid_value', `Must be one of ${field.values.join(', ')}.`);
 }
 
-export const maxExternalIdLength = 128;
-export const maxCaseNumberLength = 64;
-/** The most that a query can ask for with `limit`. */
-export const maxPageLimit = 10_000;
-/** As written. E.164 has at most 15 digits; the rest is room for formatting. */
-export const maxPhoneNumberLength = 40;
 /** Contains a character other than white space and characters that nothing is drawn for. */
 const isVisible = /[^\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\u2800\ufff9-\ufffc]/u;
-
-const formats = {
-  externalId: (text, fail) => {
-    const externalId = readExternalId(text, fail);
-    return externalId !== undefined && isReservedExternalId(externalId)
-      ? fail('reserved', 'Must not begin with "cu." or "anonymized-", which are reserved.')
-      : externalId;
-  },
-  /** Refers to a stored customer. A reserved ExternalId is accepted here, but no customer has one. */
-  externalReference: readExternalId,
-  customerUrn: (text, fail) =>
-    parseCustomerUrn(text) ?? fail('invalid_format', 'Must be a CustomerUrn such as cu.00.482.'),
-  email(text, fail, referenceData) {
-    // Input methods for Chinese, Japanese and Korean write a full-width sign.
-    const address = text.replace(/[＠﹫]/g, '@');
-    return canonicalEmail(address, referenceData) === undefined
-      ? fail(
-          'invalid_format',
-          'Must be an e-mail address (RFC 5321) of at most 254 bytes, without a name or invisible characters.',
-        )
-      : address;
-  },
-  phoneNumber: (text, fail) =>
-    withinLength(text, maxPhoneNumberLength, fail) &&
-    (dialledNumber(text) ??
-      fail('invalid_format', 'Must be a phone number: digits, with "+", spaces, dots, dashes, slashes and brackets.')),
-  caseNumber: (text, fail) =>
-    withinLength(text, maxCaseNumberLength, fail) &&
-    (/^[\x21-\x7e]+$/.test(text) ? text : fail('invalid_format', 'Must be visible ASCII characters, without spaces.')),
-  pageLimit: (text, fail) =>
-    /^[1-9]\d*$/.test(text) && Number(text) <= maxPageLimit
-      ? text
-      : fail('invalid_value', `Must be a whole number from 1 to ${maxPageLimit}.`),
-  countryCode: (text, fail, referenceData) =>
-    referenceData.countryCode(text) ?? fail('invalid_value', 'Must be an ISO 3166-1 alpha-2 country code.'),
-  languageCode: (text, fail, referenceData) =>
-    referenceData.languageCode(text) ?? fail('invalid_value', 'Must be an ISO 639-1 language code.'),
-} satisfies Readonly<Record<string, (text: string, fail: Fail, referenceData: ReferenceData) => string | undefined>>;
-
-function readExternalId(text: string, fail: Fail): string | undefined {
-  const externalId = withinLength(text, maxExternalIdLength, fail);
-  return externalId !== undefined && /\p{Cc}/u.test(externalId)
-    ? fail('invalid_format', 'Must not contain control characters.')
-    : externalId;
-}
-
-/** Counts code points, like JSON Schema's `maxLength`, unless the number of UTF-16 units decides already. */
-function withinLength(text: string, max: number, fail: Fail): string | undefined {
-  const isTooLong = text.length > max && (text.length > 2 * max || [...text].length > max);
-  return isTooLong ? fail('too_long', `Must be at most ${max} characters.`) : text;
-}
 
 const mustBeObject = 'Must be an object.';
 

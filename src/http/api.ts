@@ -4,6 +4,7 @@ import type { Authentication } from '../application/authentication.ts';
 import { authenticate } from './authentication.ts';
 import { customerRecordSchemas } from './customer-schemas.ts';
 import { envelopeSchemas } from './operation-schemas.ts';
+import { type ChangesDependencies, changesRoutes, changesSchemas } from './routes/changes.ts';
 import { type CustomerDependencies, customerRoutes, customerSchemas } from './routes/customers.ts';
 import { type ErasureDependencies, erasureRoutes, erasureSchemas } from './routes/erasures.ts';
 import { type ExportDependencies, exportRoutes } from './routes/export.ts';
@@ -22,6 +23,7 @@ export type ApiDependencies = CustomerDependencies &
   SyncDependencies &
   MergeDependencies &
   FindDependencies &
+  ChangesDependencies &
   ImportDependencies &
   ExportDependencies & { readonly authentication: Pick<Authentication, 'recall' | 'authenticate' | 'claimsOf'> };
 
@@ -31,6 +33,7 @@ export const api: FastifyPluginCallbackTypebox<ApiDependencies> = (app, dependen
   customerRoutes(app, dependencies);
   erasureRoutes(app, dependencies);
   findRoutes(app, dependencies);
+  changesRoutes(app, dependencies);
   subjectExportRoutes(app, dependencies);
   syncRoutes(app, dependencies);
   mergeRoutes(app, dependencies);
@@ -43,6 +46,7 @@ export const api: FastifyPluginCallbackTypebox<ApiDependencies> = (app, dependen
 export const apiSchemas = [
   ...customerRecordSchemas,
   ...erasureSchemas,
+  ...changesSchemas,
   ...subjectExportSchemas,
   ...customerSchemas,
   ...envelopeSchemas,

@@ -1,13 +1,14 @@
 /** Translates the domain's fields (`domain/field-schema.ts`) into JSON Schema. */
 import { type TSchema, Type } from '@sinclair/typebox';
+import type { Field, FieldTable } from '../domain/field-schema.ts';
 import {
-  type Field,
-  type FieldTable,
   maxCaseNumberLength,
+  maxCursorLength,
   maxExternalIdLength,
   maxPageLimit,
   maxPhoneNumberLength,
-} from '../domain/field-schema.ts';
+  maxWaitSeconds,
+} from '../domain/text-formats.ts';
 
 export type Properties = Record<string, TSchema>;
 
@@ -68,6 +69,10 @@ export function fieldSchema(field: Field, use: Use): TSchema {
       return Type.String({ pattern: '^[\\x21-\\x7e]+$', maxLength: maxCaseNumberLength, description });
     case 'pageLimit':
       return Type.Integer({ minimum: 1, maximum: maxPageLimit, description });
+    case 'waitSeconds':
+      return Type.Integer({ minimum: 0, maximum: maxWaitSeconds, description });
+    case 'cursor':
+      return Type.String({ pattern: '^[A-Za-z0-9_-]+$', maxLength: maxCursorLength, description });
     case 'email':
       return Type.String({ maxLength: 254, description });
     case 'phoneNumber':

@@ -191,13 +191,13 @@ const refusalMeaning: Partial<Record<number, string>> = {
   403: "The key's role does not allow the operation.",
   404: 'The tenant has no such customer, or no such erasure.',
   409:
-    'The request conflicts with another customer, with a merge, with a newer sourceRevision, or with a request in flight under the ' +
-    'same Idempotency-Key.',
+    'The request conflicts with another customer, with a merge, with a newer sourceRevision, with a request in flight under the ' +
+    'same Idempotency-Key, or with a restored backup.',
   412: 'If-Match names another version.',
   413: 'The body is over the limit: 64 KiB, unless the operator set another.',
   415: 'The body is not of the media type of the operation, names a charset other than UTF-8, or has a content coding.',
   422: 'The Idempotency-Key was used with another request.',
-  429: 'Over the rate limit, or over the number of imports at once.',
+  429: 'Over the rate limit, or over the number of imports or of waiting requests at once.',
   431: 'Request line and headers are over the limit: 16 KiB, unless the operator set another. The connection is closed.',
   500:
     'The database or the service failed; nothing was stored, unless the connection to a database server broke at the ' +

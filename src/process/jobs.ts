@@ -26,7 +26,7 @@ export interface Job {
 interface JobDependencies {
   readonly authentication: Pick<Authentication, 'recordUse' | 'prepareTokens'>;
   readonly directory: Pick<TenantDirectory, 'listTenants'>;
-  readonly repository: Pick<CustomerRepository, 'deleteExpired' | 'recoverErasures'>;
+  readonly repository: Pick<CustomerRepository, 'deleteExpired' | 'lastChange' | 'recoverErasures'>;
   /** See `Storage.clearCache`. */
   readonly clearCache: () => void;
   readonly clock: Clock;
@@ -59,6 +59,14 @@ export function backgroundJobs(dependencies: JobDependencies): readonly Job[] {
       atShutdown: 'finish',
       inOneProcess: true,
       run: (stopping) => forEachTenant(stopping, recoverErasures),
+    },
+    {
+      name: 'assign_feed_positions',
+      everyMs: 1_000,
+      atShutdown: 'finish',
+      inOneProcess: true,
+      // As a reader does, so that none has to do it for a million events.
+      run: (stopping) => forEachTenant(stopping, async (tenant) => void (await repository.lastChange(tenant))),
     },
     {
       name: 'delete_expired',

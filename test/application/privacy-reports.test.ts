@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap';
 import { ephemeralVault } from '../../src/adapters/crypto/vault.ts';
+import { createMemoryAccessRecords } from '../../src/adapters/memory/access-records.ts';
 import { MemoryCustomers } from '../../src/adapters/memory/customers.ts';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
@@ -22,6 +23,7 @@ async function erased(methods: Partial<CustomerRepository> = {}, reference?: str
   const clock = { now: noon + 500 };
   const reports = new PrivacyReports({
     repository: Object.assign(memory, methods),
+    accessRecords: createMemoryAccessRecords(),
     signer: ephemeralVault(),
     referenceData,
     clock: () => clock.now,
@@ -52,7 +54,7 @@ t.test('a receipt over memory', async (t) => {
 t.test('a receipt and an export have the case number of the erasure, if its request had one', async (t) => {
   const reports = await erased({}, 'DSAR-2026-0042');
   t.equal((await receiptOf(reports))?.reference, 'DSAR-2026-0042');
-  t.equal((await reports.reports.subjectExport(acme, reports.urn))?.erasure?.reference, 'DSAR-2026-0042');
+  t.equal((await reports.reports.subjectExport(acme, reports.urn, { actor }))?.erasure?.reference, 'DSAR-2026-0042');
   t.notOk('reference' in ((await receiptOf(await erased())) ?? {}));
 });
 
@@ -116,7 +118,7 @@ t.test('a receipt is given for a damaged record, and any other error is thrown',
 t.test('a subject export lists the copies that contain data of the customer', async (t) => {
   const exported = async (t: Test, findings: readonly ResidueFinding[]) => {
     const { reports, urn } = await erased({ findResidue: async () => ({ findings, unseen: [] }) });
-    const data = await reports.subjectExport(acme, urn);
+    const data = await reports.subjectExport(acme, urn, { actor });
     t.match(data, { record: { status: 'Anonymized' }, idempotencyRecords: [{ code: 'SUCCESS' }] });
     return data?.copies;
   };

@@ -6,6 +6,7 @@ import type { Response } from '../../scripts/openapi.ts';
 import { isObject } from '../../src/domain/field-schema.ts';
 import { customerExamples } from '../../src/http/customer-examples.ts';
 import { httpStatus, mediaType } from '../../src/http/envelope.ts';
+import { changesExamples, historyExamples } from '../../src/http/routes/changes.ts';
 import { erasureExamples } from '../../src/http/routes/erasures.ts';
 import { exportExamples } from '../../src/http/routes/export.ts';
 import { findExamples } from '../../src/http/routes/find.ts';
@@ -39,7 +40,9 @@ t.test('the document describes every route, except the second base route and the
 
 t.test('the document contains no internal keyword', async (t) => {
   t.same(Object.keys(openApi.components.schemas).sort(), [
+    'Access',
     'BareErrorEnvelope',
+    'ChangeEvent',
     'Conflict',
     'Customer',
     'CustomerChange',
@@ -96,6 +99,8 @@ t.test('every operation describes the statuses that it can answer', async (t) =>
     info: [200, 400, 401, 404, 429, 431, 500, 503],
     erasure: [200, 400, 401, 404, 429, 431, 500, 503],
     find: [200, 400, 401, 404, 413, 415, 429, 431, 500, 503],
+    changes: [200, 400, 401, 409, 429, 431, 500, 503],
+    history: [200, 400, 401, 404, 429, 431, 500, 503],
     subjectExport: [200, 400, 401, 403, 404, 413, 415, 429, 431, 500, 503],
     sync: [200, 400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 431, 500, 503],
     export: [200, 400, 401, 429, 431, 500, 503],
@@ -200,6 +205,8 @@ t.test('the service answers the invalid examples with the published violations',
   await refusedWith(service.export(exportExamples.invalid.request), exportExamples.invalid.errors);
   await refusedWith(post('find', findExamples.invalid.request), findExamples.invalid.errors);
   await refusedWith(post('merge', mergeExamples.invalid.request), mergeExamples.invalid.errors);
+  await refusedWith(service.changes(changesExamples.invalid.request), changesExamples.invalid.errors);
+  await refusedWith(get(`${base}/history`), historyExamples.invalid.errors);
   const { invalid } = subjectExportExamples;
   await refusedWith(post('subject-export', invalid.request), invalid.errors);
   await refusedWith(post('sync', syncExamples.invalid.request), syncExamples.invalid.errors);

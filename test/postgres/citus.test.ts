@@ -28,9 +28,11 @@ t.test('`schema citus` distributes the tables, and a second run changes nothing'
     t.same(
       found.map(({ name }) => name),
       [
+        'c2a.access_records',
         'c2a.changes',
         'c2a.customers',
         'c2a.erasure_positions',
+        'c2a.feeds',
         'c2a.idempotency_records',
         'c2a_keys.data_keys',
         'c2a_keys.erasure_heads',

@@ -119,6 +119,10 @@ t.test('each background job does what its name says', async (t) => {
         calls.push(`recoverErasures ${tenant}`);
         return { erasedAgain: 0, findings: [{ kind: 'broken_seal', tenant, sequence: 3 }] };
       },
+      async lastChange(tenant) {
+        calls.push(`lastChange ${tenant}`);
+        return 3;
+      },
     },
     clearCache: () => calls.push('clearCache'),
     clock: () => 17,
@@ -130,6 +134,7 @@ t.test('each background job does what its name says', async (t) => {
     [
       ['record_api_key_use', 'run', false, 'recordUse'],
       ['recover_erasures', 'finish', true, 'recoverErasures acme'],
+      ['assign_feed_positions', 'finish', true, 'lastChange acme'],
       ['delete_expired', 'finish', true, 'deleteExpired acme 17'],
       ['clear_record_cache', 'finish', false, 'clearCache'],
       ['refresh_issuer_keys', 'abandon', false, 'prepareTokens'],
@@ -175,7 +180,11 @@ function deletionOf(t: Test, names: readonly string[], deleteExpired: (tenant: s
   const jobs = backgroundJobs({
     authentication: { recordUse: async () => {}, prepareTokens: async () => {} },
     directory: { listTenants: async () => names.map((name) => ({ id: tenantId(name) })) as Tenant[] },
-    repository: { deleteExpired, recoverErasures: async () => ({ erasedAgain: 0, findings: [] }) },
+    repository: {
+      deleteExpired,
+      recoverErasures: async () => ({ erasedAgain: 0, findings: [] }),
+      lastChange: async () => 0,
+    },
     clearCache: () => {},
     clock: () => 0,
     warn: (message) => t.fail(message),

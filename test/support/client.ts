@@ -76,6 +76,8 @@ export function client(send: (request: Request) => Promise<Answer>, credentials:
       );
       return get(`${base}/info?${new URLSearchParams(pairs)}`);
     },
+    changes: (query: Record<string, string> = {}) => get(`${base}/changes?${new URLSearchParams(query)}`),
+    history: (query: Record<string, string>) => get(`${base}/history?${new URLSearchParams(query)}`),
     export: (query: Record<string, string> = {}) => get(`${base}/export?${new URLSearchParams(query)}`),
     /** Imports rows, given as text or as objects; the body of the answer is its lines. */
     import: (rows: string | Buffer | readonly object[], query: Record<string, string> = {}, headers: Headers = {}) =>

@@ -6,8 +6,10 @@ import type { InjectOptions } from 'fastify';
 import pino, { type Logger } from 'pino';
 import t, { type Test } from 'tap';
 import { ephemeralVault } from '../../src/adapters/crypto/vault.ts';
+import { createMemoryAccessRecords } from '../../src/adapters/memory/access-records.ts';
 import { openScratch } from '../../src/adapters/memory/scratch.ts';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
+import { Changes } from '../../src/application/changes.ts';
 import { Customers } from '../../src/application/customers.ts';
 import { CustomerExport } from '../../src/application/export.ts';
 import { createRunOnce } from '../../src/application/idempotency.ts';
@@ -48,7 +50,8 @@ function useCasesOf(repository: CustomerRepository, clock: Clock) {
     merges: new Merges(writing),
     synchronization: new Synchronization({ ...writing, openScratch: () => openScratch(referenceData) }),
     customerExport: new CustomerExport({ repository, referenceData }),
-    lookUp: new LookUp({ repository, referenceData }),
+    lookUp: new LookUp({ repository, accessRecords: createMemoryAccessRecords(), referenceData, clock }),
+    changes: new Changes({ repository, referenceData }),
   };
 }
 

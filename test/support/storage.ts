@@ -5,6 +5,7 @@ import Database from 'better-sqlite3';
 import type { Test } from 'tap';
 import type { Vault } from '../../src/adapters/crypto/vault.ts';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
+import { createSqlAccessRecords } from '../../src/adapters/sql/access-records.ts';
 import { type CustomerStorage, createCustomerStorage } from '../../src/adapters/sql/customer-storage.ts';
 import type { PostgresOptions } from '../../src/adapters/sql/driver/postgres.ts';
 import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
@@ -85,7 +86,13 @@ function closing<Database extends SqlDatabase, Opened extends Started & { databa
     return closing;
   };
   t.teardown(close);
-  return { ...opened, directory: createSqlTenants(database), leases: createSqlLeases(database), close };
+  return {
+    ...opened,
+    accessRecords: createSqlAccessRecords(database),
+    directory: createSqlTenants(database),
+    leases: createSqlLeases(database),
+    close,
+  };
 }
 
 /** Opens an SQLite file directly, without the driver, and closes it after `use`. */

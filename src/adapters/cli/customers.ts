@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { text as readAll } from 'node:stream/consumers';
 import type { Command } from 'commander';
-import type { HistoryEvent } from '../../application/look-up.ts';
+import type { History } from '../../application/look-up.ts';
 import { isCompleted, type Outcome } from '../../application/outcome.ts';
+import type { Actor } from '../../application/ports/actor.ts';
 import { CommandError, type Context, UsageError } from './context.ts';
 import { printable, table, toTenantId, withStorage } from './options.ts';
 import { nameErasedByUrn } from './privacy-reports.ts';
@@ -21,14 +23,21 @@ function addFind(group: Command, { open, print }: Context): void {
     .description('Print the customer with an e-mail address or a phone number, in any spelling.')
     .option('--email <address>', `the e-mail address, ${visible}`)
     .option('--phone <number>', `the phone number, ${visible}`)
-    .option('--country <code>', 'the country of a phone number that is written without "+", e.g. DE');
+    .option('--country <code>', 'the country of a phone number that is written without "+", e.g. DE')
+    .option('--reference <case>', 'why: your case number, kept in the history of the customer');
   withStorage(command).action(async (options) => {
-    const { email, phone, country } = options;
+    const { email, phone, country, reference } = options;
     checkOnlyOne('--email', email, '--phone', phone);
     const { tenant, services } = await openTenant(open, options);
-    const body = { email: await readPrivately(email), phoneNumber: await readPrivately(phone), countryCode: country };
+    const contact = {
+      email: await readPrivately(email),
+      phoneNumber: await readPrivately(phone),
+      countryCode: country,
+    };
     const missing = `no customer of ${tenant.id} has this ${email === undefined ? 'phone number' : 'e-mail address'}`;
-    const snapshot = resultOf(await services.lookUp.find({ tenant }, body), missing);
+    const caller = { tenant, keyId: 'c2a customer find' };
+    const outcome = await services.lookUp.find(caller, { ...contact, reference }, randomUUID());
+    const snapshot = resultOf(outcome, missing);
     print(snapshot, table(rowsOf(snapshot)));
   });
 }
@@ -46,13 +55,13 @@ function addShow(group: Command, { open, print }: Context): void {
 function addHistory(group: Command, { open, print }: Context): void {
   withStorage(withCustomer(group.command('history')))
     .description(
-      'List the changes of a customer: when, the names of the changed fields, and by which API key and request. The ' +
-        'changes of an erased customer stay.',
+      'List the changes of a customer: when, the names of the changed fields, and by which API key and request; and who ' +
+        'looked at it by find or subject-export. Both stay after an erasure.',
     )
     .action(async (options) => {
       const { tenant, query, missing, services } = await openCustomer(open, options);
-      const events = resultOf(await services.lookUp.history({ tenant }, query), missing);
-      print(events, table(events.map(cells)));
+      const history = resultOf(await services.lookUp.history({ tenant }, query), missing);
+      print(history, table(rowsOfHistory(history)));
     });
 }
 
@@ -103,6 +112,7 @@ const optionOf: Readonly<Record<string, string>> = {
   countryCode: '--country',
   urn: '--urn',
   exId: '--external-id',
+  reference: '--reference',
 };
 
 /** The result. Throws UsageError for a violation, and CommandError with the message `missing` if there is no customer. */
@@ -121,11 +131,19 @@ const rowsOf = (record: object, path = ''): string[][] =>
       : [[path + name, printable([value].flat().join(', '))]],
   );
 
-const cells = ({ version, at, type, changedFields, actor }: HistoryEvent): string[] => [
-  String(version),
-  at,
-  type,
-  `key ${actor.keyId}`,
-  `request ${actor.requestId}`,
-  changedFields.join(', '),
-];
+/** Changes and accesses, in the order of their times. */
+const rowsOfHistory = ({ changes, accesses }: History): string[][] =>
+  [
+    ...changes.map(({ at, type, version, actor, changedFields }) => ({
+      at,
+      cells: [type, `version ${version}`, ...actorCells(actor), changedFields.join(', ')],
+    })),
+    ...accesses.map(({ at, operation, actor, reference = '' }) => ({
+      at,
+      cells: [operation, '', ...actorCells(actor), reference],
+    })),
+  ]
+    .sort((one, other) => (one.at < other.at ? -1 : Number(one.at > other.at)))
+    .map(({ at, cells }) => [at, ...cells]);
+
+const actorCells = ({ keyId, requestId }: Actor): string[] => [`key ${keyId}`, `request ${requestId}`];

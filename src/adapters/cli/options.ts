@@ -2,6 +2,7 @@ import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { optionOf, settings, type Variable } from '../../config.ts';
 import { parseTenantId, type TenantId } from '../../domain/identity.ts';
+import { maxCaseNumberLength } from '../../domain/text-formats.ts';
 import { systemProblem } from '../system-errors.ts';
 import { CommandError, UsageError } from './context.ts';
 
@@ -30,6 +31,12 @@ export function toTenantId(text: string): TenantId {
   const id = parseTenantId(text);
   if (id === undefined) throw new UsageError('a tenant id must be 1 to 63 of a-z, 0-9, "-" and "_"');
   return id;
+}
+
+/** @throws UsageError if the text is not a case number, as `delete` takes it */
+export function toCaseNumber(text: string): string {
+  if (text.length <= maxCaseNumberLength && /^[\x21-\x7e]+$/.test(text)) return text;
+  throw new UsageError(`--reference must be at most ${maxCaseNumberLength} visible ASCII characters, without spaces`);
 }
 
 /** Checks a name that is shown in terminals, where a control character could move the cursor. */

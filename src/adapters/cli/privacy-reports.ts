@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
 import { parseReference } from '../../application/customer-reference.ts';
 import { eachTenant } from '../../application/each-tenant.ts';
@@ -7,7 +8,7 @@ import type { CustomerUrn, TenantId } from '../../domain/identity.ts';
 import { writeNewFile } from '../files.ts';
 import { createReferenceData } from '../reference-data.ts';
 import { CommandError, type Context, type OpenServices, UsageError } from './context.ts';
-import { readText, toTenantId, withStorage } from './options.ts';
+import { readText, toCaseNumber, toTenantId, withStorage } from './options.ts';
 import { receiptPage } from './receipt-page.ts';
 
 /** `erasure-receipt`, `verify-receipt`, `subject-export` and `audit verify`. */
@@ -59,12 +60,15 @@ function addReports(program: Command, { open, print }: Context): void {
 
   withCustomer(program.command('subject-export'))
     .description('Print all data about one customer in JSON (GDPR Art. 15 and 20).')
+    .option('--reference <case>', 'why: your case number, kept in the history of the customer', toCaseNumber)
     .action(async (text: string, options) => {
       const { tenant, by } = parseCustomer(text, options.tenant);
       const services = await open(options);
       const { erasures } = services;
       const urn = await urnOf(services, tenant, by);
-      const exported = await erasures.subjectExport(tenant, urn);
+      const { reference } = options;
+      const actor = { keyId: 'c2a subject-export', requestId: randomUUID() };
+      const exported = await erasures.subjectExport(tenant, urn, { actor, ...(reference && { reference }) });
       if (exported === undefined) throw new CommandError(`there is no customer ${urn} of ${tenant}`);
       print(exported, JSON.stringify(exported, null, 2));
     });

@@ -172,7 +172,7 @@ export class MemoryCustomers implements CustomerRepository {
 
   async history(tenant: TenantId, urn: CustomerUrn) {
     const events = this.#table.feedOf(tenant).filter(({ customerUrn }) => customerUrn === urn);
-    return events.map(({ id: _, position: __, customerUrn: ___, ...event }) => event);
+    return events.map(({ position: _, ...event }) => event);
   }
 
   async changes(tenant: TenantId, after: number, limit: number) {

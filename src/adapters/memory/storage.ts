@@ -1,6 +1,7 @@
 import type { CustomerRepository } from '../../application/ports/customer-repository.ts';
 import { ephemeralVault } from '../crypto/vault.ts';
 import type { Storage } from '../storage.ts';
+import { createMemoryAccessRecords } from './access-records.ts';
 import { createMemoryLeases } from './leases.ts';
 import { createMemoryTenants } from './tenants.ts';
 
@@ -8,6 +9,7 @@ import { createMemoryTenants } from './tenants.ts';
 export function openMemoryStorage(repository: CustomerRepository): Storage {
   return {
     repository,
+    accessRecords: createMemoryAccessRecords(),
     directory: createMemoryTenants(),
     leases: createMemoryLeases(),
     vault: ephemeralVault(),

@@ -4,6 +4,7 @@ import type { CustomerUrn, TenantId } from '../../domain/identity.ts';
 import { toNumber, toUrn } from './customers/urns.ts';
 import { compileQuery, compileSingle, compileWrite, type Routine } from './driver/query.ts';
 import type { Dialect, SqlDatabase } from './schema/database.ts';
+import type { Tables } from './schema/tables.ts';
 
 /** How many events get their positions in one transaction. */
 const numberedAtOnce = 2_000;
@@ -27,14 +28,14 @@ export class ChangeFeed {
     const number = toNumber(urn);
     if (number === undefined) return [];
     const rows = await this.#database.read(() => this.#queries.listOf({ tenant, number }));
-    return rows.map(({ version, at, body }) => ({ version, at, ...(JSON.parse(body) as EventBody) }));
+    return rows.map(eventIn);
   }
 
   /** See `CustomerRepository.changes`. */
   async changes(tenant: TenantId, after: number, limit: number): Promise<FeedEvent[]> {
     await this.#assignPositions(tenant);
     const rows = await this.#database.read(() => this.#queries.listAfter({ tenant, after, limit }));
-    return rows.map(({ number, body, ...row }) => ({ ...row, customerUrn: toUrn(number), ...JSON.parse(body) }));
+    return rows.map(eventIn);
   }
 
   /** See `CustomerRepository.lastChange`. */
@@ -61,6 +62,14 @@ export class ChangeFeed {
   }
 }
 
+/** The event in a row, with the position if the row has one. */
+const eventIn = <R extends EventRow>({ number, body, ...row }: R): Omit<R, 'number' | 'body'> & ChangeEvent => ({
+  ...row,
+  customerUrn: toUrn(number),
+  ...(JSON.parse(body) as EventBody),
+});
+type EventRow = Pick<Tables['changes'], 'number' | 'version' | 'id' | 'at' | 'body'>;
+
 /** SQLite: the position of the event that is inserted. */
 export const nextPosition = ({ builder }: Pick<Dialect, 'builder'>, tenant: string): Expression<number> =>
   sql<number>`coalesce((${lastPosition(builder, tenant)}), 0) + 1`;
@@ -82,7 +91,7 @@ export function feedQueries({ builder, isPostgres }: Dialect) {
     listOf: compileQuery((of: { tenant: string; number: number }) =>
       builder
         .selectFrom('changes')
-        .select(['version', 'at', 'body'])
+        .select(['number', 'version', 'id', 'at', 'body'])
         .where('tenant', '=', of.tenant)
         .where('number', '=', of.number)
         .orderBy('version'),

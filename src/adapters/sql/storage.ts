@@ -3,6 +3,7 @@ import type { ReferenceData } from '../../domain/reference-data.ts';
 import { isAccessibleByOthers } from '../crypto/master-key.ts';
 import { makeFolder } from '../files.ts';
 import type { Storage } from '../storage.ts';
+import { createSqlAccessRecords } from './access-records.ts';
 import { discardStaged, type FileMaintenance, sqliteMaintenance } from './backup.ts';
 import { createCustomerStorage } from './customer-storage.ts';
 import type { PostgresOptions } from './driver/postgres.ts';
@@ -83,6 +84,7 @@ async function openSql(
     const recovered = await recoverAtStart(customers, database, Date.now());
     return {
       repository: customers.repository,
+      accessRecords: createSqlAccessRecords(database),
       directory: createSqlTenants(database),
       leases: createSqlLeases(database),
       vault,

@@ -17,6 +17,9 @@ export interface EventBody {
 }
 
 export interface ChangeEvent extends EventBody {
+  /** A UUID. */
+  readonly id: string;
+  readonly customerUrn: CustomerUrn;
   /** The version that the change made. */
   readonly version: number;
   /** When the change was made, in milliseconds since 1970. */
@@ -25,9 +28,6 @@ export interface ChangeEvent extends EventBody {
 
 /** A change event in the feed of its tenant. */
 export interface FeedEvent extends ChangeEvent {
-  /** A UUID. */
-  readonly id: string;
-  readonly customerUrn: CustomerUrn;
   /** From 1, without gaps. Events of one customer are in the order of its versions. */
   readonly position: number;
 }

@@ -1,6 +1,5 @@
 /** `POST /find`: a customer by its e-mail address or phone number. */
 import { findForms, type LookUp } from '../../application/look-up.ts';
-import { andThen } from '../../application/maybe-promise.ts';
 import type { Snapshot } from '../../application/snapshot.ts';
 import { alternativesSchema } from '../body-schemas.ts';
 import { customerExample, customerExamples } from '../customer-examples.ts';
@@ -40,7 +39,7 @@ const schema = {
   description:
     'Exactly one of email and phoneNumber. Answers like `info`. Both are compared as `store` compares them, whatever their ' +
     'spelling; a phone number without "+" needs countryCode. An erased customer is not found. A POST, so that no address ' +
-    'is written to the log of a proxy.',
+    'is written to the log of a proxy. The history of the customer shows the access, with `reference`.',
   headers: readHeaders,
   body: alternativesSchema('find', findForms, findExamples.request),
   response: {
@@ -53,7 +52,7 @@ const schema = {
 } as const;
 
 export function findRoutes(app: ApiServer, { lookUp }: FindDependencies): void {
-  app.post('/find', { schema, config: { shape: wrapped } }, ({ caller, body }, reply) =>
-    andThen(lookUp.find(caller, body), (outcome) => answer(reply, outcome, wrapped)),
+  app.post('/find', { schema, config: { shape: wrapped } }, async ({ caller, body, id }, reply) =>
+    answer(reply, await lookUp.find(caller, body, id), wrapped),
   );
 }

@@ -1,7 +1,7 @@
 /** `POST /subject-export`: all data about one customer (GDPR Art. 15 and 20). */
 import { Type } from '@sinclair/typebox';
 import { customerReferenceFields } from '../../application/customer-reference.ts';
-import type { PrivacyReports, SubjectExport } from '../../application/privacy-reports.ts';
+import { type PrivacyReports, type SubjectExport, subjectExportFields } from '../../application/privacy-reports.ts';
 import type { Customer } from '../../domain/customer.ts';
 import { requireFullRole } from '../authentication.ts';
 import { identifiedBodySchema } from '../body-schemas.ts';
@@ -108,11 +108,11 @@ const schema = {
   summary: 'All data about a customer (GDPR Art. 15 and 20)',
   description:
     'Exactly one of customerUuid, customerUrn and externalIdentifier. An erased customer is found by its CustomerUrn only: the erasure also erased its ' +
-    'ExternalId. Changes nothing, but needs a key of the role `full`.',
+    'ExternalId. Needs a key of the role `full`. The history of the customer shows the access, with `reference`.',
   headers: readHeaders,
   body: identifiedBodySchema(
     'subjectExport',
-    customerReferenceFields,
+    subjectExportFields,
     customerReferenceFields,
     subjectExportExamples.request,
   ),
@@ -129,6 +129,6 @@ export function subjectExportRoutes(app: ApiServer, { erasures }: SubjectExportD
   app.post(
     '/subject-export',
     { schema, config: { shape: wrapped }, preParsing: requireFullRole },
-    async (request, reply) => answer(reply, await erasures.showSubjectExport(request.caller, request.body), wrapped),
+    async ({ caller, body, id }, reply) => answer(reply, await erasures.showSubjectExport(caller, body, id), wrapped),
   );
 }

@@ -21,6 +21,7 @@ async function started(t: Test) {
     server,
     urn,
     dataDir,
+    command,
     /** The exit code, and the value printed by `--json`. */
     async customer(name: string, ...words: string[]) {
       const { code, value } = await command('customer', name, '--tenant', 'acme', ...words);
@@ -76,8 +77,8 @@ t.test('history lists the changes of a customer, also after its erasure', async 
   const stored = { ...event, version: 1, type: 'customer.stored' };
   const updated = { ...event, version: 2, type: 'customer.updated', changedFields: ['email', 'lastName'] };
   const before = await customer('history', '--external-id', 'crm-1');
-  t.match(before, { code: 0, value: [stored, updated] });
-  t.equal(before.value.length, 2);
+  t.match(before, { code: 0, value: { changes: [stored, updated], accesses: [] } });
+  t.equal(before.value.changes.length, 2);
   t.same(await customer('history', '--urn', urn), before);
 
   await server.post('delete', { customerUrn: urn }, { 'x-request-id': 'case-7' });
@@ -85,16 +86,33 @@ t.test('history lists the changes of a customer, also after its erasure', async 
     error: /name an erased customer by its Cust/,
   });
   const after = await customer('history', '--urn', urn);
-  t.same(after.value.slice(0, 2), before.value);
-  t.match(after.value.slice(2), [{ version: 3, type: 'customer.anonymized', actor: { requestId: 'case-7' } }]);
+  t.same(after.value.changes.slice(0, 2), before.value.changes);
+  t.match(after.value.changes.slice(2), [{ version: 3, type: 'customer.anonymized', actor: { requestId: 'case-7' } }]);
   t.notMatch(JSON.stringify(after.value), /jane|köln|1234567/i, 'names of fields, no values');
   const { stdout } = await text('history', '--urn', urn);
-  t.match(stdout, /^1 {2}\S+Z {2}customer\.stored +key \w+ {2}request \S+ +externalIdentifier, email, /);
-  t.match(stdout, /\n3 {2}\S+Z {2}customer\.anonymized {2}key \w+ {2}request case-7 +externalIdentifier, /);
+  t.match(stdout, /^\S+Z {2}customer\.stored +version 1 +key \w+ {2}request \S+ +externalIdentifier, email, /);
+  t.match(stdout, /\n\S+Z {2}customer\.anonymized {2}version 3 +key \w+ {2}request case-7 +externalIdentifier, /);
   t.equal(stdout.trim().split('\n').length, 3);
 
   t.match((await customer('show', '--urn', urn)).value, { status: 'Anonymized' });
   t.equal((await customer('find', '--phone', '+49 170 1234567')).code, 1);
+});
+
+t.test('history shows who looked for the person by a command, and why', async (t) => {
+  const { customer, text, urn, command } = await started(t);
+  await customer('find', '--phone', '+49 170 1234567', '--reference', 'TICKET-7');
+  await command('subject-export', urn, '--tenant', 'acme', '--reference', 'DSAR-2026-0042');
+  const { accesses } = (await customer('history', '--urn', urn)).value;
+  const actor = { requestId: /^[\da-f-]{36}$/ };
+  t.match(accesses, [
+    { operation: 'find', actor: { ...actor, keyId: 'c2a customer find' }, reference: 'TICKET-7' },
+    { operation: 'subject-export', actor: { ...actor, keyId: 'c2a subject-export' }, reference: 'DSAR-2026-0042' },
+  ]);
+  t.match((await text('history', '--urn', urn)).stdout, /\n\S+Z {2}find .*key c2a customer find .* TICKET-7\n/);
+  t.match(await command('subject-export', urn, '--tenant', 'acme', '--reference', 'Jane asked'), {
+    code: 2,
+    value: { error: /^--reference must be at most 64 visible/ },
+  });
 });
 
 t.test('if there is no such customer, or the value is wrong, the message does not repeat the value', async (t) => {

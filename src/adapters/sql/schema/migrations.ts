@@ -35,7 +35,7 @@ export const migrations: Migrations = {
       ],
     },
     { statements: mergedInto },
-    { statements: (dialect) => [...feed(dialect)] },
+    { statements: (dialect) => [...feed(dialect), accessRecords(dialect)] },
   ],
   keys: [
     {
@@ -191,6 +191,17 @@ const feed = ({ builder, text, schemas, createIndex, isPostgres }: Dialect): rea
         },
         createIndex('data', 'changes_version', 'changes', ['tenant', 'number', 'version'], { isUnique: true }),
       ];
+
+const accessRecords = ({ builder, text }: Dialect): Compiled =>
+  builder.schema
+    .createTable('access_records')
+    .addColumn('tenant', text, (column) => column.notNull())
+    .addColumn('number', 'bigint', (column) => column.notNull())
+    .addColumn('at', 'bigint', (column) => column.notNull())
+    .addColumn('id', text, (column) => column.notNull())
+    .addColumn('body', text, (column) => column.notNull())
+    .addPrimaryKeyConstraint('access_records_pk', ['tenant', 'number', 'at', 'id'])
+    .compile();
 
 const idempotencyRecords = ({ builder, bytes, text, createIndex }: Dialect): readonly Compiled[] => [
   builder.schema

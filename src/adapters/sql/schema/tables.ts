@@ -28,6 +28,7 @@ export const tables = {
   customers: { part: 'data', key: ['tenant', 'number'], distributed: true },
   changes: { part: 'data', key: ['tenant', 'number', 'version'], distributed: true },
   feeds: { part: 'data', key: ['tenant'], distributed: true },
+  access_records: { part: 'data', key: ['tenant', 'number', 'at', 'id'], distributed: true },
   idempotency_records: { part: 'data', key: ['tenant', 'key_digest'], distributed: true },
   erasure_positions: { part: 'data', key: ['tenant'], distributed: true },
   leases: { part: 'data', key: ['name'], distributed: false },
@@ -103,6 +104,8 @@ interface RecordTables {
   };
   /** PostgreSQL: a row for each tenant with events, locked while positions are assigned. */
   feeds: { tenant: string };
+  /** Who looked at a person; see `application/ports/access-records.ts`. `body` is JSON: operation, actor, reference. */
+  access_records: { tenant: string; number: number; at: number; id: string; body: string };
   /** Idempotency records: one for each successful write with an Idempotency-Key. */
   idempotency_records: {
     tenant: string;

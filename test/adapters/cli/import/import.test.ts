@@ -66,7 +66,7 @@ t.test('NDJSON with the rows of a sync, of a delete and of an export, beside a s
   const found = await server.info({ exId: 'crm-1' });
   t.match(found, { status: 200, result: { email: 'jane@example.com' } });
   const { value: history } = await command('customer', 'history', '--tenant', 'acme', '--external-id', 'crm-1');
-  t.match(history, [{ actor: { keyId: 'c2a import', requestId: /^[\da-f-]{36}$/ } }]);
+  t.match(history.changes, [{ actor: { keyId: 'c2a import', requestId: /^[\da-f-]{36}$/ } }]);
 
   const { text } = await server.export();
   write('b.ndjson', `${text}${ndjson([{ delete: { externalIdentifier: 'crm-2', sourceRevision: 6 } }, row('crm-3')])}`);
