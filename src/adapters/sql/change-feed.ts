@@ -1,4 +1,4 @@
-import { type Expression, sql } from 'kysely';
+import { sql } from 'kysely';
 import type { ChangeEvent, EventBody, FeedEvent } from '../../application/ports/change-events.ts';
 import type { CustomerUrn, TenantId } from '../../domain/identity.ts';
 import { toNumber, toUrn } from './customers/urns.ts';
@@ -11,7 +11,7 @@ const numberedAtOnce = 2_000;
 
 /**
  * The change events of all customers, which `change-writer.ts` stores. SQLite has one writer at a time, so an event is
- * stored with its position (`nextPosition`). On PostgreSQL an event that is stored first may be committed last, so
+ * stored with its position (`takePosition`). On PostgreSQL an event that is stored first may be committed last, so
  * positions are assigned after the commit, by whoever reads the feed (docs/decisions/0043-the-change-feed.md).
  */
 export class ChangeFeed {
@@ -41,8 +41,8 @@ export class ChangeFeed {
   /** See `CustomerRepository.lastChange`. */
   async lastChange(tenant: TenantId): Promise<number> {
     await this.#assignPositions(tenant);
-    const [last] = await this.#database.read(() => this.#queries.findLast({ tenant }));
-    return last?.position ?? 0;
+    const [feed] = await this.#database.read(() => this.#queries.findLast({ tenant }));
+    return feed?.last ?? 0;
   }
 
   /** Assigns positions to the committed events that have none. */
@@ -57,8 +57,14 @@ export class ChangeFeed {
 
   /** The statement that assigns begins after the lock is held, so that it sees what the holder before has assigned. */
   *#assignSome(tenant: string): Routine<number> {
-    while ((yield* this.#queries.lock({ tenant })).length === 0) yield* this.#queries.insertFeed({ tenant });
-    return yield* this.#queries.assign({ tenant });
+    let [feed] = yield* this.#queries.lock({ tenant });
+    while (feed === undefined) {
+      yield* this.#queries.insertFeed({ tenant });
+      [feed] = yield* this.#queries.lock({ tenant });
+    }
+    const assigned = yield* this.#queries.assign({ tenant, last: feed.last });
+    yield* this.#queries.setLast({ tenant, last: feed.last + assigned });
+    return assigned;
   }
 }
 
@@ -70,21 +76,18 @@ const eventIn = <R extends EventRow>({ number, body, ...row }: R): Omit<R, 'numb
 });
 type EventRow = Pick<Tables['changes'], 'number' | 'version' | 'id' | 'at' | 'body'>;
 
-/** SQLite: the position of the event that is inserted. */
-export const nextPosition = ({ builder }: Pick<Dialect, 'builder'>, tenant: string): Expression<number> =>
-  sql<number>`coalesce((${lastPosition(builder, tenant)}), 0) + 1`;
-
-const lastPosition = (builder: Dialect['builder'], tenant: string) =>
-  builder
-    .selectFrom('changes as last')
-    .select('last.position')
-    .where('last.tenant', '=', tenant)
-    // The condition of the index.
-    .where('last.position', 'is not', null)
-    .orderBy('last.position', 'desc')
-    .limit(1);
+/** SQLite: takes the position of the event that is inserted. A subquery for the last position took 13 µs, this takes 3. */
+export const takePosition = ({ builder }: Pick<Dialect, 'builder'>) =>
+  compileSingle((of: { tenant: string }) =>
+    builder
+      .insertInto('feeds')
+      .values({ tenant: of.tenant, last: 1 })
+      .onConflict((on) => on.column('tenant').doUpdateSet((set) => ({ last: set('feeds.last', '+', 1) })))
+      .returning('last'),
+  );
 
 export function feedQueries({ builder, isPostgres }: Dialect) {
+  const feedOf = (tenant: string) => builder.selectFrom('feeds').select('last').where('tenant', '=', tenant);
   const unnumbered = (tenant: string) =>
     builder.selectFrom('changes').where('tenant', '=', tenant).where('position', 'is', null);
   return {
@@ -106,20 +109,17 @@ export function feedQueries({ builder, isPostgres }: Dialect) {
         .orderBy('position')
         .limit(of.limit),
     ),
-    findLast: compileSingle((of: { tenant: string }) => lastPosition(builder, of.tenant)),
+    findLast: compileSingle((of: { tenant: string }) => feedOf(of.tenant)),
     findUnnumbered: compileSingle((of: { tenant: string }) => unnumbered(of.tenant).select('id').limit(1)),
-    lock: compileSingle((of: { tenant: string }) => {
-      const feed = builder.selectFrom('feeds').select('tenant').where('tenant', '=', of.tenant);
-      return isPostgres ? feed.forUpdate() : feed;
-    }),
+    lock: compileSingle((of: { tenant: string }) => (isPostgres ? feedOf(of.tenant).forUpdate() : feedOf(of.tenant))),
     insertFeed: compileWrite((of: { tenant: string }) =>
       builder
         .insertInto('feeds')
-        .values({ tenant: of.tenant })
+        .values({ tenant: of.tenant, last: 0 })
         .onConflict((on) => on.doNothing()),
     ),
     /** In the order of versions of each customer: a version is committed before the next one is written. */
-    assign: compileWrite((of: { tenant: string }) => {
+    assign: compileWrite((of: { tenant: string; last: number }) => {
       const first = unnumbered(of.tenant)
         .select(['number', 'version'])
         .orderBy('number')
@@ -134,10 +134,13 @@ export function feedQueries({ builder, isPostgres }: Dialect) {
             .select(['number', 'version', nth.as('nth')])
             .as('due'),
         )
-        .set({ position: sql<number>`coalesce((${lastPosition(builder, of.tenant)}), 0) + due.nth` })
+        .set({ position: sql<number>`${of.last} + due.nth` })
         .where('changes.tenant', '=', of.tenant)
         .whereRef('changes.number', '=', 'due.number')
         .whereRef('changes.version', '=', 'due.version');
     }),
+    setLast: compileWrite((of: { tenant: string; last: number }) =>
+      builder.updateTable('feeds').set({ last: of.last }).where('tenant', '=', of.tenant),
+    ),
   };
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Expression, type RawBuilder, sql } from 'kysely';
 import type { EventBody } from '../../../application/ports/change-events.ts';
-import { nextPosition } from '../change-feed.ts';
+import { takePosition } from '../change-feed.ts';
 import { compileQuery, compileWrite, type Routine } from '../driver/query.ts';
 import { type IdempotencyRow, idempotencyQueries } from '../idempotency-records.ts';
 import type { Dialect } from '../schema/database.ts';
@@ -170,17 +170,22 @@ function oneByOne(dialect: Dialect) {
   const { builder } = dialect;
   const rows = rowStatements();
   const { insertRecord } = idempotencyQueries(dialect);
-  const insertEvent = compileWrite((event: Event & { version: number }) =>
+  const insert = compileWrite((event: Event & { version: number; position: number | null }) =>
     builder.insertInto('changes').values({
       tenant: event.tenant,
       number: event.number,
       version: event.version,
-      ...(!dialect.isPostgres && { position: nextPosition(dialect, event.tenant) }),
+      position: event.position,
       id: event.id,
       at: event.at,
       body: event.body,
     }),
   );
+  const take = takePosition(dialect);
+  function* insertEvent(event: Event & { version: number }): Routine<void> {
+    const [feed] = dialect.isPostgres ? [] : yield* take(event);
+    yield* insert({ ...event, position: feed?.last ?? null });
+  }
   const withEvent = <Change extends Event & { version: number }>(write: (row: Change) => Routine<number>) =>
     function* (row: Change, record?: IdempotencyRow): Routine<number> {
       const written = yield* write(row);

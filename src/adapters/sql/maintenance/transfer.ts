@@ -14,12 +14,10 @@ import { parts, tables, unfinishedTransfer } from '../schema/tables.ts';
 
 type Table = keyof typeof tables;
 /**
- * All tables except the leases, which belong to processes of the source, the feeds, which are only locks, and the version
- * tables, which have no key. In those, a transfer sets the deployment at its end.
+ * All tables except the leases, which belong to processes of the source, and the version tables, which have no key. In
+ * those, a transfer sets the deployment at its end.
  */
-const names = (Object.keys(tables) as Table[]).filter(
-  (name) => name !== 'leases' && name !== 'feeds' && tables[name].key.length > 0,
-);
+const names = (Object.keys(tables) as Table[]).filter((name) => name !== 'leases' && tables[name].key.length > 0);
 
 /** How many rows are compared, and written, at once. */
 const pageSize = 500;

@@ -171,26 +171,30 @@ const changes = ({ builder, text, createIndex, isPostgres }: Dialect): readonly 
 ];
 
 /**
- * PostgreSQL assigns positions after the commit, under the lock of a row of `feeds`. SQLite has one writer at a time and
- * assigns them with the insert: docs/decisions/0043-the-change-feed.md.
+ * SQLite assigns positions with the insert, PostgreSQL after the commit: docs/decisions/0043-the-change-feed.md.
  */
-const feed = ({ builder, text, schemas, createIndex, isPostgres }: Dialect): readonly Compiled[] =>
-  isPostgres
-    ? [
-        builder.schema
-          .createTable('feeds')
-          .addColumn('tenant', text, (column) => column.primaryKey().notNull())
-          .compile(),
-      ]
+const feed = ({ builder, text, schemas, createIndex, isPostgres }: Dialect): readonly Compiled[] => [
+  builder.schema
+    .createTable('feeds')
+    .addColumn('tenant', text, (column) => column.primaryKey().notNull())
+    .addColumn('last', 'bigint', (column) => column.notNull())
+    .compile(),
+  ...(isPostgres
+    ? []
     : [
         {
           sql: `update ${schemas.data}.changes set position = numbered.position from
             (select rowid as id, row_number() over (partition by tenant order by rowid) as position from ${schemas.data}.changes)
             as numbered where numbered.id = changes.rowid`,
-          part: 'data',
+          part: 'data' as const,
+        },
+        {
+          sql: `insert into ${schemas.data}.feeds select tenant, count(*) from ${schemas.data}.changes group by tenant`,
+          part: 'data' as const,
         },
         createIndex('data', 'changes_version', 'changes', ['tenant', 'number', 'version'], { isUnique: true }),
-      ];
+      ]),
+];
 
 const accessRecords = ({ builder, text }: Dialect): Compiled =>
   builder.schema

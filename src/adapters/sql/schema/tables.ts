@@ -102,8 +102,8 @@ interface RecordTables {
     /** JSON: type, changedFields, actor. */
     body: string;
   };
-  /** PostgreSQL: a row for each tenant with events, locked while positions are assigned. */
-  feeds: { tenant: string };
+  /** The last position of each tenant's feed; no row before the first. PostgreSQL locks it while it assigns positions. */
+  feeds: { tenant: string; last: number };
   /** Who looked at a person; see `application/ports/access-records.ts`. `body` is JSON: operation, actor, reference. */
   access_records: { tenant: string; number: number; at: number; id: string; body: string };
   /** Idempotency records: one for each successful write with an Idempotency-Key. */
