@@ -1,6 +1,6 @@
 /**
  * `npm run bench:events`: what a change event costs a store. Stores customers with and without their events, in turns, by the
- * repository: SQLite, and PostgreSQL if a URL of an empty database is given. `npm run bench:events -- [stores] [rounds] [url]`
+ * repository, on SQLite and PostgreSQL. `npm run bench:events -- [stores] [rounds]`
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,9 +16,9 @@ import { noTelemetry } from '../src/adapters/telemetry/no-telemetry.ts';
 import type { CustomerRepository } from '../src/application/ports/customer-repository.ts';
 import { contentOf } from '../src/domain/customer.ts';
 import { parseTenantId, type TenantId } from '../src/domain/identity.ts';
+import { startPostgres } from '../test/support/postgres-server.ts';
 
-const [stores = 3_000, rounds = 40] = process.argv.slice(2, 4).map(Number);
-const [url] = process.argv.slice(4);
+const [stores = 3_000, rounds = 40] = process.argv.slice(2).map(Number);
 const inFlight = 64;
 const tenant = parseTenantId('acme') as TenantId;
 const referenceData = createReferenceData();
@@ -118,11 +118,11 @@ try {
   const sqlite = await openSqlite({ files: sqliteFiles(folder), mayCreate: true }, noTelemetry);
   await compare('SQLite', sqlite, folder);
   await sqlite.close();
-  if (url !== undefined) {
-    const postgres = await openPostgres({ url, poolSize: 10, timeoutMs: 10_000 }, noTelemetry);
-    await compare('PostgreSQL', postgres, folder);
-    await postgres.close();
-  }
+  const server = await startPostgres();
+  const postgres = await openPostgres({ url: server.url, poolSize: 10, timeoutMs: 10_000 }, noTelemetry);
+  await compare('PostgreSQL', postgres, folder);
+  await postgres.close();
+  await server.stop();
 } finally {
   rmSync(folder, { recursive: true });
 }
