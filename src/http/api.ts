@@ -1,7 +1,7 @@
 /** The API: every resource under the base routes, behind authentication and the rate limit. */
 import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox';
 import type { Authentication } from '../application/authentication.ts';
-import { authenticate } from './authentication.ts';
+import { authenticate, checkRoles } from './authentication.ts';
 import { customerRecordSchemas } from './customer-schemas.ts';
 import { envelopeSchemas } from './operation-schemas.ts';
 import { type ChangesDependencies, changesRoutes, changesSchemas } from './routes/changes.ts';
@@ -30,6 +30,7 @@ export type ApiDependencies = CustomerDependencies &
 /** Registers all resources. To add a resource, add its routes here and its named schemas to `apiSchemas`. */
 export const api: FastifyPluginCallbackTypebox<ApiDependencies> = (app, dependencies, done) => {
   app.addHook('onRequest', authenticate(dependencies.authentication));
+  app.addHook('onRoute', checkRoles);
   customerRoutes(app, dependencies);
   erasureRoutes(app, dependencies);
   findRoutes(app, dependencies);

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { FastifyReply, FastifyRequest, onRequestHookHandler, preParsingHookHandler } from 'fastify';
+import type { FastifyReply, FastifyRequest, onRequestHookHandler, preParsingHookHandler, RouteOptions } from 'fastify';
 import type { Authentication, Credentials } from '../application/authentication.ts';
 import { refusal } from '../application/outcome.ts';
+import { type Role, roles } from '../application/ports/tenant-directory.ts';
 import { answer, wrapped } from './envelope.ts';
 
 /** Sent with every 401. It does not depend on the reason, because callers must not learn the reason. */
@@ -74,11 +75,28 @@ const credentialsOf = ({ raw: { headers } }: FastifyRequest): Credentials => ({
   authorization: headers.authorization,
 });
 
-/** The `preParsing` hook of writing routes: answers 403 before the body is read if the API key is read-only. */
-export const requireFullRole: preParsingHookHandler = (request, reply, payload, done) => {
-  if (request.caller.role === 'full') done(null, payload);
-  else reply.send(answer(reply, refusal('FORBIDDEN'), request.routeOptions.config.shape ?? wrapped));
-};
+/** The roles whose API keys may use a route; a function if they depend on the query. */
+export type AllowedRoles = readonly Role[] | ((query: unknown) => readonly Role[]);
+
+export const writers: readonly Role[] = ['full'];
+export const readers: readonly Role[] = ['full', 'read'];
+
+/**
+ * The `onRoute` hook of the API: adds the check of the API key's role to a route. A key of another role gets 403 before
+ * the body is read. A route states its roles in its config; without them it is for `writers`, a GET for `readers`.
+ */
+export function checkRoles(route: RouteOptions): void {
+  const isGet = [route.method].flat().every((method) => method === 'GET' || method === 'HEAD');
+  const { shape = wrapped, roles: allowed = isGet ? readers : writers } = route.config ?? {};
+  // A hook costs every request a microsecond, so a route for all roles has none.
+  if (typeof allowed !== 'function' && roles.every((role) => allowed.includes(role))) return;
+  const check: preParsingHookHandler = ({ caller, query }, reply, payload, done) => {
+    const mayUse = typeof allowed === 'function' ? allowed(query) : allowed;
+    if (mayUse.includes(caller.role)) done(null, payload);
+    else reply.send(answer(reply, refusal('FORBIDDEN'), shape));
+  };
+  route.preParsing = [check, ...[route.preParsing ?? []].flat()];
+}
 
 const single = (header: string | string[] | undefined): string | undefined =>
   typeof header === 'string' ? header : undefined;

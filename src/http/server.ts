@@ -14,7 +14,7 @@ import type { Telemetry } from '../application/ports/telemetry.ts';
 import type { Violation } from '../domain/violations.ts';
 import { type AccessLog, createAccessLog, logFailure, type RequestLogger, requestIdOf } from './access-log.ts';
 import { type ApiDependencies, api, baseRoutes } from './api.ts';
-import { NoLongerAuthenticated, refuseCredentials } from './authentication.ts';
+import { type AllowedRoles, NoLongerAuthenticated, refuseCredentials } from './authentication.ts';
 import { Connections } from './connections.ts';
 import { answer, codeOf, type RefusalShape, RequestRefused, wrapped } from './envelope.ts';
 import { ignoreEmptyBody, readJsonBodies } from './json-body.ts';
@@ -42,6 +42,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The shape of the route's refusals. Default: `wrapped`. */
     shape?: RefusalShape;
+    /** The roles whose API keys may use the route. Default: see `checkRoles`. */
+    roles?: AllowedRoles;
     /** For probes and scrapers: the route is served even under pressure, and logged at `debug`. */
     forOperators?: boolean;
     /** The route reads NDJSON, as a stream. */

@@ -8,7 +8,7 @@ import type { Snapshot } from '../../application/snapshot.ts';
 import type { Preview, Synchronization } from '../../application/synchronization.ts';
 import { storeFields, updateFields } from '../../domain/customer.ts';
 import { isObject } from '../../domain/field-schema.ts';
-import { requireFullRole } from '../authentication.ts';
+import { readers } from '../authentication.ts';
 import { bodySchema, identifiedBodySchema, oneOfSchema } from '../body-schemas.ts';
 import { customerExamples as examples } from '../customer-examples.ts';
 import {
@@ -167,15 +167,19 @@ const info = {
 type Availability = { readonly isAvailable: boolean } & Partial<Preview>;
 
 export function customerRoutes(app: ApiServer, { customers, synchronization }: CustomerDependencies): void {
-  const writesWrapped = { config: { shape: wrapped }, preParsing: requireFullRole };
-  const writesBare = { config: { shape: bare }, preParsing: requireFullRole };
-  app.post('/validate', { schema: validate, config: { shape: bare } }, ({ caller, body, id }, reply) => {
-    const outcome: MaybePromise<Outcome<Availability>> =
-      isObject(body) && 'customer' in body
-        ? synchronization.preview(caller, body, { requestId: id })
-        : customers.validate(caller, body);
-    return andThen(outcome, (given) => answer(reply, given, bare));
-  });
+  const writesWrapped = { config: { shape: wrapped } };
+  const writesBare = { config: { shape: bare } };
+  app.post(
+    '/validate',
+    { schema: validate, config: { shape: bare, roles: readers } },
+    ({ caller, body, id }, reply) => {
+      const outcome: MaybePromise<Outcome<Availability>> =
+        isObject(body) && 'customer' in body
+          ? synchronization.preview(caller, body, { requestId: id })
+          : customers.validate(caller, body);
+      return andThen(outcome, (given) => answer(reply, given, bare));
+    },
+  );
   app.post('/store', { schema: store, ...writesWrapped }, async (request, reply) =>
     answer(reply, await customers.store(request.caller, request.body, conditionsOf(request)), wrapped),
   );

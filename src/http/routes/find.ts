@@ -1,6 +1,7 @@
 /** `POST /find`: a customer by its e-mail address or phone number. */
 import { findForms, type LookUp } from '../../application/look-up.ts';
 import type { Snapshot } from '../../application/snapshot.ts';
+import { readers } from '../authentication.ts';
 import { alternativesSchema } from '../body-schemas.ts';
 import { customerExample, customerExamples } from '../customer-examples.ts';
 import { snapshotSchema } from '../customer-schemas.ts';
@@ -52,7 +53,7 @@ const schema = {
 } as const;
 
 export function findRoutes(app: ApiServer, { lookUp }: FindDependencies): void {
-  app.post('/find', { schema, config: { shape: wrapped } }, async ({ caller, body, id }, reply) =>
+  app.post('/find', { schema, config: { shape: wrapped, roles: readers } }, async ({ caller, body, id }, reply) =>
     answer(reply, await lookUp.find(caller, body, id), wrapped),
   );
 }

@@ -1,13 +1,13 @@
 /** `POST /import`: any number of syncs and erasures, as NDJSON. */
 import { finished, Readable } from 'node:stream';
-import type { FastifyReply, FastifyRequest, preParsingHookHandler } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Authentication } from '../../application/authentication.ts';
 import type { ImportAnswer } from '../../application/import/answers.ts';
 import { type Imports, importFields } from '../../application/import/imports.ts';
 import { maxRowBytes, readRows } from '../../application/import/rows.ts';
 import { invalid } from '../../application/outcome.ts';
 import { logFailure } from '../access-log.ts';
-import { isStillAuthenticated, requireFullRole } from '../authentication.ts';
+import { isStillAuthenticated, readers, writers } from '../authentication.ts';
 import { linesBodySchema } from '../body-schemas.ts';
 import { discardBody } from '../connections.ts';
 import { customerExample } from '../customer-examples.ts';
@@ -64,16 +64,12 @@ const schema = {
 } as const;
 
 /** A dry run reads only. */
-const requireRole: preParsingHookHandler = function (request, reply, payload, done) {
-  const { dryRun } = request.query as { readonly dryRun?: unknown };
-  if (dryRun === 'true') done(null, payload);
-  else requireFullRole.call(this, request, reply, payload, done);
-};
+const rolesFor = (query: unknown) => ((query as { readonly dryRun?: unknown }).dryRun === 'true' ? readers : writers);
 
 export function importRoutes(app: ApiServer, { imports, authentication }: ImportDependencies): void {
   app.addHook('preClose', async () => imports.stop());
-  const config = { shape: wrapped, readsLines: true };
-  app.post('/import', { schema, config, preParsing: requireRole }, (request, reply) => {
+  const config = { shape: wrapped, readsLines: true, roles: rolesFor };
+  app.post('/import', { schema, config }, (request, reply) => {
     const { body } = request;
     if (!(body instanceof Readable)) throw new RequestRefused('BAD_REQUEST', 'the import has no body');
     const accepted = imports.accept(request.caller, request.query as Record<string, unknown>, {

@@ -3,7 +3,6 @@ import { Type } from '@sinclair/typebox';
 import { customerReferenceFields } from '../../application/customer-reference.ts';
 import { type PrivacyReports, type SubjectExport, subjectExportFields } from '../../application/privacy-reports.ts';
 import type { Customer } from '../../domain/customer.ts';
-import { requireFullRole } from '../authentication.ts';
 import { identifiedBodySchema } from '../body-schemas.ts';
 import { customerExample, customerExamples } from '../customer-examples.ts';
 import { customerSchema } from '../customer-schemas.ts';
@@ -126,9 +125,7 @@ const schema = {
 } as const;
 
 export function subjectExportRoutes(app: ApiServer, { erasures }: SubjectExportDependencies): void {
-  app.post(
-    '/subject-export',
-    { schema, config: { shape: wrapped }, preParsing: requireFullRole },
-    async ({ caller, body, id }, reply) => answer(reply, await erasures.showSubjectExport(caller, body, id), wrapped),
+  app.post('/subject-export', { schema, config: { shape: wrapped } }, async ({ caller, body, id }, reply) =>
+    answer(reply, await erasures.showSubjectExport(caller, body, id), wrapped),
   );
 }

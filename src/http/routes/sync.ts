@@ -2,11 +2,10 @@
 import { Type } from '@sinclair/typebox';
 import type { Synchronization } from '../../application/synchronization.ts';
 import type { Customer } from '../../domain/customer.ts';
-import { requireFullRole } from '../authentication.ts';
 import { bodySchema } from '../body-schemas.ts';
 import { customerExample, customerExamples } from '../customer-examples.ts';
 import { changedFieldsSchema, customerSchema, outcomeSchema, syncMembers } from '../customer-schemas.ts';
-import { answer, synced } from '../envelope.ts';
+import { answer, synced, wrapped } from '../envelope.ts';
 import {
   type ApiServer,
   apiOperation,
@@ -67,7 +66,7 @@ const schema = {
 } as const;
 
 export function syncRoutes(app: ApiServer, { synchronization }: SyncDependencies): void {
-  app.post('/sync', { schema, preParsing: requireFullRole }, async (request, reply) =>
+  app.post('/sync', { schema, config: { shape: wrapped } }, async (request, reply) =>
     answer(reply, await synchronization.sync(request.caller, request.body, conditionsOf(request)), synced),
   );
 }
