@@ -37,7 +37,7 @@ export const validateFields = {
 export const deleteFields = {
   ...customerReferenceFields,
   sourceRevision,
-  reference: format('caseNumber', "The tenant's own case number; signed into the erasure receipt."),
+  reference: format('asciiIdentifier', "The tenant's own case number; signed into the erasure receipt."),
 } as const;
 
 interface Dependencies extends WriteSettings {

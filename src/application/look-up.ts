@@ -14,7 +14,7 @@ import { type Snapshot, showSnapshot } from './snapshot.ts';
 
 /** Why somebody looks at a person. */
 export const accessReference = format(
-  'caseNumber',
+  'asciiIdentifier',
   "The tenant's own case number: the reason, kept in the history of the customer.",
 );
 

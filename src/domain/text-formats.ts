@@ -7,7 +7,7 @@ import type { ViolationCode } from './violations.ts';
 export type Fail = (code: ViolationCode, message: string) => undefined;
 
 export const maxExternalIdLength = 128;
-export const maxCaseNumberLength = 64;
+export const maxAsciiIdentifierLength = 64;
 /** The most that a query can ask for with `limit`, and with `wait` in seconds. */
 export const maxPageLimit = 10_000;
 export const maxWaitSeconds = 30;
@@ -41,8 +41,8 @@ export const formats = {
     withinLength(text, maxPhoneNumberLength, fail) &&
     (dialledNumber(text) ??
       fail('invalid_format', 'Must be a phone number: digits, with "+", spaces, dots, dashes, slashes and brackets.')),
-  caseNumber: (text, fail) =>
-    withinLength(text, maxCaseNumberLength, fail) &&
+  asciiIdentifier: (text, fail) =>
+    withinLength(text, maxAsciiIdentifierLength, fail) &&
     (/^[\x21-\x7e]+$/.test(text) ? text : fail('invalid_format', 'Must be visible ASCII characters, without spaces.')),
   pageLimit: (text, fail) => wholeNumber(text, 1, maxPageLimit, fail),
   waitSeconds: (text, fail) => wholeNumber(text, 0, maxWaitSeconds, fail),

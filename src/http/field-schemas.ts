@@ -2,7 +2,7 @@
 import { type TSchema, Type } from '@sinclair/typebox';
 import type { Field, FieldTable } from '../domain/field-schema.ts';
 import {
-  maxCaseNumberLength,
+  maxAsciiIdentifierLength,
   maxCursorLength,
   maxExternalIdLength,
   maxPageLimit,
@@ -65,8 +65,8 @@ export function fieldSchema(field: Field, use: Use): TSchema {
       return Type.String({ minLength: 1, maxLength: maxExternalIdLength, description });
     case 'customerUrn':
       return Type.String({ pattern: urnPattern, description });
-    case 'caseNumber':
-      return Type.String({ pattern: '^[\\x21-\\x7e]+$', maxLength: maxCaseNumberLength, description });
+    case 'asciiIdentifier':
+      return Type.String({ pattern: '^[\\x21-\\x7e]+$', maxLength: maxAsciiIdentifierLength, description });
     case 'pageLimit':
       return Type.Integer({ minimum: 1, maximum: maxPageLimit, description });
     case 'waitSeconds':

@@ -43,7 +43,7 @@ function arbitraryOf(field: Field, nullable: boolean): fc.Arbitrary<unknown> {
     case 'externalId':
     case 'externalReference':
       return texts(100).filter((text) => !/\p{Cc}/u.test(text) && !/^\s*(?:cu\.|anonymized-)/.test(text));
-    case 'caseNumber':
+    case 'asciiIdentifier':
       return fc.stringMatching(/^[!-~]{1,64}$/);
     case 'customerUrn':
       return fc.nat().map((sequence) => `cu.00.${sequence}`);

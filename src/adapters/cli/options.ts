@@ -2,7 +2,7 @@ import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { optionOf, settings, type Variable } from '../../config.ts';
 import { parseTenantId, type TenantId } from '../../domain/identity.ts';
-import { maxCaseNumberLength } from '../../domain/text-formats.ts';
+import { maxAsciiIdentifierLength } from '../../domain/text-formats.ts';
 import { systemProblem } from '../system-errors.ts';
 import { CommandError, UsageError } from './context.ts';
 
@@ -35,8 +35,10 @@ export function toTenantId(text: string): TenantId {
 
 /** @throws UsageError if the text is not a case number, as `delete` takes it */
 export function toCaseNumber(text: string): string {
-  if (text.length <= maxCaseNumberLength && /^[\x21-\x7e]+$/.test(text)) return text;
-  throw new UsageError(`--reference must be at most ${maxCaseNumberLength} visible ASCII characters, without spaces`);
+  if (text.length <= maxAsciiIdentifierLength && /^[\x21-\x7e]+$/.test(text)) return text;
+  throw new UsageError(
+    `--reference must be at most ${maxAsciiIdentifierLength} visible ASCII characters, without spaces`,
+  );
 }
 
 /** Checks a name that is shown in terminals, where a control character could move the cursor. */
