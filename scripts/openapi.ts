@@ -39,7 +39,9 @@ export type OperationId =
   | 'find'
   | 'changes'
   | 'history'
-  | 'merge';
+  | 'merge'
+  | 'bindReference'
+  | 'listReferences';
 interface Body {
   readonly content?: Readonly<Record<string, Media>>;
 }
@@ -82,6 +84,7 @@ export async function describeApi(): Promise<OpenApi> {
     changes: { stop: () => {} },
     lookUp: {},
     merges: {},
+    references: {},
     customerExport: {},
     imports: { stop: () => {} },
     erasures: {},
@@ -114,7 +117,8 @@ const document = {
   tags: [
     {
       name: 'customers',
-      description: 'The five operations of C2A-01, look-up, merges, erasure receipts and exports for data subjects.',
+      description:
+        'The five operations of C2A-01, look-up, merges, references, erasure receipts and exports for data subjects.',
     },
     { name: 'service', description: 'Operations of the service itself. They need no credentials.' },
   ],

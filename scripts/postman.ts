@@ -11,6 +11,7 @@ import { exportExamples } from '../src/http/routes/export.ts';
 import { findExamples } from '../src/http/routes/find.ts';
 import { importExamples } from '../src/http/routes/import.ts';
 import { mergeExamples } from '../src/http/routes/merge.ts';
+import { referenceExamples } from '../src/http/routes/references.ts';
 import { subjectExportExamples } from '../src/http/routes/subject-exports.ts';
 import { syncExamples } from '../src/http/routes/sync.ts';
 import { ndjsonType } from '../src/http/streaming.ts';
@@ -28,6 +29,7 @@ const examples = {
   changes: changesExamples,
   history: historyExamples,
   merge: mergeExamples,
+  ...referenceExamples,
 };
 type Name = OperationId;
 
@@ -39,6 +41,8 @@ const order: readonly Name[] = [
   'find',
   'update',
   'merge',
+  'bindReference',
+  'listReferences',
   'subjectExport',
   'export',
   'changes',
@@ -63,6 +67,7 @@ const variables = {
   customerUrn: examples.store.result.customerUrn,
   otherUrn: examples.merge.request.from,
   cursor: examples.changes.result.next,
+  reference: examples.bindReference.request.reference,
   idempotencyKey: 'c2a-sample',
 };
 
@@ -74,6 +79,7 @@ const freshValues = [
   'pm.collectionVariables.set("email", "jane.doe+" + run + "@example.com");',
   'pm.collectionVariables.set("newEmail", "jane.new+" + run + "@example.com");',
   'pm.collectionVariables.set("phoneNumber", "+49 170 " + digits);',
+  'pm.collectionVariables.set("reference", "sub-" + run);',
   'pm.collectionVariables.set("idempotencyKey", "c2a-" + run);',
 ];
 
@@ -92,7 +98,7 @@ interface Step {
   readonly query?: Readonly<Record<string, string>>;
   /** The body as text, instead of `sample`. */
   readonly text?: string;
-  readonly method?: 'GET' | 'POST';
+  readonly method?: 'GET' | 'POST' | 'DELETE';
   readonly headers?: Record<string, string>;
   readonly apiKey?: string;
   readonly before?: readonly string[];
@@ -228,6 +234,34 @@ const steps: Record<Name, readonly Step[]> = {
       checks: [equal('is the other customer', 'body.result.customerUrn', 'pm.collectionVariables.get("customerUrn")')],
     },
     { name: 'Unknown customer', expect: 'CUSTOMER_NOT_FOUND', sample: { ...examples.merge.request, from: unknownUrn } },
+  ],
+  bindReference: [
+    {
+      name: 'Binds',
+      expect: 'SUCCESS',
+      sample: examples.bindReference.request,
+      checks: [equal('is active', 'body.result.state', '"active"')],
+    },
+    {
+      name: 'Sets the state',
+      expect: 'SUCCESS',
+      sample: { ...examples.bindReference.request, state: 'canceled' },
+      checks: [equal('is canceled', 'body.result.state', '"canceled"')],
+    },
+    {
+      name: 'Unknown customer',
+      expect: 'CUSTOMER_NOT_FOUND',
+      sample: { ...examples.bindReference.request, customerUrn: unknownUrn },
+    },
+  ],
+  listReferences: [
+    {
+      name: 'By URN',
+      expect: 'SUCCESS',
+      sample: examples.listReferences.request,
+      checks: [equal('has one', 'body.result.references.length', '1')],
+    },
+    { name: 'Unknown customer', expect: 'CUSTOMER_NOT_FOUND', sample: { urn: unknownUrn } },
   ],
   subjectExport: [
     {
@@ -370,7 +404,6 @@ function common(name: Name, method: 'GET' | 'POST'): Step[] {
   if (name === 'import') return importRefusals();
   const { request, errors } = examples[name].invalid;
   const reported = equal('reports every violation', 'body.status.errors', JSON.stringify(errors));
-  const other = method === 'GET' ? 'POST' : 'GET';
   return [
     { name: 'Broken field rules', expect: 'INVALID_REQUEST', sample: request, checks: [reported] },
     ...(method === 'POST'
@@ -389,7 +422,7 @@ function common(name: Name, method: 'GET' | 'POST'): Step[] {
     {
       name: 'Wrong method',
       expect: 'METHOD_NOT_ALLOWED',
-      method: other,
+      method: 'DELETE',
       checks: [`pm.test('Allow', () => pm.expect(headers.get('Allow')).to.include('${method}'));`],
     },
   ];

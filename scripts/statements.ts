@@ -9,6 +9,7 @@ import { logQueries } from '../src/adapters/sql/erasure/erasure-log.ts';
 import { keyCopyQueries } from '../src/adapters/sql/erasure/key-copies.ts';
 import { idempotencyQueries } from '../src/adapters/sql/idempotency-records.ts';
 import { leaseQueries } from '../src/adapters/sql/leases.ts';
+import { referenceQueries } from '../src/adapters/sql/references.ts';
 import { rootKeyQueries } from '../src/adapters/sql/root-keys.ts';
 import { type Dialect, postgresDialect, type SqlDatabase, sqliteDialect } from '../src/adapters/sql/schema/database.ts';
 import { migrations } from '../src/adapters/sql/schema/migrations.ts';
@@ -37,6 +38,7 @@ const makers: Record<string, (dialect: Dialect) => unknown> = {
   'Tenants and API keys': tenantQueries,
   'Root keys': rootKeyQueries,
   Tombstones: tombstoneQueries,
+  References: referenceQueries,
   Leases: leaseQueries,
   'Write probe': (dialect) => writeProbe({ dialect } as SqlDatabase),
 };

@@ -29,6 +29,7 @@ import type { CustomerRepository } from './application/ports/customer-repository
 import type { Restored, TransferProgress, TransferSide } from './application/ports/maintenance.ts';
 import type { Telemetry } from './application/ports/telemetry.ts';
 import { PrivacyReports } from './application/privacy-reports.ts';
+import { References } from './application/references.ts';
 import { Synchronization } from './application/synchronization.ts';
 import { Tenants } from './application/tenants.ts';
 import type { Config } from './config.ts';
@@ -38,13 +39,15 @@ import type { LoadDocuments } from './http/routes/documentation.ts';
 import { backgroundJobs, type Job, type JobLease, jobLease, startJobs } from './process/jobs.ts';
 
 /** The use cases and the server's other dependencies. `close` finishes operations in flight and closes the storage. */
-export interface Services extends Omit<Storage, 'repository' | 'accessRecords' | 'directory' | 'leases' | 'vault'> {
+export interface Services
+  extends Omit<Storage, 'repository' | 'accessRecords' | 'references' | 'directory' | 'leases' | 'vault'> {
   readonly customers: Customers;
   readonly synchronization: Synchronization;
   readonly customerExport: CustomerExport;
   readonly changes: Changes;
   readonly lookUp: LookUp;
   readonly merges: Merges;
+  readonly references: References;
   readonly imports: Imports;
   readonly authentication: Authentication;
   readonly tenants: Tenants;
@@ -75,7 +78,7 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     clock,
     onTrouble: (uri, error) => onTrouble(`could not fetch the keys of ${uri}; keys fetched before stay valid`, error),
   });
-  const { repository, accessRecords, directory, leases, vault, ...storage } = await openStorage(
+  const { repository, accessRecords, references, directory, leases, vault, ...storage } = await openStorage(
     config,
     options,
     referenceData,
@@ -90,9 +93,10 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     ...storage,
     customerExport: new CustomerExport({ repository, referenceData }),
     changes: new Changes({ repository, referenceData }),
-    lookUp: new LookUp({ repository, accessRecords, referenceData, clock }),
-    customers: new Customers(writing),
+    lookUp: new LookUp({ repository, accessRecords, references, referenceData, clock }),
+    customers: new Customers({ ...writing, references }),
     merges: new Merges(writing),
+    references: new References({ repository, references, referenceData, clock }),
     synchronization: new Synchronization({
       ...writing,
       openScratch: () => openScratch(referenceData),
@@ -105,7 +109,7 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     authentication,
     tenants: new Tenants({ directory, repository, clock }),
     apiKeys: new ApiKeys({ ...shared, authentication }),
-    erasures: new PrivacyReports({ repository, accessRecords, signer: vault, referenceData, clock }),
+    erasures: new PrivacyReports({ repository, accessRecords, references, signer: vault, referenceData, clock }),
     telemetry: metrics,
     metrics,
     jobs: backgroundJobs({

@@ -7,6 +7,7 @@ export { eventBody } from './application/ports/change-events.ts';
 export type * from './application/ports/customer-repository.ts';
 export { DatabaseFailure } from './application/ports/database-failure.ts';
 export type * from './application/ports/erasures.ts';
+export type * from './application/ports/references.ts';
 export type * from './application/ports/tenant-directory.ts';
 export type * from './application/ports/tombstone.ts';
 export {
@@ -44,5 +45,11 @@ export {
   type UniqueKeys,
 } from './domain/identity.ts';
 export type { ReferenceData } from './domain/reference-data.ts';
+export {
+  type ReferenceKind,
+  type ReferenceState,
+  type SubscriptionSummary,
+  subscriptionSummary,
+} from './domain/references.ts';
 export { isNotNewer, isOlder } from './domain/source-revision.ts';
 export type { Violation } from './domain/violations.ts';

@@ -60,7 +60,7 @@ function counting(database: SqlDatabase): SqlDatabase {
 async function started(t: Test) {
   const { database, over } = await connectSqlite(t, newFolder(t));
   const customers = over(counting(database));
-  const { tenant } = await startService(t, { repository: customers.repository });
+  const { tenant } = await startService(t, { repository: customers.repository, references: customers.references });
   const acme = await tenant('acme');
   const store = (externalIdentifier: string, more: object = {}, headers = {}) =>
     acme.post('store', storing({ externalIdentifier, ...more }), headers);

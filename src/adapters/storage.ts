@@ -2,6 +2,7 @@ import type { AccessRecords } from '../application/ports/access-records.ts';
 import type { CustomerRepository } from '../application/ports/customer-repository.ts';
 import type { Leases } from '../application/ports/leases.ts';
 import type { Maintenance } from '../application/ports/maintenance.ts';
+import type { ReferenceRepository } from '../application/ports/references.ts';
 import type { TenantDirectory } from '../application/ports/tenant-directory.ts';
 import type { Vault } from './crypto/vault.ts';
 
@@ -9,6 +10,7 @@ import type { Vault } from './crypto/vault.ts';
 export interface Storage {
   readonly repository: CustomerRepository;
   readonly accessRecords: AccessRecords;
+  readonly references: ReferenceRepository;
   readonly directory: TenantDirectory;
   readonly leases: Leases;
   readonly vault: Vault;

@@ -16,6 +16,7 @@ import { keyViolations, type RunOnce } from './idempotency.ts';
 import { andThen, type MaybePromise } from './maybe-promise.ts';
 import { completed, invalid, type Outcome, refusal } from './outcome.ts';
 import type { CustomerRepository, Decision, StoredCustomer } from './ports/customer-repository.ts';
+import type { ReferenceRepository } from './ports/references.ts';
 import { type Snapshot, showSnapshot } from './snapshot.ts';
 import {
   erasureContext,
@@ -42,6 +43,7 @@ export const deleteFields = {
 
 interface Dependencies extends WriteSettings {
   readonly repository: CustomerRepository;
+  readonly references: Pick<ReferenceRepository, 'find'>;
   readonly referenceData: ReferenceData;
   readonly runOnce: RunOnce;
 }
@@ -140,15 +142,18 @@ export class Customers {
     );
   }
 
-  /** The current record of a customer, with its payment options. Refusals: INVALID_REQUEST, CUSTOMER_NOT_FOUND. */
+  /**
+   * The current record of a customer, with its payment options and the summary of its references. Refusals:
+   * INVALID_REQUEST, CUSTOMER_NOT_FOUND.
+   */
   info(
     { tenant }: Pick<Caller, 'tenant'>,
     query: { readonly urn?: unknown; readonly exId?: unknown },
   ): MaybePromise<Outcome<Snapshot>> {
-    const { repository, referenceData } = this.#dependencies;
+    const { references, referenceData } = this.#dependencies;
     const by = readReference(query, referenceData);
     if (!by.ok) return invalid(by.violations);
-    return andThen(repository.find(tenant.id, by.value), (stored) => showSnapshot(tenant, stored));
+    return andThen(references.find(tenant.id, by.value), (found) => showSnapshot(tenant, found));
   }
 
   /** Decides how an update changes the current record. */

@@ -10,6 +10,7 @@ import { completed, invalid, type Outcome, refusal } from './outcome.ts';
 import type { Access, AccessRecords } from './ports/access-records.ts';
 import type { Clock } from './ports/clock.ts';
 import type { ContactReference, CustomerRepository } from './ports/customer-repository.ts';
+import type { ReferenceRepository } from './ports/references.ts';
 import { type Snapshot, showSnapshot } from './snapshot.ts';
 
 /** Why somebody looks at a person. */
@@ -40,6 +41,7 @@ export interface History {
 interface Dependencies {
   readonly repository: CustomerRepository;
   readonly accessRecords: AccessRecords;
+  readonly references: Pick<ReferenceRepository, 'find'>;
   readonly referenceData: ReferenceData;
   readonly clock: Clock;
 }
@@ -62,19 +64,19 @@ export class LookUp {
     requestId: string,
   ): Promise<Outcome<Snapshot>> {
     if (!isObject(body)) return refusal('BAD_REQUEST');
-    const { repository, accessRecords, referenceData, clock } = this.#dependencies;
+    const { references, accessRecords, referenceData, clock } = this.#dependencies;
     const violations: Violation[] = [];
     const given = readPatch(findFields, body, '', referenceData, violations);
     const by = contactOf(given, referenceData, violations);
     if (by === undefined || violations.length > 0) return invalid(onePerField(violations));
-    const stored = await repository.find(tenant.id, by);
-    if (stored !== undefined) {
-      const { customerUrn } = stored.customer;
+    const found = await references.find(tenant.id, by);
+    if (found !== undefined) {
+      const { customerUrn } = found.stored.customer;
       const why = given.reference ? { reference: given.reference } : {};
       const access = { customerUrn, at: clock(), operation: 'find', actor: { keyId, requestId }, ...why } as const;
       await accessRecords.add(tenant.id, access);
     }
-    return showSnapshot(tenant, stored);
+    return showSnapshot(tenant, found);
   }
 
   /**

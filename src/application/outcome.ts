@@ -8,6 +8,8 @@ const messages = {
   INVALID_REQUEST: 'One or more fields break a rule; see errors.',
   FORBIDDEN: 'The API key does not allow this operation, or is not valid any more.',
   CUSTOMER_NOT_FOUND: 'No customer of this tenant has that identifier.',
+  CUSTOMER_ANONYMIZED: 'The customer was erased: what it has can still change, but nothing new can be bound to it.',
+  REFERENCE_OF_ANOTHER_CUSTOMER: 'The reference is bound to another customer.',
   CUSTOMER_MERGED: 'The customer was merged into another one. To erase the person, erase that one.',
   ERASURE_NOT_FOUND: 'No customer of this tenant was erased under that CustomerUrn.',
   NOT_FOUND: 'There is no such route.',

@@ -7,13 +7,16 @@ import { onePerField, type Violation } from '../domain/violations.ts';
 import type { Caller } from './authentication.ts';
 import { customerReferenceFields, exactlyOneReference, findUrn } from './customer-reference.ts';
 import { accessReference } from './look-up.ts';
+import type { MaybePromise } from './maybe-promise.ts';
 import { completed, invalid, type Outcome, refusal } from './outcome.ts';
 import type { Access, AccessRecords } from './ports/access-records.ts';
 import type { Clock } from './ports/clock.ts';
 import type { CustomerReference, CustomerRepository, StoredCustomer } from './ports/customer-repository.ts';
 import { DatabaseFailure } from './ports/database-failure.ts';
 import type { Erasure, ResidueFinding, ResidueKind } from './ports/erasures.ts';
+import type { ReferenceRepository } from './ports/references.ts';
 import type { Signer } from './ports/signer.ts';
+import { showReference } from './references.ts';
 
 /** A receipt of one erasure, and the deployment's signature. */
 export type SignedReceipt = NonNullable<Awaited<ReturnType<PrivacyReports['receipt']>>>;
@@ -24,6 +27,8 @@ const tombstoneGround =
   "Art. 5(1)(d) and 17(1) GDPR: a keyed digest, so that a late message of the tenant's queue does not store the data again";
 const idempotencyGround =
   'Art. 6(1)(b) GDPR: a retry gets the result of the first request; the record holds only keyed digests, code and URN';
+const referenceGround =
+  'Art. 17(3)(b) and (e) GDPR: contracts, invoices and payments refer to them and must be kept; they name no person';
 /** Derived data; the record cannot be reconstructed from it. */
 const derivedData = [
   'keyed digests (blind indexes) of the external identifier, the e-mail address and the phone number, and of the external identifiers of customers that were merged into this one',
@@ -44,6 +49,7 @@ export const subjectExportFields = { ...customerReferenceFields, reference: acce
 interface Dependencies {
   readonly repository: CustomerRepository;
   readonly accessRecords: AccessRecords;
+  readonly references: Pick<ReferenceRepository, 'list'>;
   readonly signer: Signer;
   readonly referenceData: ReferenceData;
   readonly clock: Clock;
@@ -124,6 +130,7 @@ export class PrivacyReports {
       record: stored?.customer ?? null,
       ...(stored && { provenance: provenanceOf(stored) }),
       derived: stored === undefined || isAnonymized(stored.customer) ? [] : derivedData,
+      references: (await this.#references(tenant, urn)).map(showReference),
       idempotencyRecords: await this.#idempotencyRecords(tenant, urn),
       // Files that a restore replaced and that still contain data of the customer.
       copies: findings.filter(({ kind, found }) => found > 0 && copyKinds.includes(kind)).map(({ place }) => place),
@@ -170,10 +177,15 @@ export class PrivacyReports {
   }
 
   async #kept(tenant: TenantId, { urn, tombstone }: Erasure): Promise<RetentionGround[]> {
-    const stored = await this.#findReadable(tenant, urn);
+    const { repository } = this.#dependencies;
+    const stored = await ifReadable(() => repository.find(tenant, { urn }));
+    const references = await ifReadable(() => this.#references(tenant, urn));
     const idempotencyRecords = await this.#idempotencyRecords(tenant, urn);
     return [
       ...retentionGrounds(stored?.customer),
+      ...(references === undefined || references.length > 0
+        ? [{ field: 'references of flows', ground: referenceGround }]
+        : []),
       ...(tombstone !== undefined && tombstone.expiresAt > this.#dependencies.clock()
         ? [{ field: `tombstone of the ExternalId, until ${timestamp(tombstone.expiresAt)}`, ground: tombstoneGround }]
         : []),
@@ -184,14 +196,9 @@ export class PrivacyReports {
     ];
   }
 
-  /** The record; undefined if it is missing or damaged, because a receipt needs only the erasure log. */
-  async #findReadable(tenant: TenantId, urn: CustomerUrn): Promise<StoredCustomer | undefined> {
-    try {
-      return await this.#dependencies.repository.find(tenant, { urn });
-    } catch (error) {
-      if (error instanceof DatabaseFailure) return undefined;
-      throw error;
-    }
+  /** What flows have bound to the customer; empty if the record is missing. */
+  async #references(tenant: TenantId, urn: CustomerUrn) {
+    return (await this.#dependencies.references.list(tenant, urn)) ?? [];
   }
 
   /** The customer's idempotency records that have not expired. */
@@ -202,6 +209,16 @@ export class PrivacyReports {
     return records
       .filter(({ expiresAt }) => expiresAt > now)
       .map(({ code, expiresAt }) => ({ code, keptUntil: timestamp(expiresAt) }));
+  }
+}
+
+/** What is read; undefined if it is damaged, because a receipt needs only the erasure log. */
+async function ifReadable<Value>(read: () => MaybePromise<Value>): Promise<Value | undefined> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof DatabaseFailure) return undefined;
+    throw error;
   }
 }
 

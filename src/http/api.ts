@@ -11,6 +11,7 @@ import { type ExportDependencies, exportRoutes } from './routes/export.ts';
 import { type FindDependencies, findRoutes } from './routes/find.ts';
 import { type ImportDependencies, importRoutes } from './routes/import.ts';
 import { type MergeDependencies, mergeRoutes } from './routes/merge.ts';
+import { type ReferenceDependencies, referenceRoutes, referenceSchemas } from './routes/references.ts';
 import { type SubjectExportDependencies, subjectExportRoutes, subjectExportSchemas } from './routes/subject-exports.ts';
 import { type SyncDependencies, syncRoutes } from './routes/sync.ts';
 
@@ -24,6 +25,7 @@ export type ApiDependencies = CustomerDependencies &
   MergeDependencies &
   FindDependencies &
   ChangesDependencies &
+  ReferenceDependencies &
   ImportDependencies &
   ExportDependencies & { readonly authentication: Pick<Authentication, 'recall' | 'authenticate' | 'claimsOf'> };
 
@@ -38,6 +40,7 @@ export const api: FastifyPluginCallbackTypebox<ApiDependencies> = (app, dependen
   subjectExportRoutes(app, dependencies);
   syncRoutes(app, dependencies);
   mergeRoutes(app, dependencies);
+  referenceRoutes(app, dependencies);
   exportRoutes(app, dependencies);
   importRoutes(app, dependencies);
   done();
@@ -48,6 +51,7 @@ export const apiSchemas = [
   ...customerRecordSchemas,
   ...erasureSchemas,
   ...changesSchemas,
+  ...referenceSchemas,
   ...subjectExportSchemas,
   ...customerSchemas,
   ...envelopeSchemas,

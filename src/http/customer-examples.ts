@@ -98,7 +98,11 @@ export const customerExamples = {
   },
   info: {
     request: { urn: customerExample.customerUrn },
-    result: { ...updated, options: { availableChannels: ['CARD', 'SEPA'], canSavePaymentMethod: true } },
+    result: {
+      ...updated,
+      options: { availableChannels: ['CARD', 'SEPA'], canSavePaymentMethod: true },
+      subscriptionSummary: { total: 1, active: 1, canceled: 0 },
+    },
     invalid: {
       request: {},
       errors: [{ field: 'urn', code: 'required', message: 'One of urn and exId is required.' }],

@@ -32,9 +32,14 @@ const optionsSchema = closedObject({
   availableChannels: Type.Array(Type.String(), { description: 'Payment channels open to this customer.' }),
   canSavePaymentMethod: Type.Boolean(),
 });
-/** A record, with its payment options. */
+const countSchema = Type.Integer({ minimum: 0 });
+const subscriptionSummarySchema = closedObject(
+  { total: countSchema, active: countSchema, canceled: countSchema },
+  { description: 'The references of the kind `subscription` that are bound to the customer, counted by their state.' },
+);
+/** A record, with its payment options and the summary of its references. */
 export const snapshotSchema = closedObject(
-  { ...recordProperties, options: optionsSchema },
+  { ...recordProperties, options: optionsSchema, subscriptionSummary: subscriptionSummarySchema },
   { $id: 'Snapshot', examples: [customerExamples.info.result] },
 );
 

@@ -176,8 +176,10 @@ export const linesResponse = (description: string, lines: readonly object[]): Re
 
 type Codes = readonly RefusalCode[];
 /** The refusal codes of requests with a body, of writes, and of writes that may conflict with another customer. */
-export const bodyRefusals: Codes = ['BAD_REQUEST', 'INVALID_REQUEST', 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'];
-export const writeRefusals: Codes = [...bodyRefusals, 'FORBIDDEN', 'REQUEST_IN_PROGRESS', 'IDEMPOTENCY_KEY_REUSED'];
+export const bodyRefusals: Codes = [
+  ...(['BAD_REQUEST', 'INVALID_REQUEST', 'FORBIDDEN', 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'] as const),
+];
+export const writeRefusals: Codes = [...bodyRefusals, 'REQUEST_IN_PROGRESS', 'IDEMPOTENCY_KEY_REUSED'];
 export const conflictRefusals: Codes = conflictCodes;
 /** The refusal codes of writes with a source revision. */
 export const revisionRefusals: Codes = ['STALE_REVISION', 'REVISION_CONFLICT'];
@@ -191,8 +193,8 @@ const refusalMeaning: Partial<Record<number, string>> = {
   403: "The key's role does not allow the operation.",
   404: 'The tenant has no such customer, or no such erasure.',
   409:
-    'The request conflicts with another customer, with a merge, with a newer sourceRevision, with a request in flight under the ' +
-    'same Idempotency-Key, or with a restored backup.',
+    'The request conflicts with another customer, with a merge or an erasure, with a newer sourceRevision, with a request ' +
+    'in flight under the same Idempotency-Key, or with a restored backup.',
   412: 'If-Match names another version.',
   413: 'The body is over the limit: 64 KiB, unless the operator set another.',
   415: 'The body is not of the media type of the operation, names a charset other than UTF-8, or has a content coding.',

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap';
 import { ephemeralVault } from '../../src/adapters/crypto/vault.ts';
 import { createMemoryAccessRecords } from '../../src/adapters/memory/access-records.ts';
 import { MemoryCustomers } from '../../src/adapters/memory/customers.ts';
+import { createMemoryReferences } from '../../src/adapters/memory/references.ts';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
@@ -21,9 +22,11 @@ async function erased(methods: Partial<CustomerRepository> = {}, reference?: str
   const { customer, by } = await tenant.mustStore('crm-1', { email: 'jane@example.com' }, { key });
   await tenant.erase(by, { reference });
   const clock = { now: noon + 500 };
+  const repository = Object.assign(memory, methods);
   const reports = new PrivacyReports({
-    repository: Object.assign(memory, methods),
+    repository,
     accessRecords: createMemoryAccessRecords(),
+    references: createMemoryReferences(repository),
     signer: ephemeralVault(),
     referenceData,
     clock: () => clock.now,

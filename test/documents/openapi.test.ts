@@ -11,6 +11,7 @@ import { erasureExamples } from '../../src/http/routes/erasures.ts';
 import { exportExamples } from '../../src/http/routes/export.ts';
 import { findExamples } from '../../src/http/routes/find.ts';
 import { mergeExamples } from '../../src/http/routes/merge.ts';
+import { referenceExamples } from '../../src/http/routes/references.ts';
 import { subjectExportExamples } from '../../src/http/routes/subject-exports.ts';
 import { syncExamples } from '../../src/http/routes/sync.ts';
 import { base, storing } from '../support/client.ts';
@@ -31,7 +32,12 @@ t.test('/openapi.json serves the committed file', async (t) => {
 
 t.test('the document describes every route, except the second base route and the files of /docs', async (t) => {
   const printed = service.app.printRoutes({ commonPrefix: false });
-  const routes = [...printed.matchAll(/── (\/\S+) \(([A-Z]+)/g)].map(([, path, method]) => `${method} ${path}`);
+  const routes = [...printed.matchAll(/── (\/\S+) \(([A-Z, ]+)\)/g)].flatMap(([, path, methods = '']) =>
+    methods
+      .split(', ')
+      .filter((method) => method !== 'HEAD')
+      .map((method) => `${method} ${path}`),
+  );
   const described = everyOperation.map(({ path, method }) => `${method.toUpperCase()} ${path}`);
   const versioned = described.filter((one) => one.includes('/api/')).map((one) => one.replace('/api/', '/api/v1/'));
   t.equal(versioned.length, operations.length);
@@ -51,13 +57,14 @@ t.test('the document contains no internal keyword', async (t) => {
     'CustomerState',
     'ErrorEnvelope',
     'ErrorStatus',
+    'Reference',
     'SignedReceipt',
     'Snapshot',
     'SubjectExport',
     'Success',
     'Violation',
   ]);
-  t.notMatch(JSON.stringify(openApi), /x-examples|def-\d|schema-\d|"hide"|"\$id"|"shape"|"writes"|"default"/);
+  t.notMatch(JSON.stringify(openApi), /x-examples|def-\d|schema-\d|"hide"|"\$id"|"shape"|"writes"|"roles"|"default"/);
 });
 
 t.test('an operation needs API key and tenant together, or no credentials', async (t) => {
@@ -91,19 +98,21 @@ t.test('every operation describes the statuses that it can answer', async (t) =>
     Object.keys(operation.responses).map(Number),
   ]);
   t.same(Object.fromEntries(described), {
-    validate: [200, 400, 401, 404, 409, 413, 415, 429, 431, 500, 503],
+    validate: [200, 400, 401, 403, 404, 409, 413, 415, 429, 431, 500, 503],
     store: [200, 400, 401, 403, 409, 413, 415, 422, 429, 431, 500, 503],
     delete: [200, 400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 431, 500, 503],
     update: [200, 400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 431, 500, 503],
     merge: [200, 400, 401, 403, 404, 409, 413, 415, 422, 429, 431, 500, 503],
     info: [200, 400, 401, 404, 429, 431, 500, 503],
-    erasure: [200, 400, 401, 404, 429, 431, 500, 503],
-    find: [200, 400, 401, 404, 413, 415, 429, 431, 500, 503],
-    changes: [200, 400, 401, 409, 429, 431, 500, 503],
-    history: [200, 400, 401, 404, 429, 431, 500, 503],
+    erasure: [200, 400, 401, 403, 404, 429, 431, 500, 503],
+    find: [200, 400, 401, 403, 404, 413, 415, 429, 431, 500, 503],
+    changes: [200, 400, 401, 403, 409, 429, 431, 500, 503],
+    history: [200, 400, 401, 403, 404, 429, 431, 500, 503],
+    bindReference: [200, 400, 401, 403, 404, 409, 413, 415, 429, 431, 500, 503],
+    listReferences: [200, 400, 401, 404, 429, 431, 500, 503],
     subjectExport: [200, 400, 401, 403, 404, 413, 415, 429, 431, 500, 503],
     sync: [200, 400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 431, 500, 503],
-    export: [200, 400, 401, 429, 431, 500, 503],
+    export: [200, 400, 401, 403, 429, 431, 500, 503],
     import: [200, 400, 401, 403, 415, 429, 431, 500, 503],
     receiptKey: [200, 400, 431, 500, 503],
     liveness: [200, 400, 431, 500, 503],
@@ -164,7 +173,7 @@ t.test('headers are described for the statuses that send them', async (t) => {
 });
 
 t.test('the service answers the example requests with the example results', async (t) => {
-  const { post, info, export: exported } = await startService(t);
+  const { post, info, references, export: exported } = await startService(t);
   const available = { isAvailable: true, status: { messageCode: 'SUCCESS' } };
   t.same((await post('validate', customerExamples.validate.request)).body, available);
   const { result } = await post('store', customerExamples.store.request);
@@ -174,6 +183,11 @@ t.test('the service answers the example requests with the example results', asyn
   t.same((await exported()).body, [{ ...record, customerUrn }, { next: null }]);
   await post('store', storing({ externalIdentifier: 'crm-2' }));
   t.same((await exported(exportExamples.request)).body, [{ ...record, customerUrn }, { next: customerUrn }]);
+  const { bindReference, listReferences } = referenceExamples;
+  const times = { createdAt: result.createdAt, updatedAt: result.createdAt };
+  const bound = { ...bindReference.result, customerUrn, ...times };
+  t.same((await post('references', { ...bindReference.request, customerUrn })).result, bound);
+  t.same((await references({ urn: customerUrn })).result, { ...listReferences.result, references: [bound] });
   t.same((await post('find', findExamples.request)).result, { ...findExamples.result, customerUrn });
 
   const { customer } = customerExamples.update.request;
@@ -207,6 +221,9 @@ t.test('the service answers the invalid examples with the published violations',
   await refusedWith(post('merge', mergeExamples.invalid.request), mergeExamples.invalid.errors);
   await refusedWith(service.changes(changesExamples.invalid.request), changesExamples.invalid.errors);
   await refusedWith(get(`${base}/history`), historyExamples.invalid.errors);
+  const { bindReference, listReferences } = referenceExamples;
+  await refusedWith(post('references', bindReference.invalid.request), bindReference.invalid.errors);
+  await refusedWith(service.references({}), listReferences.invalid.errors);
   const { invalid } = subjectExportExamples;
   await refusedWith(post('subject-export', invalid.request), invalid.errors);
   await refusedWith(post('sync', syncExamples.invalid.request), syncExamples.invalid.errors);

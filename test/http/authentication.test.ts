@@ -42,9 +42,11 @@ eachStorage((start, t) => {
         ['POST', 'delete'],
         ['POST', 'find'],
         ['POST', 'merge'],
+        ['POST', 'references'],
         ['POST', 'subject-export'],
         ['POST', 'sync'],
         ['GET', 'info?urn=cu.00.1'],
+        ['GET', 'references?urn=cu.00.1'],
         ['GET', 'export'],
       ] as const) {
         const answer = await app.inject({

@@ -33,6 +33,7 @@ t.test('`schema citus` distributes the tables, and a second run changes nothing'
         'c2a.customers',
         'c2a.erasure_positions',
         'c2a.feeds',
+        'c2a.flow_references',
         'c2a.idempotency_records',
         'c2a_keys.data_keys',
         'c2a_keys.erasure_heads',

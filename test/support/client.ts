@@ -6,7 +6,16 @@ import { ndjsonType } from '../../src/http/streaming.ts';
 export const base = '/api/c2a/customer';
 export const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
 export type Headers = Record<string, string>;
-export type Route = 'validate' | 'store' | 'update' | 'delete' | 'find' | 'merge' | 'subject-export' | 'sync';
+export type Route =
+  | 'validate'
+  | 'store'
+  | 'update'
+  | 'delete'
+  | 'find'
+  | 'merge'
+  | 'references'
+  | 'subject-export'
+  | 'sync';
 
 /** The body of a store. */
 export const storing = (customer: object, region: object = claimedRegion) => ({ customer, claimedRegion: region });
@@ -78,6 +87,7 @@ export function client(send: (request: Request) => Promise<Answer>, credentials:
     },
     changes: (query: Record<string, string> = {}) => get(`${base}/changes?${new URLSearchParams(query)}`),
     history: (query: Record<string, string>) => get(`${base}/history?${new URLSearchParams(query)}`),
+    references: (query: Record<string, string>) => get(`${base}/references?${new URLSearchParams(query)}`),
     export: (query: Record<string, string> = {}) => get(`${base}/export?${new URLSearchParams(query)}`),
     /** Imports rows, given as text or as objects; the body of the answer is its lines. */
     import: (rows: string | Buffer | readonly object[], query: Record<string, string> = {}, headers: Headers = {}) =>

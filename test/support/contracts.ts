@@ -2,15 +2,18 @@ import type { Test } from 'tap';
 import type { AccessRecords } from '../../src/application/ports/access-records.ts';
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
 import type { Leases } from '../../src/application/ports/leases.ts';
+import type { ReferenceRepository } from '../../src/application/ports/references.ts';
 import type { TenantDirectory } from '../../src/application/ports/tenant-directory.ts';
 import { accessRecordsContract } from '../contract/access-records.ts';
 import { customerRepositoryContract, sharedCustomersContract } from '../contract/customer-repository.ts';
 import { leasesContract, sharedLeasesContract } from '../contract/leases.ts';
+import { referencesContract, sharedReferencesContract } from '../contract/references.ts';
 import { sharedTenantsContract, tenantDirectoryContract } from '../contract/tenant-directory.ts';
 
 interface Connected {
   readonly repository: CustomerRepository;
   readonly accessRecords: AccessRecords;
+  readonly references: ReferenceRepository;
   readonly directory: TenantDirectory;
   readonly leases: Leases;
   close(): Promise<void>;
@@ -22,6 +25,8 @@ export function everyContract(t: Test, storage: (t: Test) => () => Promise<Conne
   t.test('customers', async (t) => customerRepositoryContract(t, async (t) => (await open(t)).repository));
   t.test('customers, shared', async (t) => sharedCustomersContract(t, storage));
   t.test('access records', async (t) => accessRecordsContract(t, async (t) => (await open(t)).accessRecords));
+  t.test('references', async (t) => referencesContract(t, open));
+  t.test('references, shared', async (t) => sharedReferencesContract(t, storage));
   t.test('tenants', async (t) => tenantDirectoryContract(t, async (t) => (await open(t)).directory));
   t.test('tenants, shared', async (t) =>
     sharedTenantsContract(t, (t) => {

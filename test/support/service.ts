@@ -7,6 +7,7 @@ import pino, { type Logger } from 'pino';
 import t, { type Test } from 'tap';
 import { ephemeralVault } from '../../src/adapters/crypto/vault.ts';
 import { createMemoryAccessRecords } from '../../src/adapters/memory/access-records.ts';
+import { createMemoryReferences } from '../../src/adapters/memory/references.ts';
 import { openScratch } from '../../src/adapters/memory/scratch.ts';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import { Changes } from '../../src/application/changes.ts';
@@ -17,7 +18,9 @@ import { LookUp } from '../../src/application/look-up.ts';
 import { Merges } from '../../src/application/merges.ts';
 import type { Clock } from '../../src/application/ports/clock.ts';
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
+import type { ReferenceRepository } from '../../src/application/ports/references.ts';
 import type { Role } from '../../src/application/ports/tenant-directory.ts';
+import { References } from '../../src/application/references.ts';
 import { Synchronization } from '../../src/application/synchronization.ts';
 import type { TenantSettings } from '../../src/application/tenants.ts';
 import { openServer, openServices, type Services } from '../../src/compose.ts';
@@ -38,19 +41,28 @@ interface Options {
   readonly config?: Partial<Config>;
   /** Replaces the repository of the storage. */
   readonly repository?: CustomerRepository;
+  /** The references beside `repository`. Default: in memory. */
+  readonly references?: ReferenceRepository;
 }
 
 /** The use cases on a repository of the test. */
-function useCasesOf(repository: CustomerRepository, clock: Clock) {
+function useCasesOf(repository: CustomerRepository, references: ReferenceRepository, clock: Clock) {
   const referenceData = createReferenceData();
   const runOnce = createRunOnce(ephemeralVault().digest, clock);
   const writing = { repository, referenceData, clock, tombstoneDays: 30, runOnce };
   return {
-    customers: new Customers(writing),
+    customers: new Customers({ ...writing, references }),
+    references: new References({ repository, references, referenceData, clock }),
     merges: new Merges(writing),
     synchronization: new Synchronization({ ...writing, openScratch: () => openScratch(referenceData) }),
     customerExport: new CustomerExport({ repository, referenceData }),
-    lookUp: new LookUp({ repository, accessRecords: createMemoryAccessRecords(), referenceData, clock }),
+    lookUp: new LookUp({
+      repository,
+      accessRecords: createMemoryAccessRecords(),
+      references,
+      referenceData,
+      clock,
+    }),
     changes: new Changes({ repository, referenceData }),
   };
 }
@@ -60,12 +72,14 @@ export type Service = Awaited<ReturnType<typeof startService>>;
 /** Starts a service with the tenant `acme`; the service is closed when the test ends. */
 export async function startService(test: Test, options: Options = {}) {
   const { storage = 'memory', dataDir = '', databaseUrl = '', environment = 'sandbox', repository } = options;
+  const { references = repository && createMemoryReferences(repository) } = options;
   const clock = { now: Date.parse('2026-01-15T09:30:00.000Z') };
   const read = () => clock.now;
   const place = { storage, dataDir, databaseUrl, environment };
   const config = { ...readConfig({}, {}), maxEventLoopDelayMs: 0, ...options.config, ...place };
   const composed = await openServices(config, { mayCreate: true, clock: read });
-  const services: Services = repository ? { ...composed, ...useCasesOf(repository, read) } : composed;
+  const services: Services =
+    repository && references ? { ...composed, ...useCasesOf(repository, references, read) } : composed;
   const app = await openServer(services, config, options.logger ?? pino({ level: 'silent' }));
   test.teardown(() => app.close());
   await app.ready();

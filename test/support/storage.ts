@@ -70,7 +70,8 @@ async function startCustomers(database: SqlDatabase, vault: Vault) {
     createCustomerStorage({ database, vault, referenceData, partition, deployment });
   const customers = over(database);
   const recovered = await recoverAtStart(customers, database, Date.now());
-  return { customers, repository: customers.repository, recovered, over };
+  const { repository, references } = customers;
+  return { customers, repository, references, recovered, over };
 }
 
 type Started = Awaited<ReturnType<typeof startCustomers>>;

@@ -3,6 +3,7 @@ import { ephemeralVault } from '../crypto/vault.ts';
 import type { Storage } from '../storage.ts';
 import { createMemoryAccessRecords } from './access-records.ts';
 import { createMemoryLeases } from './leases.ts';
+import { createMemoryReferences } from './references.ts';
 import { createMemoryTenants } from './tenants.ts';
 
 /** Storage that is lost when the process ends. Records are not encrypted; the vault only signs and digests. */
@@ -10,6 +11,7 @@ export function openMemoryStorage(repository: CustomerRepository): Storage {
   return {
     repository,
     accessRecords: createMemoryAccessRecords(),
+    references: createMemoryReferences(repository),
     directory: createMemoryTenants(),
     leases: createMemoryLeases(),
     vault: ephemeralVault(),

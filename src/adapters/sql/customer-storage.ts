@@ -7,7 +7,7 @@ import { CustomerChanges } from './customers/customer-changes.ts';
 import { CustomerReader } from './customers/customer-reader.ts';
 import { IdBlocks } from './customers/id-blocks.ts';
 import { customerQueries } from './customers/queries.ts';
-import { cached, RecordCache } from './customers/record-cache.ts';
+import { cached, cachedFind, RecordCache } from './customers/record-cache.ts';
 import { RecordEncryption } from './customers/record-encryption.ts';
 import { SqlCustomers } from './customers/repository.ts';
 import { toUrn, UrnSequence } from './customers/urns.ts';
@@ -21,6 +21,7 @@ import { Recovery } from './erasure/recovery.ts';
 import { ResidueSearch } from './erasure/residue.ts';
 import { idempotencyQueries } from './idempotency-records.ts';
 import { recoverFirst } from './recover-first.ts';
+import { createSqlReferences, FlowReferences } from './references.ts';
 import type { SqlDatabase } from './schema/database.ts';
 import { Tombstones } from './tombstones.ts';
 
@@ -62,7 +63,8 @@ export function createCustomerStorage(
   const sequence = new UrnSequence(database, partition);
   const tombstones = new Tombstones(dialect, encryption);
   const shared = { database, queries, applied, idempotency, encryption, reader, writer, log, tombstones };
-  const eraser = new Eraser(shared);
+  const references = new FlowReferences({ dialect, queries, log, changed });
+  const eraser = new Eraser({ ...shared, references });
   const merger = new Merger({ ...shared, eraser });
   const changes = new CustomerChanges(shared);
   const recovery = new Recovery({ ...shared, eraser });
@@ -70,9 +72,16 @@ export function createCustomerStorage(
   const ids = new IdBlocks({ database, encryption, queries, sequence });
   const residue = new ResidueSearch({ database, queries });
   const repository = new SqlCustomers({ ...shared, changes, feed, ids, eraser, merger, recovery, residue, sequence });
+  const find = cachedFind((tenant, by) => database.readShort(() => reader.findSummarized(tenant, by)), cache);
   const unrecovered = new Set<TenantId>();
   return {
-    repository: recoverFirst(cached(repository, cache), unrecovered),
+    ...recoverFirst(
+      {
+        repository: cached(repository, cache, find),
+        references: createSqlReferences(database, references, find),
+      },
+      unrecovered,
+    ),
     /** The tenants that the recovery at the start left out; see `recoverFirst`. */
     unrecovered,
     recovery,

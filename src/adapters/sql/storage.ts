@@ -85,6 +85,7 @@ async function openSql(
     return {
       repository: customers.repository,
       accessRecords: createSqlAccessRecords(database),
+      references: customers.references,
       directory: createSqlTenants(database),
       leases: createSqlLeases(database),
       vault,

@@ -5,7 +5,8 @@ export const environments = ['sandbox', 'live'] as const;
 /** API keys of one environment are not accepted in the other. */
 export type Environment = (typeof environments)[number];
 
-export const roles = ['full', 'read'] as const;
+/** `flow`: of a flow behind the service, which binds references to customers. `src/http/routes` has the roles of each route. */
+export const roles = ['full', 'read', 'flow'] as const;
 export type Role = (typeof roles)[number];
 
 /** The rules for a tenant's bearer tokens (RFC 7519, RFC 8725). The token's header never chooses the algorithm. */

@@ -117,7 +117,7 @@ const changesSchema = {
       },
       { description: 'The events; none at the end of the feed.', example: { result: changesExamples.result } },
     ),
-    ...refusals('wrapped', ['INVALID_REQUEST', 'CURSOR_FROM_BEFORE_A_RESTORE'], changesExamples.invalid.errors),
+    ...refusals('wrapped', ['INVALID_REQUEST', 'FORBIDDEN', 'CURSOR_FROM_BEFORE_A_RESTORE'], changesExamples.invalid.errors),
   },
 } as const;
 
@@ -140,7 +140,7 @@ const historySchema = {
       },
       { description: 'The history of the customer.', example: { result: historyExamples.result } },
     ),
-    ...refusals('wrapped', ['INVALID_REQUEST', 'CUSTOMER_NOT_FOUND'], historyExamples.invalid.errors),
+    ...refusals('wrapped', ['INVALID_REQUEST', 'FORBIDDEN', 'CUSTOMER_NOT_FOUND'], historyExamples.invalid.errors),
   },
 } as const;
 

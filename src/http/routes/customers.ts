@@ -4,6 +4,7 @@ import { customerReferenceFields, referenceQueryFields } from '../../application
 import { type Customers, deleteFields, validateFields } from '../../application/customers.ts';
 import { andThen, type MaybePromise } from '../../application/maybe-promise.ts';
 import type { Outcome } from '../../application/outcome.ts';
+import { roles } from '../../application/ports/tenant-directory.ts';
 import type { Snapshot } from '../../application/snapshot.ts';
 import type { Preview, Synchronization } from '../../application/synchronization.ts';
 import { storeFields, updateFields } from '../../domain/customer.ts';
@@ -189,7 +190,7 @@ export function customerRoutes(app: ApiServer, { customers, synchronization }: C
   app.post('/update', { schema: update, ...writesWrapped }, async (request, reply) =>
     answer(reply, await customers.update(request.caller, request.body, conditionsOf(request)), wrapped),
   );
-  app.get('/info', { schema: info, config: { shape: wrapped } }, ({ caller, query }, reply) =>
+  app.get('/info', { schema: info, config: { shape: wrapped, roles } }, ({ caller, query }, reply) =>
     andThen(customers.info(caller, query as Record<string, unknown>), (outcome) => answer(reply, outcome, wrapped)),
   );
 }

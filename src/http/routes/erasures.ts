@@ -116,7 +116,7 @@ const schema = {
       { result: reference<SignedReceipt>(signedReceiptSchema) },
       { description: 'The receipt.', example: { result: erasureExamples.result } },
     ),
-    ...refusals('wrapped', ['INVALID_REQUEST', 'ERASURE_NOT_FOUND'], erasureExamples.invalid.errors),
+    ...refusals('wrapped', ['INVALID_REQUEST', 'FORBIDDEN', 'ERASURE_NOT_FOUND'], erasureExamples.invalid.errors),
   },
 } as const;
 

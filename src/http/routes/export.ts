@@ -40,7 +40,7 @@ const schema = {
   querystring: closedObject(membersOf(exportFields, 'query')),
   response: {
     200: linesResponse('The customers, and the line `{"next":…}`.', exportExamples.result),
-    ...refusals('wrapped', ['INVALID_REQUEST'], exportExamples.invalid.errors),
+    ...refusals('wrapped', ['INVALID_REQUEST', 'FORBIDDEN'], exportExamples.invalid.errors),
   },
 } as const;
 

@@ -23,7 +23,7 @@ export interface FindDependencies {
 
 export const findExamples = {
   request: { email: customerExample.email },
-  result: { ...customerExample, options: customerExamples.info.result.options },
+  result: { ...customerExamples.info.result, ...customerExample },
   invalid: {
     request: { countryCode: 'XX' },
     errors: [

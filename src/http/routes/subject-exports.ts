@@ -17,6 +17,7 @@ import {
   refusals,
   successResponse,
 } from '../operation-schemas.ts';
+import { referenceExamples, referenceListSchema } from './references.ts';
 
 export interface SubjectExportDependencies {
   readonly erasures: Pick<PrivacyReports, 'showSubjectExport'>;
@@ -38,6 +39,7 @@ export const subjectExportExamples = {
       storedBy: actorExample,
     },
     derived: ['a data key that encrypts only this record'],
+    references: [referenceExamples.bindReference.result],
     idempotencyRecords: [{ code: 'SUCCESS', keptUntil: '2026-02-03T09:30:00.000Z' }],
     copies: [],
     unseen: ['copies of the files: backups, snapshots, replicas'],
@@ -88,6 +90,7 @@ const subjectExportSchema = closedObject(
     }),
     provenance: Type.Optional(provenanceSchema),
     derived: Type.Array(Type.String(), { description: 'Data that was derived from the record, in words.' }),
+    references: referenceListSchema,
     idempotencyRecords: Type.Array(closedObject({ code: Type.String(), keptUntil: timestampSchema }), {
       description: 'The stored results of requests with an Idempotency-Key.',
     }),
@@ -120,7 +123,7 @@ const schema = {
       { result: reference<SubjectExport>(subjectExportSchema) },
       { description: 'All data about the customer.', example: { result: subjectExportExamples.result } },
     ),
-    ...refusals('wrapped', [...bodyRefusals, 'FORBIDDEN', 'CUSTOMER_NOT_FOUND'], subjectExportExamples.invalid.errors),
+    ...refusals('wrapped', [...bodyRefusals, 'CUSTOMER_NOT_FOUND'], subjectExportExamples.invalid.errors),
   },
 } as const;
 

@@ -7,13 +7,15 @@ import type {
   WriteResult,
 } from '../../../application/ports/customer-repository.ts';
 import { DatabaseFailure } from '../../../application/ports/database-failure.ts';
+import type { SummarizedCustomer } from '../../../application/ports/references.ts';
 import { replayOf } from '../../../application/ports/write-rules.ts';
 import { isAnonymized } from '../../../domain/anonymization.ts';
-import type { ExternalId, UniqueKeys } from '../../../domain/identity.ts';
+import type { CustomerUrn, ExternalId, UniqueKeys } from '../../../domain/identity.ts';
+import { subscriptionSummary } from '../../../domain/references.ts';
 import type { Routine } from '../driver/query.ts';
 import type { ErasureLog } from '../erasure/erasure-log.ts';
 import { type EarlierRequest, earlierRequest, findUnexpired, type idempotencyQueries } from '../idempotency-records.ts';
-import type { CustomerQueries, Row } from './queries.ts';
+import type { CustomerQueries, Row, RowQueries, SummarizedRow } from './queries.ts';
 import { isAnonymizedRow, isReadableRow, type RecordEncryption } from './record-encryption.ts';
 import { toNumber, toUrn } from './urns.ts';
 
@@ -25,10 +27,10 @@ interface Dependencies {
 }
 
 /** The row of a customer that was found by a reference. */
-export interface FoundRow extends Row {
+export type FoundRow<Found extends Row = Row> = Found & {
   /** See `StoredCustomer.alias`. */
   readonly alias?: Alias;
-}
+};
 
 /** Reads customers. Writes nothing, except that it deletes what is stored for an expired Idempotency-Key. */
 export class CustomerReader {
@@ -38,26 +40,38 @@ export class CustomerReader {
     this.#dependencies = dependencies;
   }
 
-  *findRow(tenant: string, by: CustomerReference | ContactReference): Routine<FoundRow | undefined> {
-    const { queries, encryption } = this.#dependencies;
+  findRow(tenant: string, by: CustomerReference | ContactReference): Routine<FoundRow | undefined> {
+    return this.#findRow(tenant, by, this.#dependencies.queries);
+  }
+
+  *#findRow<Found extends Row>(
+    tenant: string,
+    by: CustomerReference | ContactReference,
+    run: RowQueries<Found>,
+  ): Routine<FoundRow<Found> | undefined> {
     if ('urn' in by) {
       const number = toNumber(by.urn);
-      return number === undefined ? undefined : (yield* queries.findByNumber({ tenant, number }))[0];
+      return number === undefined ? undefined : (yield* run.findByNumber({ tenant, number }))[0];
     }
     const [[key, value]] = Object.entries(by) as [[keyof UniqueKeys, string]];
-    const index = encryption.blindIndex(tenant, key, value);
-    const [row] = yield* queries.findByIndex[key]({ tenant, index });
+    const index = this.#dependencies.encryption.blindIndex(tenant, key, value);
+    const [row] = yield* run.findByIndex[key]({ tenant, index });
     if (row === undefined || isReadableRow(row) || !('externalId' in by)) return row;
-    return yield* this.#afterMerge(tenant, by.externalId, row);
+    return yield* this.#afterMerge(tenant, by.externalId, row, run);
   }
 
   /** The row that the ExternalId of a row without a data key finds: after a merge, that of another customer. */
-  *#afterMerge(tenant: string, externalId: ExternalId, row: Row): Routine<FoundRow | undefined> {
-    const { queries, log } = this.#dependencies;
+  *#afterMerge<Found extends Row>(
+    tenant: string,
+    externalId: ExternalId,
+    row: Found,
+    run: RowQueries<Found>,
+  ): Routine<FoundRow<Found> | undefined> {
+    const { log } = this.#dependencies;
     const entry = yield* log.find(tenant, row.number);
     if (entry?.into === undefined) return row;
     const number = row.merged_into ?? (yield* log.lastOf(tenant, entry.into));
-    const [into] = number === undefined ? [] : yield* queries.findByNumber({ tenant, number });
+    const [into] = number === undefined ? [] : yield* run.findByNumber({ tenant, number });
     const { sourceRevision } = entry.content.erasure;
     return into && { ...into, alias: { externalId, ...(sourceRevision !== undefined && { sourceRevision }) } };
   }
@@ -86,6 +100,26 @@ export class CustomerReader {
   *find(tenant: string, by: CustomerReference | ContactReference): Routine<StoredCustomer | undefined> {
     const row = yield* this.findRow(tenant, by);
     return row && (yield* this.visible(tenant, by, row));
+  }
+
+  /** Like `find`, with the summary of the references. */
+  *findSummarized(tenant: string, by: CustomerReference | ContactReference): Routine<SummarizedCustomer | undefined> {
+    const { queries } = this.#dependencies;
+    const row = yield* this.#findRow(tenant, by, queries.summarized);
+    const stored = row && (yield* this.visible(tenant, by, row));
+    if (row === undefined || stored === undefined) return undefined;
+    const { mergedInto } = stored.customer;
+    const { subscriptions, active } = mergedInto === undefined ? row : yield* this.#countAfterMerge(tenant, mergedInto);
+    return { stored, subscriptions: subscriptionSummary(subscriptions, active) };
+  }
+
+  /** The counts of the customer that has the references of one that was merged. */
+  *#countAfterMerge(tenant: string, mergedInto: CustomerUrn): Routine<Pick<SummarizedRow, 'subscriptions' | 'active'>> {
+    const { queries, log } = this.#dependencies;
+    const { number } = yield* log.endOf(tenant, toNumber(mergedInto) as number);
+    const [row] = yield* queries.summarized.findByNumber({ tenant, number });
+    // A restored backup of the records may lack the customer.
+    return row ?? { subscriptions: 0, active: 0 };
   }
 
   /** The customer in the row that `by` found; undefined if the customer is anonymized and `by` is not its URN. */

@@ -1,4 +1,5 @@
-import { sql } from 'kysely';
+import { type ExpressionBuilder, type SelectQueryBuilder, sql } from 'kysely';
+import type { UniqueKeys } from '../../../domain/identity.ts';
 import { compileQuery, compileSingle, compileWrite, type Routine } from '../driver/query.ts';
 import type { Dialect } from '../schema/database.ts';
 import type { Tables } from '../schema/tables.ts';
@@ -10,6 +11,24 @@ const blindIndexes = ['external_id', 'email', 'phone_number'] as const;
 /** A customer with its wrapped data key, which is null if the key was destroyed. */
 export interface Row extends Omit<Tables['customers'], 'tenant' | keyof BlindIndexes> {
   readonly wrapped: Buffer | null;
+}
+
+/** A customer with the number of its subscriptions, and of those that are active. */
+export interface SummarizedRow extends Row {
+  readonly subscriptions: number;
+  readonly active: number;
+}
+
+/** Queries that find one customer. */
+export interface RowQueries<Found extends Row> {
+  findByNumber(at: Place): Routine<readonly Found[]>;
+  /** By the blind index of a unique key. */
+  readonly findByIndex: Readonly<Record<keyof UniqueKeys, (at: AtIndex) => Routine<readonly Found[]>>>;
+}
+
+interface AtIndex {
+  readonly tenant: string;
+  readonly index: Buffer;
 }
 
 /** A customer of a tenant. */
@@ -27,16 +46,15 @@ export function customerQueries(dialect: Dialect) {
   const { builder } = dialect;
   const rowsOf = (tenant: string) => selectWithKey(dialect, 'wrapped', tenant).select(columns);
   const withKeys = withKeysIn(dialect);
-  const findBy = (column: keyof BlindIndexes) =>
-    compileSingle((at: { tenant: string; index: Buffer }) => rowsOf(at.tenant).where(column, '=', at.index));
   return {
-    findByNumber: withKeys(compileSingle((at: Place) => rowsOf(at.tenant).where('customers.number', '=', at.number))),
-    /** By the blind index of a unique key. */
-    findByIndex: {
-      externalId: withKeys(findBy('external_id')),
-      email: withKeys(findBy('email')),
-      phoneNumber: withKeys(findBy('phone_number')),
-    },
+    ...rowQueries(dialect, rowsOf),
+    /** With the summary of the references, which only `info` and `find` need. */
+    summarized: rowQueries(dialect, (tenant) =>
+      rowsOf(tenant).select([
+        (row) => subscriptionsOf(row, tenant).$asScalar().$notNull().as('subscriptions'),
+        (row) => subscriptionsOf(row, tenant).where('state', '=', 'active').$asScalar().$notNull().as('active'),
+      ]),
+    ),
     /**
      * The customer with an ExternalId, without the record, which `validate` does not need. `wrapped` shows only whether
      * the data key exists (not null), because reading the key's bytes takes as long as the rest of the query.
@@ -75,6 +93,33 @@ export function customerQueries(dialect: Dialect) {
     ...keyQueries(dialect),
   };
 }
+
+/** @param rowsOf selects the customers of a tenant */
+function rowQueries<Found extends Row>(
+  dialect: Dialect,
+  rowsOf: (tenant: string) => SelectQueryBuilder<Tables, 'customers', Found>,
+): RowQueries<Found> {
+  const withKeys = withKeysIn(dialect);
+  const findBy = (column: keyof BlindIndexes) =>
+    withKeys(compileSingle((at: AtIndex) => rowsOf(at.tenant).where(column, '=', at.index)));
+  return {
+    findByNumber: withKeys(compileSingle((at: Place) => rowsOf(at.tenant).where('customers.number', '=', at.number))),
+    findByIndex: {
+      externalId: findBy('external_id'),
+      email: findBy('email'),
+      phoneNumber: findBy('phone_number'),
+    },
+  };
+}
+
+/** The number of subscriptions of a customer, as a subquery. */
+const subscriptionsOf = (row: ExpressionBuilder<Tables, 'customers'>, tenant: string) =>
+  row
+    .selectFrom('flow_references')
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .where('flow_references.tenant', '=', tenant)
+    .whereRef('flow_references.number', '=', 'customers.number')
+    .where('kind', '=', 'subscription');
 
 /** Queries for the blind indexes of one customer. */
 function indexQueries({ builder }: Dialect) {

@@ -1,10 +1,12 @@
 import { FifoMap } from 'toad-cache';
+import { andThen } from '../../../application/maybe-promise.ts';
 import type {
   ContactReference,
   CustomerReference,
   CustomerRepository,
   StoredCustomer,
 } from '../../../application/ports/customer-repository.ts';
+import type { ReferenceRepository, SummarizedCustomer } from '../../../application/ports/references.ts';
 import { isAnonymized } from '../../../domain/anonymization.ts';
 
 /** About 20 MB of records. */
@@ -13,14 +15,14 @@ const maxRecords = 10_000;
 const maxReadOnce = 2_000;
 
 interface Cached {
-  readonly stored: StoredCustomer;
+  readonly found: SummarizedCustomer;
   readonly epoch: number;
 }
 
 /**
- * Decrypted records that were read recently. A cache hit costs no query and no decryption
+ * Decrypted records that were read recently, with the summaries of their references. A cache hit costs no query and no decryption
  * (docs/decisions/0035-optimizations-kept.md). A record is returned only in the epoch in which it was read, that is, until
- * another process writes. This process drops the records that it writes. If the database has no epoch, nothing is cached.
+ * another process writes. This process drops the records that it writes, and those whose references it writes. If the database has no epoch, nothing is cached.
  */
 export class RecordCache {
   readonly #epoch: () => number | undefined;
@@ -37,18 +39,18 @@ export class RecordCache {
   }
 
   /** Undefined for a contact reference: the cache has no index of e-mail addresses and phone numbers. */
-  find(tenant: string, by: CustomerReference | ContactReference): StoredCustomer | undefined {
+  find(tenant: string, by: CustomerReference | ContactReference): SummarizedCustomer | undefined {
     if ('email' in by || 'phoneNumber' in by) return undefined;
     const key = 'urn' in by ? keyOf(tenant, by.urn) : this.#byExternalId.get(keyOf(tenant, by.externalId));
-    const found = key === undefined ? undefined : this.#records.get(key);
-    if (found === undefined || found.epoch !== this.#epoch()) return undefined;
-    const { stored } = found;
-    return 'urn' in by || stored.customer.externalIdentifier === by.externalId ? stored : undefined;
+    const cached = key === undefined ? undefined : this.#records.get(key);
+    if (cached === undefined || cached.epoch !== this.#epoch()) return undefined;
+    const { found } = cached;
+    return 'urn' in by || found.stored.customer.externalIdentifier === by.externalId ? found : undefined;
   }
 
   /** Must be called in the event-loop turn of the read, so that nothing is written in between. */
-  keep(tenant: string, stored: StoredCustomer): void {
-    const { customerUrn, externalIdentifier } = stored.customer;
+  keep(tenant: string, found: SummarizedCustomer): void {
+    const { customerUrn, externalIdentifier } = found.stored.customer;
     const key = keyOf(tenant, customerUrn);
     if (this.#readOnce.get(key) === undefined) {
       this.#readOnce.set(key, true);
@@ -56,11 +58,14 @@ export class RecordCache {
     }
     const epoch = this.#epoch();
     if (epoch === undefined) return;
-    this.#records.set(key, { stored, epoch });
+    this.#records.set(key, { found, epoch });
     this.#byExternalId.set(keyOf(tenant, externalIdentifier), key);
   }
 
-  /** Must be called for every row that is written and every data key that is destroyed. */
+  /**
+   * Must be called for every row that is written and every data key that is destroyed, and for a customer whose references
+   * change.
+   */
   drop(tenant: string, urn: string): void {
     this.#records.delete(keyOf(tenant, urn));
   }
@@ -82,17 +87,24 @@ const keyOf = (tenant: string, name: string): string => `${tenant} ${name}`;
 const hasOwnExternalId = ({ customer, alias }: StoredCustomer): boolean =>
   alias === undefined && !isAnonymized(customer);
 
-/** A repository whose reads go through a cache. */
-export function cached(repository: CustomerRepository, cache: RecordCache): CustomerRepository {
+type Find = ReferenceRepository['find'];
+
+/** A function that finds customers through a cache. */
+export const cachedFind =
+  (find: Find, cache: RecordCache): Find =>
+  (tenant, by) => {
+    const hit = cache.find(tenant, by);
+    if (hit !== undefined) return hit;
+    const found = find(tenant, by);
+    // A promise is not cached: it resolves in a later turn, and by then the record may have been written again.
+    if (found !== undefined && 'stored' in found && hasOwnExternalId(found.stored)) cache.keep(tenant, found);
+    return found;
+  };
+
+/** A repository whose reads go through a cache. @param find see `cachedFind` */
+export function cached(repository: CustomerRepository, cache: RecordCache, find: Find): CustomerRepository {
   return {
-    find(tenant, by) {
-      const hit = cache.find(tenant, by);
-      if (hit !== undefined) return hit;
-      const found = repository.find(tenant, by);
-      // A promise is not cached: it resolves in a later turn, and by then the record may have been written again.
-      if (found !== undefined && 'version' in found && hasOwnExternalId(found)) cache.keep(tenant, found);
-      return found;
-    },
+    find: (tenant, by) => andThen(find(tenant, by), (found) => found?.stored),
     // Not cached: a list would displace the records that are read often.
     list: (...request) => repository.list(...request),
     hasExternalId: (tenant, externalId) =>

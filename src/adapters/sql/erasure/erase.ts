@@ -20,6 +20,7 @@ import {
 import { toNumber } from '../customers/urns.ts';
 import type { Routine } from '../driver/query.ts';
 import { type EarlierRequest, type idempotencyQueries, recordOf } from '../idempotency-records.ts';
+import type { FlowReferences } from '../references.ts';
 import type { SqlDatabase } from '../schema/database.ts';
 import type { Tombstones } from '../tombstones.ts';
 import type { appliedQueries } from './applied-positions.ts';
@@ -36,6 +37,7 @@ interface Dependencies {
   readonly writer: ChangeWriter;
   readonly log: ErasureLog;
   readonly tombstones: Tombstones;
+  readonly references: Pick<FlowReferences, 'move'>;
 }
 
 /** See `CustomerRepository.erase`. */
@@ -239,11 +241,11 @@ export class Eraser {
 
   /**
    * The second step: stores the idempotency record if the entry has its digests, then anonymizes the row and stores the
-   * change event, then frees the aliases, or moves them after a merge. Skips the parts that an earlier call has done.
+   * change event, then frees the aliases, or moves them and the references after a merge. Skips the parts that an earlier call has done.
    * Returns whether this call anonymized the row.
    */
   *finish(entry: LogEntry): Routine<boolean> {
-    const { applied, idempotency, writer } = this.#dependencies;
+    const { applied, idempotency, writer, log, references } = this.#dependencies;
     const { tenant, number, into, sequence, sealed, content } = entry;
     const [row] = yield* applied.findErasure({ tenant, number });
     if (row?.erasure === sequence && row.sealed.equals(sealed)) return false;
@@ -268,6 +270,8 @@ export class Eraser {
     if (written === 0) return false;
     // After the row, which a merge into this customer locks: its alias is seen here, or it sees this erasure.
     yield* writer.moveAliases({ tenant, number, to: merged_into });
+    if (into !== undefined)
+      yield* references.move(tenant, number, merged_into ?? (yield* log.endOf(tenant, into)).number);
     return isFirst;
   }
 

@@ -124,14 +124,21 @@ export class ErasureLog {
    * into which another was merged. Undefined if that customer was erased, or its entry is damaged.
    */
   *lastOf(tenant: string, into: number): Routine<number | undefined> {
+    const { number, isErased } = yield* this.endOf(tenant, into);
+    return isErased ? undefined : number;
+  }
+
+  /** The number of the customer at which all merges from a customer on end, and whether that customer was erased. */
+  *endOf(tenant: string, from: number): Routine<{ readonly number: number; readonly isErased: boolean }> {
     const seen = new Set<number>();
-    for (let number: number | undefined = into; number !== undefined && !seen.has(number); ) {
+    for (let number = from; ; ) {
       seen.add(number);
       const row: EntryRow | undefined = yield* this.findRow(tenant, number);
-      if (row === undefined) return number;
-      number = ifSound(() => this.open(row))?.into;
+      if (row === undefined) return { number, isErased: false };
+      const into = ifSound(() => this.open(row))?.into;
+      if (into === undefined || seen.has(into)) return { number, isErased: true };
+      number = into;
     }
-    return undefined;
   }
 
   /** Like `find`, but returns the entry as stored, so that a damaged entry is found too. */

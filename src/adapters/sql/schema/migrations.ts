@@ -35,7 +35,7 @@ export const migrations: Migrations = {
       ],
     },
     { statements: mergedInto },
-    { statements: (dialect) => [...feed(dialect), accessRecords(dialect)] },
+    { statements: (dialect) => [...feed(dialect), accessRecords(dialect), ...flowReferences(dialect)] },
   ],
   keys: [
     {
@@ -206,6 +206,22 @@ const accessRecords = ({ builder, text }: Dialect): Compiled =>
     .addColumn('body', text, (column) => column.notNull())
     .addPrimaryKeyConstraint('access_records_pk', ['tenant', 'number', 'at', 'id'])
     .compile();
+
+/** The index has all columns of the summary of a customer, so that it is counted in the index. */
+const flowReferences = ({ builder, text, createIndex }: Dialect): readonly Compiled[] => [
+  builder.schema
+    .createTable('flow_references')
+    .addColumn('tenant', text, (column) => column.notNull())
+    .addColumn('kind', text, (column) => column.notNull())
+    .addColumn('reference', text, (column) => column.notNull())
+    .addColumn('number', 'bigint', (column) => column.notNull())
+    .addColumn('state', text, (column) => column.notNull())
+    .addColumn('created_at', 'bigint', (column) => column.notNull())
+    .addColumn('updated_at', 'bigint', (column) => column.notNull())
+    .addPrimaryKeyConstraint('flow_references_pk', ['tenant', 'kind', 'reference'])
+    .compile(),
+  createIndex('data', 'flow_references_customer', 'flow_references', ['tenant', 'number', 'kind', 'state']),
+];
 
 const idempotencyRecords = ({ builder, bytes, text, createIndex }: Dialect): readonly Compiled[] => [
   builder.schema

@@ -29,6 +29,7 @@ export const tables = {
   changes: { part: 'data', key: ['tenant', 'number', 'version'], distributed: true },
   feeds: { part: 'data', key: ['tenant'], distributed: true },
   access_records: { part: 'data', key: ['tenant', 'number', 'at', 'id'], distributed: true },
+  flow_references: { part: 'data', key: ['tenant', 'kind', 'reference'], distributed: true },
   idempotency_records: { part: 'data', key: ['tenant', 'key_digest'], distributed: true },
   erasure_positions: { part: 'data', key: ['tenant'], distributed: true },
   leases: { part: 'data', key: ['name'], distributed: false },
@@ -106,6 +107,17 @@ interface RecordTables {
   feeds: { tenant: string; last: number };
   /** Who looked at a person; see `application/ports/access-records.ts`. `body` is JSON: operation, actor, reference. */
   access_records: { tenant: string; number: number; at: number; id: string; body: string };
+  /** What flows have bound to customers; see `application/ports/references.ts`. */
+  flow_references: {
+    tenant: string;
+    kind: string;
+    reference: string;
+    /** The customer that has it: after a merge, the one that stays. */
+    number: number;
+    state: string;
+    created_at: number;
+    updated_at: number;
+  };
   /** Idempotency records: one for each successful write with an Idempotency-Key. */
   idempotency_records: {
     tenant: string;

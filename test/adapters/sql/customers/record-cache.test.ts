@@ -1,24 +1,32 @@
 /** How long decrypted records stay in memory. That no stale one is returned is shown in test/contract/equivalence.test.ts. */
 import t from 'tap';
 import { MemoryCustomers } from '../../../../src/adapters/memory/customers.ts';
-import { cached, RecordCache } from '../../../../src/adapters/sql/customers/record-cache.ts';
-import type { CustomerRepository, StoredCustomer } from '../../../../src/application/ports/customer-repository.ts';
+import { createMemoryReferences } from '../../../../src/adapters/memory/references.ts';
+import { cached, cachedFind, RecordCache } from '../../../../src/adapters/sql/customers/record-cache.ts';
+import type { CustomerRepository } from '../../../../src/application/ports/customer-repository.ts';
+import type { SummarizedCustomer } from '../../../../src/application/ports/references.ts';
 import { newCustomer } from '../../../../src/domain/customer.ts';
 import { type CustomerUrn, type ExternalId, parseCustomerUrn } from '../../../../src/domain/identity.ts';
+import { subscriptionSummary } from '../../../../src/domain/references.ts';
 import { byExternalId, byUrn, content, noon, referenceData, tenantId, tenantOf } from '../../../support/storage.ts';
 
 const acme = tenantId('acme');
+
+/** A repository through a cache. */
+const over = (repository: CustomerRepository, cache: RecordCache) =>
+  cached(repository, cache, cachedFind(createMemoryReferences(repository).find, cache));
 const urnOf = (number: number) => `cu.00.${number}`;
-const storedOf = (number: number): StoredCustomer => {
+const foundOf = (number: number): SummarizedCustomer => {
   const urn = parseCustomerUrn(urnOf(number)) as CustomerUrn;
-  return { customer: newCustomer(content(`crm-${number}`), urn, noon), version: 1 };
+  const stored = { customer: newCustomer(content(`crm-${number}`), urn, noon), version: 1 };
+  return { stored, subscriptions: subscriptionSummary(0, 0) };
 };
 
 /** A cache with the customers crm-0, crm-1, …, each read twice. */
 function filled(count: number, epoch: () => number | undefined = () => 1): RecordCache {
   const cache = new RecordCache(epoch);
   for (let number = 0; number < count; number += 1) {
-    for (let time = 0; time < 2; time += 1) cache.keep(acme, storedOf(number));
+    for (let time = 0; time < 2; time += 1) cache.keep(acme, foundOf(number));
   }
   return cache;
 }
@@ -34,9 +42,9 @@ t.test('a record is found by URN and by ExternalId, by its tenant only', async (
 
 t.test('a record that is read once is not kept', async (t) => {
   const cache = new RecordCache(() => 1);
-  cache.keep(acme, storedOf(0));
+  cache.keep(acme, foundOf(0));
   t.equal(cache.find(acme, byUrn(urnOf(0))), undefined);
-  cache.keep(acme, storedOf(0));
+  cache.keep(acme, foundOf(0));
   t.ok(cache.find(acme, byUrn(urnOf(0))));
 });
 
@@ -76,7 +84,7 @@ t.test('the decorated repository reads through the cache, and keeps immediate re
       return find(...at);
     },
   });
-  const repository = cached(counting, new RecordCache(() => 1));
+  const repository = over(counting, new RecordCache(() => 1));
   for (let time = 0; time < 5; time += 1) t.ok(await repository.find(acme, byExternalId('crm-1')));
   t.equal(reads, 2);
   t.equal(repository.hasExternalId(acme, 'crm-1' as ExternalId), true);
@@ -85,7 +93,7 @@ t.test('the decorated repository reads through the cache, and keeps immediate re
     find: async (...at: Parameters<typeof find>) => find(...at),
   });
   const cache = new RecordCache(() => 1);
-  const lateRepository = cached(late, cache);
+  const lateRepository = over(late, cache);
   for (let time = 0; time < 5; time += 1) t.ok(await lateRepository.find(acme, byExternalId('crm-1')));
   t.equal(cache.find(acme, byExternalId('crm-1')), undefined);
 });

@@ -8,8 +8,9 @@ eachStorage((start, t) => {
     const { result: a } = await post('store', storing({ externalIdentifier: 'a ä+&?' }));
     const { result: b } = await post('store', storing({ externalIdentifier: 'b' }));
     const options = { availableChannels: ['CARD', 'SEPA'], canSavePaymentMethod: true };
+    const subscriptionSummary = { total: 0, active: 0, canceled: 0 };
     const byUrn = await info({ urn: a.customerUrn });
-    t.strictSame(byUrn.body, { result: { ...a, options }, status: { messageCode: 'SUCCESS' } });
+    t.strictSame(byUrn.body, { result: { ...a, options, subscriptionSummary }, status: { messageCode: 'SUCCESS' } });
     t.equal(byUrn.headers.etag, '"1"');
     t.same((await info({ exId: 'a ä+&?' })).body, byUrn.body);
     t.same((await info({ exId: ' a ä+&? ' })).body, byUrn.body, 'trimmed');
