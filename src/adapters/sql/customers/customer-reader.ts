@@ -11,11 +11,11 @@ import type { SummarizedCustomer } from '../../../application/ports/references.t
 import { replayOf } from '../../../application/ports/write-rules.ts';
 import { isAnonymized } from '../../../domain/anonymization.ts';
 import type { CustomerUrn, ExternalId, UniqueKeys } from '../../../domain/identity.ts';
-import { subscriptionSummary } from '../../../domain/references.ts';
+import { type SubscriptionSummary, subscriptionSummary } from '../../../domain/references.ts';
 import type { Routine } from '../driver/query.ts';
 import type { ErasureLog } from '../erasure/erasure-log.ts';
 import { type EarlierRequest, earlierRequest, findUnexpired, type idempotencyQueries } from '../idempotency-records.ts';
-import type { CustomerQueries, Row, RowQueries, SummarizedRow } from './queries.ts';
+import { type CustomerQueries, type Row, type RowQueries, readSummary } from './queries.ts';
 import { isAnonymizedRow, isReadableRow, type RecordEncryption } from './record-encryption.ts';
 import { toNumber, toUrn } from './urns.ts';
 
@@ -109,17 +109,18 @@ export class CustomerReader {
     const stored = row && (yield* this.visible(tenant, by, row));
     if (row === undefined || stored === undefined) return undefined;
     const { mergedInto } = stored.customer;
-    const { subscriptions, active } = mergedInto === undefined ? row : yield* this.#countAfterMerge(tenant, mergedInto);
-    return { stored, subscriptions: subscriptionSummary(subscriptions, active) };
+    const subscriptions =
+      mergedInto === undefined ? readSummary(row) : yield* this.#summaryAfterMerge(tenant, mergedInto);
+    return { stored, subscriptions };
   }
 
-  /** The counts of the customer that has the references of one that was merged. */
-  *#countAfterMerge(tenant: string, mergedInto: CustomerUrn): Routine<Pick<SummarizedRow, 'subscriptions' | 'active'>> {
+  /** The summary of the customer that has the references of one that was merged. */
+  *#summaryAfterMerge(tenant: string, mergedInto: CustomerUrn): Routine<SubscriptionSummary> {
     const { queries, log } = this.#dependencies;
     const { number } = yield* log.endOf(tenant, toNumber(mergedInto) as number);
     const [row] = yield* queries.summarized.findByNumber({ tenant, number });
     // A restored backup of the records may lack the customer.
-    return row ?? { subscriptions: 0, active: 0 };
+    return row === undefined ? subscriptionSummary(0, 0) : readSummary(row);
   }
 
   /** The customer in the row that `by` found; undefined if the customer is anonymized and `by` is not its URN. */

@@ -1,5 +1,6 @@
 import { type ExpressionBuilder, type SelectQueryBuilder, sql } from 'kysely';
 import type { UniqueKeys } from '../../../domain/identity.ts';
+import { type SubscriptionSummary, subscriptionSummary } from '../../../domain/references.ts';
 import { compileQuery, compileSingle, compileWrite, type Routine } from '../driver/query.ts';
 import type { Dialect } from '../schema/database.ts';
 import type { Tables } from '../schema/tables.ts';
@@ -13,10 +14,10 @@ export interface Row extends Omit<Tables['customers'], 'tenant' | keyof BlindInd
   readonly wrapped: Buffer | null;
 }
 
-/** A customer with the number of its subscriptions, and of those that are active. */
+/** A customer with the summary of its references. */
 export interface SummarizedRow extends Row {
-  readonly subscriptions: number;
-  readonly active: number;
+  /** See `readSummary`. */
+  readonly subscriptions: string;
 }
 
 /** Queries that find one customer. */
@@ -50,10 +51,7 @@ export function customerQueries(dialect: Dialect) {
     ...rowQueries(dialect, rowsOf),
     /** With the summary of the references, which only `info` and `find` need. */
     summarized: rowQueries(dialect, (tenant) =>
-      rowsOf(tenant).select([
-        (row) => subscriptionsOf(row, tenant).$asScalar().$notNull().as('subscriptions'),
-        (row) => subscriptionsOf(row, tenant).where('state', '=', 'active').$asScalar().$notNull().as('active'),
-      ]),
+      rowsOf(tenant).select((row) => subscriptionsOf(row, tenant).$asScalar().$notNull().as('subscriptions')),
     ),
     /**
      * The customer with an ExternalId, without the record, which `validate` does not need. `wrapped` shows only whether
@@ -112,14 +110,23 @@ function rowQueries<Found extends Row>(
   };
 }
 
-/** The number of subscriptions of a customer, as a subquery. */
+/**
+ * The number of subscriptions of a customer and of those that are active, as a subquery. It returns both in one text, because
+ * PostgreSQL takes 5 µs for each subquery (measured).
+ */
 const subscriptionsOf = (row: ExpressionBuilder<Tables, 'customers'>, tenant: string) =>
   row
     .selectFrom('flow_references')
-    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .select(sql<string>`count(*) || ' ' || count(*) filter (where state = 'active')`.as('counts'))
     .where('flow_references.tenant', '=', tenant)
     .whereRef('flow_references.number', '=', 'customers.number')
     .where('kind', '=', 'subscription');
+
+/** The summary in a row. */
+export function readSummary({ subscriptions }: Pick<SummarizedRow, 'subscriptions'>): SubscriptionSummary {
+  const [total = 0, active = 0] = subscriptions.split(' ').map(Number);
+  return subscriptionSummary(total, active);
+}
 
 /** Queries for the blind indexes of one customer. */
 function indexQueries({ builder }: Dialect) {
