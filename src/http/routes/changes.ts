@@ -117,7 +117,11 @@ const changesSchema = {
       },
       { description: 'The events; none at the end of the feed.', example: { result: changesExamples.result } },
     ),
-    ...refusals('wrapped', ['INVALID_REQUEST', 'FORBIDDEN', 'CURSOR_FROM_BEFORE_A_RESTORE'], changesExamples.invalid.errors),
+    ...refusals(
+      'wrapped',
+      ['INVALID_REQUEST', 'FORBIDDEN', 'CURSOR_FROM_BEFORE_A_RESTORE'],
+      changesExamples.invalid.errors,
+    ),
   },
 } as const;
 

@@ -8,9 +8,13 @@ export function changesContract<Test extends ContractTest>(test: TestRepository<
     t.strictSame(await acme.changes(), []);
     t.equal(await acme.lastChange(), 0);
 
+    // Whoever asks for the last event gives every event a position: else those of different customers are in any order.
     const one = await acme.mustStore('crm-1', { firstName: 'Jane' });
+    t.equal(await acme.lastChange(), 1);
     const other = await acme.mustStore('crm-2');
+    t.equal(await acme.lastChange(), 2);
     await acme.update(one.by, overwrite({ firstName: 'Joan' }));
+    t.equal(await acme.lastChange(), 3);
     await acme.erase(other.by);
     const events = await acme.changes();
     t.strictSame(
@@ -63,15 +67,12 @@ export function changesContract<Test extends ContractTest>(test: TestRepository<
     await t.rejects(acme.update(by, fail), decideError);
     await acme.exchange(['a', { email: 'a@example.com', firstName: 'Jane' }], ['b', { email: 'a@example.com' }]);
     await acme.exchange(['a', { email: 'b@example.com' }], ['b', { email: 'a@example.com' }]);
+    const events = await acme.changes();
     t.strictSame(
-      (await acme.changes()).map(({ position, version }) => [position, version]),
-      [
-        [1, 1],
-        [2, 1],
-        [3, 2],
-        [4, 2],
-      ],
+      events.map(({ position }) => position),
+      [1, 2, 3, 4],
     );
+    t.strictSame(events.map(({ version }) => version).sort(), [1, 1, 2, 2]);
   });
 
   test('a reader beside writers gets every event once, and the versions of each customer in order', async (t, acme) => {
