@@ -1,6 +1,8 @@
 /** Every SQL statement of the program in each dialect, so that a reviewer sees when one changes. */
 import { accessQueries } from '../src/adapters/sql/access-records.ts';
+import { auditTrailQueries } from '../src/adapters/sql/audit-trail.ts';
 import { feedQueries } from '../src/adapters/sql/change-feed.ts';
+import { checkpointQueries } from '../src/adapters/sql/checkpoints.ts';
 import { changeWriter } from '../src/adapters/sql/customers/change-writer.ts';
 import { customerQueries } from '../src/adapters/sql/customers/queries.ts';
 import { sequenceQueries } from '../src/adapters/sql/customers/urns.ts';
@@ -30,6 +32,8 @@ const makers: Record<string, (dialect: Dialect) => unknown> = {
   'Changes of customers': (dialect) => changeWriter(dialect, customerQueries(dialect), () => {}),
   'Change feed': feedQueries,
   'Access records': accessQueries,
+  Checkpoints: checkpointQueries,
+  'What an audit reads': auditTrailQueries,
   'Sequence of URNs': sequenceQueries,
   'Idempotency records': idempotencyQueries,
   'Erasure log': logQueries,

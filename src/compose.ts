@@ -16,9 +16,11 @@ import type { Storage } from './adapters/storage.ts';
 import { createMetrics, type Metrics } from './adapters/telemetry/metrics.ts';
 import { createJwtVerifier } from './adapters/tokens/jwt.ts';
 import { ApiKeys } from './application/api-keys.ts';
+import { AuditCheckpoints } from './application/audit-checkpoints.ts';
 import { Authentication } from './application/authentication.ts';
 import { Changes } from './application/changes.ts';
 import { Customers } from './application/customers.ts';
+import { EventAudit } from './application/event-audit.ts';
 import { CustomerExport } from './application/export.ts';
 import { createRunOnce } from './application/idempotency.ts';
 import { Imports } from './application/import/imports.ts';
@@ -38,9 +40,11 @@ import type { RequestLogger } from './http/access-log.ts';
 import type { LoadDocuments } from './http/routes/documentation.ts';
 import { backgroundJobs, type Job, type JobLease, jobLease, startJobs } from './process/jobs.ts';
 
+/** The ports that only use cases and jobs use. */
+type Wired = 'repository' | 'accessRecords' | 'references' | 'directory' | 'leases' | 'checkpoints' | 'trail' | 'vault';
+
 /** The use cases and the server's other dependencies. `close` finishes operations in flight and closes the storage. */
-export interface Services
-  extends Omit<Storage, 'repository' | 'accessRecords' | 'references' | 'directory' | 'leases' | 'vault'> {
+export interface Services extends Omit<Storage, Wired> {
   readonly customers: Customers;
   readonly synchronization: Synchronization;
   readonly customerExport: CustomerExport;
@@ -53,6 +57,7 @@ export interface Services
   readonly tenants: Tenants;
   readonly apiKeys: ApiKeys;
   readonly erasures: PrivacyReports;
+  readonly eventAudit: EventAudit;
   readonly telemetry: Telemetry;
   readonly metrics: Pick<Metrics, 'contentType' | 'render'>;
   readonly jobs: readonly Job[];
@@ -78,12 +83,8 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     clock,
     onTrouble: (uri, error) => onTrouble(`could not fetch the keys of ${uri}; keys fetched before stay valid`, error),
   });
-  const { repository, accessRecords, references, directory, leases, vault, ...storage } = await openStorage(
-    config,
-    options,
-    referenceData,
-    metrics,
-  );
+  const { repository, accessRecords, references, directory, leases, checkpoints, trail, vault, ...storage } =
+    await openStorage(config, options, referenceData, metrics);
   const { environment, tombstoneDays } = config;
   const runOnce = createRunOnce(vault.digest, clock);
   const writing = { repository, referenceData, clock, tombstoneDays, runOnce };
@@ -110,12 +111,14 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     tenants: new Tenants({ directory, repository, clock }),
     apiKeys: new ApiKeys({ ...shared, authentication }),
     erasures: new PrivacyReports({ repository, accessRecords, references, signer: vault, referenceData, clock }),
+    eventAudit: new EventAudit({ repository, trail, checkpoints, signer: vault }),
     telemetry: metrics,
     metrics,
     jobs: backgroundJobs({
       authentication,
       directory,
       repository,
+      audit: new AuditCheckpoints({ repository, trail, checkpoints, signer: vault, clock }),
       clearCache: storage.clearCache,
       clock,
       warn: onTrouble,

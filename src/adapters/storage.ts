@@ -1,4 +1,6 @@
 import type { AccessRecords } from '../application/ports/access-records.ts';
+import type { AuditTrail } from '../application/ports/audit-trail.ts';
+import type { Checkpoints } from '../application/ports/checkpoints.ts';
 import type { CustomerRepository } from '../application/ports/customer-repository.ts';
 import type { Leases } from '../application/ports/leases.ts';
 import type { Maintenance } from '../application/ports/maintenance.ts';
@@ -13,6 +15,8 @@ export interface Storage {
   readonly references: ReferenceRepository;
   readonly directory: TenantDirectory;
   readonly leases: Leases;
+  readonly checkpoints: Checkpoints;
+  readonly trail: AuditTrail;
   readonly vault: Vault;
   readonly maintenance: Maintenance;
   /** Whether the storage accepts writes now. */

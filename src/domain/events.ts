@@ -4,6 +4,9 @@ import { isObject } from './field-schema.ts';
 /** The types of change events. To add a type, add it here and to the code that makes the change. */
 export type ChangeEventType = 'customer.stored' | 'customer.updated' | 'customer.merged' | 'customer.anonymized';
 
+/** Whether an event of this type is that of an erasure or a merge, after which a customer does not change. */
+export const isAnonymizing = (type: unknown): boolean => type === 'customer.anonymized' || type === 'customer.merged';
+
 /**
  * The names of the top-level fields that a store or an update changed, in the order of the field table; for an erasure
  * or a merge see `rewrittenFields`. A change event has no values, so it may be kept after an erasure (GDPR Art. 17).

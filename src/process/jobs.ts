@@ -1,5 +1,6 @@
 /** Background jobs of the server processes. Those that look at all tenants run in one process at a time. */
 import { randomUUID } from 'node:crypto';
+import type { AuditCheckpoints } from '../application/audit-checkpoints.ts';
 import type { Authentication } from '../application/authentication.ts';
 import { eachTenant } from '../application/each-tenant.ts';
 import type { Clock } from '../application/ports/clock.ts';
@@ -27,6 +28,7 @@ interface JobDependencies {
   readonly authentication: Pick<Authentication, 'recordUse' | 'prepareTokens'>;
   readonly directory: Pick<TenantDirectory, 'listTenants'>;
   readonly repository: Pick<CustomerRepository, 'deleteExpired' | 'lastChange' | 'recoverErasures'>;
+  readonly audit: Pick<AuditCheckpoints, 'make'>;
   /** See `Storage.clearCache`. */
   readonly clearCache: () => void;
   readonly clock: Clock;
@@ -36,7 +38,7 @@ interface JobDependencies {
 
 /** To add a job, add an entry here. */
 export function backgroundJobs(dependencies: JobDependencies): readonly Job[] {
-  const { authentication, repository, clearCache, clock, warn } = dependencies;
+  const { authentication, repository, audit, clearCache, clock, warn } = dependencies;
   const forEachTenant = async (stopping: AbortSignal, work: (tenant: TenantId) => Promise<void>) => {
     const tenants = await dependencies.directory.listTenants();
     const ids = tenants.map(({ id }) => id);
@@ -50,6 +52,10 @@ export function backgroundJobs(dependencies: JobDependencies): readonly Job[] {
     // Finished erasures are not reported: another process may just have begun them, which is normal.
     for (const message of describeRecovery({ erasedAgain: 0, findings })) warn(message);
     if (isUnfinished) throw new DatabaseFailure(new Error('the recovery was not finished'));
+  }
+  async function makeCheckpoints(tenant: TenantId, stopping: AbortSignal): Promise<void> {
+    const made = await audit.make(tenant, () => stopping.aborted);
+    if (made === 'gap') warn(`change events of ${tenant} are missing, and no checkpoint is made: run c2a audit verify`);
   }
   return [
     { name: 'record_api_key_use', everyMs: 5_000, atShutdown: 'run', run: () => authentication.recordUse() },
@@ -74,6 +80,13 @@ export function backgroundJobs(dependencies: JobDependencies): readonly Job[] {
       atShutdown: 'finish',
       inOneProcess: true,
       run: (stopping) => forEachTenant(stopping, (tenant) => repository.deleteExpired(tenant, clock())),
+    },
+    {
+      name: 'make_checkpoints',
+      everyMs: 300_000,
+      atShutdown: 'finish',
+      inOneProcess: true,
+      run: (stopping) => forEachTenant(stopping, (tenant) => makeCheckpoints(tenant, stopping)),
     },
     { name: 'clear_record_cache', everyMs: 10_000, atShutdown: 'finish', run: async () => clearCache() },
     { name: 'refresh_issuer_keys', everyMs: 5_000, atShutdown: 'abandon', run: () => authentication.prepareTokens() },

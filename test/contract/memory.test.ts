@@ -2,6 +2,8 @@
 import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import { createMemoryAccessRecords } from '../../src/adapters/memory/access-records.ts';
+import { createMemoryAuditTrail } from '../../src/adapters/memory/audit-trail.ts';
+import { createMemoryCheckpoints } from '../../src/adapters/memory/checkpoints.ts';
 import { MemoryCustomers } from '../../src/adapters/memory/customers.ts';
 import { createMemoryLeases } from '../../src/adapters/memory/leases.ts';
 import { createMemoryReferences } from '../../src/adapters/memory/references.ts';
@@ -10,6 +12,8 @@ import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
 import { accessRecordsContract } from './access-records.ts';
 
+import { auditTrailContract } from './audit-trail.ts';
+import { checkpointsContract } from './checkpoints.ts';
 import { customerRepositoryContract } from './customer-repository.ts';
 import { leasesContract } from './leases.ts';
 import { referencesContract } from './references.ts';
@@ -37,3 +41,10 @@ t.test('references beside a repository that answers later', async (t) =>
   }),
 );
 t.test('tenants', async (t) => tenantDirectoryContract(t, async () => createMemoryTenants()));
+t.test('checkpoints', async (t) => checkpointsContract(t, async () => createMemoryCheckpoints()));
+t.test('audit trail', async (t) =>
+  auditTrailContract(t, async () => {
+    const repository = new MemoryCustomers(referenceData);
+    return { repository, trail: createMemoryAuditTrail(repository) };
+  }),
+);

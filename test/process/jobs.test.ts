@@ -124,6 +124,12 @@ t.test('each background job does what its name says', async (t) => {
         return 3;
       },
     },
+    audit: {
+      async make(tenant) {
+        calls.push(`make ${tenant}`);
+        return 'gap';
+      },
+    },
     clearCache: () => calls.push('clearCache'),
     clock: () => 17,
     warn: (message) => warnings.push(message),
@@ -136,11 +142,15 @@ t.test('each background job does what its name says', async (t) => {
       ['recover_erasures', 'finish', true, 'recoverErasures acme'],
       ['assign_feed_positions', 'finish', true, 'lastChange acme'],
       ['delete_expired', 'finish', true, 'deleteExpired acme 17'],
+      ['make_checkpoints', 'finish', true, 'make acme'],
       ['clear_record_cache', 'finish', false, 'clearCache'],
       ['refresh_issuer_keys', 'abandon', false, 'prepareTokens'],
     ],
   );
-  t.same(warnings, ['tenant acme: entry 3 of the erasure log is damaged'], 'what a recovery found is told');
+  t.same(warnings, [
+    'tenant acme: entry 3 of the erasure log is damaged',
+    'change events of acme are missing, and no checkpoint is made: run c2a audit verify',
+  ]);
 });
 
 t.test('a repeated failure is logged once, and so is the success after it', async (t) => {
@@ -185,6 +195,7 @@ function deletionOf(t: Test, names: readonly string[], deleteExpired: (tenant: s
       recoverErasures: async () => ({ erasedAgain: 0, findings: [] }),
       lastChange: async () => 0,
     },
+    audit: { make: async () => 'done' },
     clearCache: () => {},
     clock: () => 0,
     warn: (message) => t.fail(message),

@@ -1,10 +1,14 @@
 import type { Test } from 'tap';
 import type { AccessRecords } from '../../src/application/ports/access-records.ts';
+import type { AuditTrail } from '../../src/application/ports/audit-trail.ts';
+import type { Checkpoints } from '../../src/application/ports/checkpoints.ts';
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
 import type { Leases } from '../../src/application/ports/leases.ts';
 import type { ReferenceRepository } from '../../src/application/ports/references.ts';
 import type { TenantDirectory } from '../../src/application/ports/tenant-directory.ts';
 import { accessRecordsContract } from '../contract/access-records.ts';
+import { auditTrailContract } from '../contract/audit-trail.ts';
+import { checkpointsContract, sharedCheckpointsContract } from '../contract/checkpoints.ts';
 import { customerRepositoryContract, sharedCustomersContract } from '../contract/customer-repository.ts';
 import { leasesContract, sharedLeasesContract } from '../contract/leases.ts';
 import { referencesContract, sharedReferencesContract } from '../contract/references.ts';
@@ -16,6 +20,8 @@ interface Connected {
   readonly references: ReferenceRepository;
   readonly directory: TenantDirectory;
   readonly leases: Leases;
+  readonly checkpoints: Checkpoints;
+  readonly trail: AuditTrail;
   close(): Promise<void>;
 }
 
@@ -41,4 +47,12 @@ export function everyContract(t: Test, storage: (t: Test) => () => Promise<Conne
       return async () => (await connect()).leases;
     }),
   );
+  t.test('checkpoints', async (t) => checkpointsContract(t, async (t) => (await open(t)).checkpoints));
+  t.test('checkpoints, shared', async (t) =>
+    sharedCheckpointsContract(t, (t) => {
+      const connect = storage(t);
+      return async () => (await connect()).checkpoints;
+    }),
+  );
+  t.test('audit trail', async (t) => auditTrailContract(t, open));
 }

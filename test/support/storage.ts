@@ -6,6 +6,7 @@ import type { Test } from 'tap';
 import type { Vault } from '../../src/adapters/crypto/vault.ts';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import { createSqlAccessRecords } from '../../src/adapters/sql/access-records.ts';
+import { createSqlCheckpoints } from '../../src/adapters/sql/checkpoints.ts';
 import { type CustomerStorage, createCustomerStorage } from '../../src/adapters/sql/customer-storage.ts';
 import type { PostgresOptions } from '../../src/adapters/sql/driver/postgres.ts';
 import { sqliteFiles } from '../../src/adapters/sql/driver/sqlite.ts';
@@ -92,6 +93,8 @@ function closing<Database extends SqlDatabase, Opened extends Started & { databa
     accessRecords: createSqlAccessRecords(database),
     directory: createSqlTenants(database),
     leases: createSqlLeases(database),
+    checkpoints: createSqlCheckpoints(database),
+    trail: opened.customers.trail,
     close,
   };
 }

@@ -1,5 +1,6 @@
 import type { ApiKeys } from '../../application/api-keys.ts';
 import type { Customers } from '../../application/customers.ts';
+import type { EventAudit } from '../../application/event-audit.ts';
 import type { CustomerExport } from '../../application/export.ts';
 import type { Imports } from '../../application/import/imports.ts';
 import type { LookUp } from '../../application/look-up.ts';
@@ -23,6 +24,7 @@ export interface OpenServices {
   readonly lookUp: LookUp;
   readonly imports: Pick<Imports, 'accept' | 'stop'>;
   readonly erasures: PrivacyReports;
+  readonly eventAudit: EventAudit;
   readonly customerExport: CustomerExport;
   readonly maintenance: Maintenance;
   /** The changes that recovery made when the storage was opened. Later commands and starts do not report them again. */

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
 import { parseReference } from '../../application/customer-reference.ts';
-import { eachTenant } from '../../application/each-tenant.ts';
 import type { CustomerReference } from '../../application/ports/customer-repository.ts';
 import type { SignedReceipt } from '../../application/privacy-reports.ts';
 import type { CustomerUrn, TenantId } from '../../domain/identity.ts';
@@ -11,13 +10,8 @@ import { CommandError, type Context, type OpenServices, UsageError } from './con
 import { readText, toCaseNumber, toTenantId, withStorage } from './options.ts';
 import { receiptPage } from './receipt-page.ts';
 
-/** `erasure-receipt`, `verify-receipt`, `subject-export` and `audit verify`. */
-export function addPrivacyCommands(program: Command, context: Context): void {
-  addReports(program, context);
-  addAudit(program.command('audit'), context);
-}
-
-function addReports(program: Command, { open, print }: Context): void {
+/** `erasure-receipt`, `verify-receipt` and `subject-export`. */
+export function addPrivacyCommands(program: Command, { open, print }: Context): void {
   withCustomer(program.command('erasure-receipt'))
     .description('Print a signed receipt of an erasure, with the result of a residual scan made now.')
     .action(async (text: string, options) => {
@@ -72,54 +66,6 @@ function addReports(program: Command, { open, print }: Context): void {
       if (exported === undefined) throw new CommandError(`there is no customer ${urn} of ${tenant}`);
       print(exported, JSON.stringify(exported, null, 2));
     });
-}
-
-function addAudit(group: Command, { open, print }: Context): void {
-  const command = group
-    .command('verify [receipts...]')
-    .description(
-      'Check the whole erasure log of each tenant and compare it with the records. For each receipt file, also check ' +
-        'that the log still has the position in the receipt (verify-receipt checks the signature).',
-    )
-    .option('--tenant <tenant>', 'only this tenant', toTenantId);
-  withStorage(command).action(async (files: readonly string[], options) => {
-    const witnesses = files.map(readWitness);
-    const { tenants, maintenance } = await open(options);
-    const all = (await tenants.list()).filter(({ id }) => id === (options.tenant ?? id));
-    if (all.length === 0 && options.tenant !== undefined)
-      throw new CommandError(`there is no tenant ${options.tenant}`);
-    const stranger = witnesses.find(({ tenant }) => !all.some(({ id }) => id === tenant));
-    if (stranger !== undefined)
-      throw new CommandError(`a receipt is of tenant ${stranger.tenant}, which is not checked`);
-    const { results, unseen } = await eachTenant(
-      all.map(({ id }) => id),
-      (id) => {
-        const positions = witnesses.filter(({ tenant }) => tenant === id).map(({ position }) => position);
-        return maintenance.verifyErasureLog(id, positions);
-      },
-    );
-    const reports = [...results.values()];
-    const entries = reports.reduce((sum, report) => sum + report.entries, 0);
-    const findings = reports.flatMap((report) => report.findings);
-    const lines = findings.map(({ kind, tenant, sequence, number }) =>
-      [tenant, kind, sequence && `entry ${sequence}`, number && `customer ${number}`].filter(Boolean).join('  '),
-    );
-    const receipts = witnesses.length;
-    const checked = `checked ${entries} entries and ${receipts} receipts`;
-    const unchecked = unseen.map((tenant) => `${tenant}  not checked: the database failed`);
-    print(
-      { tenants: reports.length, entries, receipts, findings, unchecked: unseen },
-      [...lines, ...unchecked, checked].join('\n'),
-      findings.length + unseen.length > 0 ? 1 : 0,
-    );
-  });
-}
-
-/** The tenant, and the position in the erasure log, that the receipt in a file states. */
-function readWitness(file: string) {
-  const { tenant, erasureLog: position } = readReceipt(file, '<receipts>').receipt;
-  if (position == null) throw new CommandError(`${file} is not a receipt with a position in the erasure log`);
-  return { tenant, position };
 }
 
 const withCustomer = (command: Command) =>
@@ -188,7 +134,7 @@ export async function verifyReceipt(file: string, publicKey: string | undefined)
  *
  * @param name the argument that names the file
  */
-function readReceipt(file: string, name: string): SignedReceipt {
+export function readReceipt(file: string, name: string): SignedReceipt {
   const text = readText(file, name);
   try {
     const content = JSON.parse(text);

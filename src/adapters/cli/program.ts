@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../../config.ts';
 import { systemProblem } from '../system-errors.ts';
 import { addApiKeyCommands } from './api-keys.ts';
+import { addAuditCommand } from './audit.ts';
 import { CommandError, type Context, type Deployment, type OpenServices, UsageError } from './context.ts';
 import { addCustomerCommands } from './customers.ts';
 import { addExportCommand } from './export.ts';
@@ -68,6 +69,7 @@ export function createProgram(context: Context, addServe: (program: Command, con
   addApiKeyCommands(program, context);
   addCustomerCommands(program, context);
   addPrivacyCommands(program, context);
+  addAuditCommand(program, context);
   addImportCommand(program, context);
   addExportCommand(program, context);
   addMaintenanceCommands(program, context);

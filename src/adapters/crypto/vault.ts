@@ -5,6 +5,7 @@
  * Keys are in libsodium's secure memory. The master key is wiped once the root keys are unwrapped, and a data key after
  * each use. The root keys stay until the process ends.
  */
+import { createHash } from 'node:crypto';
 import sodium from 'sodium-native';
 import { decrypt, encrypt, isLocked, keyBytes, keyedHash, secureBuffer } from './primitives.ts';
 import { newRoots, type Roots, unwrapRoots, type WrappedRoots } from './root-keys.ts';
@@ -142,6 +143,16 @@ export class Vault {
     const signature = Buffer.alloc(sodium.crypto_sign_BYTES);
     sodium.crypto_sign_detached(signature, Buffer.from(text, 'utf8'), this.#signingKey);
     return signature;
+  }
+
+  /** See `Signer.verify`. */
+  verify(text: string, signature: Uint8Array): boolean {
+    return verifySignature(Buffer.from(signature), text, this.publicKey);
+  }
+
+  /** See `Signer.hash`. */
+  hash(text: string): Buffer {
+    return createHash('sha256').update(text).digest();
   }
 }
 

@@ -2,6 +2,8 @@ import type { CustomerRepository } from '../../application/ports/customer-reposi
 import { ephemeralVault } from '../crypto/vault.ts';
 import type { Storage } from '../storage.ts';
 import { createMemoryAccessRecords } from './access-records.ts';
+import { createMemoryAuditTrail } from './audit-trail.ts';
+import { createMemoryCheckpoints } from './checkpoints.ts';
 import { createMemoryLeases } from './leases.ts';
 import { createMemoryReferences } from './references.ts';
 import { createMemoryTenants } from './tenants.ts';
@@ -14,6 +16,8 @@ export function openMemoryStorage(repository: CustomerRepository): Storage {
     references: createMemoryReferences(repository),
     directory: createMemoryTenants(),
     leases: createMemoryLeases(),
+    checkpoints: createMemoryCheckpoints(),
+    trail: createMemoryAuditTrail(repository),
     vault: ephemeralVault(),
     maintenance: {
       backup: noFiles,

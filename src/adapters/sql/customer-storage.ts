@@ -1,6 +1,7 @@
 import type { TenantId } from '../../domain/identity.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
 import type { Vault } from '../crypto/vault.ts';
+import { createSqlAuditTrail } from './audit-trail.ts';
 import { ChangeFeed } from './change-feed.ts';
 import { changeWriter } from './customers/change-writer.ts';
 import { CustomerChanges } from './customers/customer-changes.ts';
@@ -86,6 +87,7 @@ export function createCustomerStorage(
     unrecovered,
     recovery,
     audit: new ErasureAudit(shared),
+    trail: createSqlAuditTrail(shared),
     keyCopies: new KeyCopies(database, sequence),
     sequence,
     cache,

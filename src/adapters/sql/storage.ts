@@ -5,6 +5,7 @@ import { makeFolder } from '../files.ts';
 import type { Storage } from '../storage.ts';
 import { createSqlAccessRecords } from './access-records.ts';
 import { discardStaged, type FileMaintenance, sqliteMaintenance } from './backup.ts';
+import { createSqlCheckpoints } from './checkpoints.ts';
 import { createCustomerStorage } from './customer-storage.ts';
 import type { PostgresOptions } from './driver/postgres.ts';
 import { sqliteFiles } from './driver/sqlite.ts';
@@ -88,6 +89,8 @@ async function openSql(
       references: customers.references,
       directory: createSqlTenants(database),
       leases: createSqlLeases(database),
+      checkpoints: createSqlCheckpoints(database),
+      trail: customers.trail,
       vault,
       maintenance: {
         ...fileMaintenance,

@@ -2,6 +2,7 @@
 import type { CreateTableBuilder } from 'kysely';
 import type { Compiled } from '../driver/query.ts';
 import type { Dialect } from './database.ts';
+import { eventTables } from './event-tables.ts';
 import type { Part } from './tables.ts';
 
 interface Migration {
@@ -35,7 +36,7 @@ export const migrations: Migrations = {
       ],
     },
     { statements: mergedInto },
-    { statements: (dialect) => [...feed(dialect), accessRecords(dialect), ...flowReferences(dialect)] },
+    { statements: eventTables },
   ],
   keys: [
     {
@@ -168,59 +169,6 @@ const changes = ({ builder, text, createIndex, isPostgres }: Dialect): readonly 
     isUnique: true,
     where: 'position is not null',
   }),
-];
-
-/**
- * SQLite assigns positions with the insert, PostgreSQL after the commit: docs/decisions/0043-the-change-feed.md.
- */
-const feed = ({ builder, text, schemas, createIndex, isPostgres }: Dialect): readonly Compiled[] => [
-  builder.schema
-    .createTable('feeds')
-    .addColumn('tenant', text, (column) => column.primaryKey().notNull())
-    .addColumn('last', 'bigint', (column) => column.notNull())
-    .compile(),
-  ...(isPostgres
-    ? []
-    : [
-        {
-          sql: `update ${schemas.data}.changes set position = numbered.position from
-            (select rowid as id, row_number() over (partition by tenant order by rowid) as position from ${schemas.data}.changes)
-            as numbered where numbered.id = changes.rowid`,
-          part: 'data' as const,
-        },
-        {
-          sql: `insert into ${schemas.data}.feeds select tenant, count(*) from ${schemas.data}.changes group by tenant`,
-          part: 'data' as const,
-        },
-        createIndex('data', 'changes_version', 'changes', ['tenant', 'number', 'version'], { isUnique: true }),
-      ]),
-];
-
-const accessRecords = ({ builder, text }: Dialect): Compiled =>
-  builder.schema
-    .createTable('access_records')
-    .addColumn('tenant', text, (column) => column.notNull())
-    .addColumn('number', 'bigint', (column) => column.notNull())
-    .addColumn('at', 'bigint', (column) => column.notNull())
-    .addColumn('id', text, (column) => column.notNull())
-    .addColumn('body', text, (column) => column.notNull())
-    .addPrimaryKeyConstraint('access_records_pk', ['tenant', 'number', 'at', 'id'])
-    .compile();
-
-/** The index has all columns of the summary of a customer, so that it is counted in the index. */
-const flowReferences = ({ builder, text, createIndex }: Dialect): readonly Compiled[] => [
-  builder.schema
-    .createTable('flow_references')
-    .addColumn('tenant', text, (column) => column.notNull())
-    .addColumn('kind', text, (column) => column.notNull())
-    .addColumn('reference', text, (column) => column.notNull())
-    .addColumn('number', 'bigint', (column) => column.notNull())
-    .addColumn('state', text, (column) => column.notNull())
-    .addColumn('created_at', 'bigint', (column) => column.notNull())
-    .addColumn('updated_at', 'bigint', (column) => column.notNull())
-    .addPrimaryKeyConstraint('flow_references_pk', ['tenant', 'kind', 'reference'])
-    .compile(),
-  createIndex('data', 'flow_references_customer', 'flow_references', ['tenant', 'number', 'kind', 'state']),
 ];
 
 const idempotencyRecords = ({ builder, bytes, text, createIndex }: Dialect): readonly Compiled[] => [

@@ -30,6 +30,7 @@ export const tables = {
   feeds: { part: 'data', key: ['tenant'], distributed: true },
   access_records: { part: 'data', key: ['tenant', 'number', 'at', 'id'], distributed: true },
   flow_references: { part: 'data', key: ['tenant', 'kind', 'reference'], distributed: true },
+  checkpoints: { part: 'data', key: ['tenant', 'sequence'], distributed: true },
   idempotency_records: { part: 'data', key: ['tenant', 'key_digest'], distributed: true },
   erasure_positions: { part: 'data', key: ['tenant'], distributed: true },
   leases: { part: 'data', key: ['name'], distributed: false },
@@ -117,6 +118,19 @@ interface RecordTables {
     state: string;
     created_at: number;
     updated_at: number;
+  };
+  /** Signed hashes of the change events; see `application/ports/checkpoints.ts`. */
+  checkpoints: {
+    tenant: string;
+    sequence: number;
+    through: number;
+    digests: Uint8Array;
+    previous: string;
+    /** Null if the erasure log was empty. */
+    erasure_sequence: number | null;
+    erasure_chain: Uint8Array | null;
+    at: number;
+    signature: Uint8Array;
   };
   /** Idempotency records: one for each successful write with an Idempotency-Key. */
   idempotency_records: {
