@@ -23,14 +23,18 @@ export async function customerFindings(dependencies: Dependencies, tenant: Tenan
 }
 
 async function checkCustomers(dependencies: Dependencies, tenant: TenantId): Promise<EventFinding[]> {
+  const { trail } = dependencies;
   const findings: EventFinding[] = [];
-  for (let after: CustomerUrn | undefined; ; ) {
-    const page = await dependencies.trail.customers(tenant, after, readAtOnce);
-    for (const customer of page) findings.push(...(await checkCustomer(dependencies, tenant, customer)));
+  // First, as customers may be stored faster than they are checked.
+  const until = await trail.lastCustomer(tenant);
+  for (let after: CustomerUrn | undefined; until !== undefined; ) {
+    const page = await trail.customers(tenant, after, until, readAtOnce);
+    findings.push(...(await checkPage(dependencies, tenant, page)));
     after = page.at(-1)?.customerUrn;
-    if (after === undefined) return findings;
+    if (after === undefined) break;
     await nextTurn();
   }
+  return findings;
 }
 
 /** @param finished the sequence up to which all erasures are finished: later ones may have no event yet */
@@ -51,18 +55,28 @@ async function checkErasures(trail: AuditTrail, tenant: TenantId, finished: numb
   return findings;
 }
 
-async function checkCustomer(dependencies: Dependencies, tenant: TenantId, first: CustomerTrail) {
-  if ((await findingsOf(dependencies, tenant, first)).length === 0) return [];
-  // The record may have been read before a change, and its events after it.
-  const settled = await settle(dependencies, tenant, first.customerUrn);
-  return settled === undefined ? [] : findingsOf(dependencies, tenant, settled);
+async function checkPage(dependencies: Dependencies, tenant: TenantId, page: readonly CustomerTrail[]) {
+  const suspects: CustomerUrn[] = [];
+  for (const customer of page) {
+    if ((await findingsOf(dependencies, tenant, customer)).length > 0) suspects.push(customer.customerUrn);
+  }
+  // Assigns positions to events that had none yet.
+  if (suspects.length > 0) await dependencies.repository.lastChange(tenant);
+  const findings: EventFinding[] = [];
+  for (const urn of suspects) {
+    // The record may have been read before a change, and its events after it.
+    const again = await dependencies.trail.customer(tenant, urn);
+    if (again === undefined || (await findingsOf(dependencies, tenant, again)).length === 0) continue;
+    const settled = await settle(dependencies, tenant, urn);
+    if (settled !== undefined) findings.push(...(await findingsOf(dependencies, tenant, settled)));
+  }
+  return findings;
 }
 
 /** A customer that two readings in a row show alike; undefined if others keep changing it. */
 async function settle({ trail, repository }: Dependencies, tenant: TenantId, urn: CustomerUrn) {
   let last: string | undefined;
   for (let readings = 0; readings < maxReadings; readings += 1) {
-    // Assigns positions to the events that have none yet.
     await repository.lastChange(tenant);
     const customer = await trail.customer(tenant, urn);
     const reading = JSON.stringify(customer);

@@ -44,15 +44,18 @@ export function auditTrailContract<Test extends ContractTest>(t: Test, open: (t:
     const expected = [trailOf(urns[0], 3, false), trailOf(urns[1], 2, true), trailOf(urns[2], 1, false)];
     const all: CustomerTrail[] = [];
     for (let after: CustomerUrn | undefined; ; ) {
-      const page = await trail.customers(acme, after, 2);
+      const page = await trail.customers(acme, after, urns[2], 2);
       all.push(...page);
       after = page.at(-1)?.customerUrn;
       if (after === undefined) break;
     }
     t.strictSame(all, expected);
+    t.strictSame(await trail.customers(acme, undefined, urns[1], 10), expected.slice(0, 2));
+    t.equal(await trail.lastCustomer(acme), urns[2]);
+    t.equal(await trail.lastCustomer(tenantId('globex')), undefined);
     t.strictSame(await trail.customer(acme, urns[1]), expected[1]);
     t.equal(await trail.customer(acme, 'cu.00.999' as CustomerUrn), undefined);
-    t.strictSame(await trail.customers(tenantId('globex'), undefined, 10), []);
+    t.strictSame(await trail.customers(tenantId('globex'), undefined, urns[2], 10), []);
     t.equal(await trail.customer(tenantId('globex'), urns[1]), undefined);
   });
 

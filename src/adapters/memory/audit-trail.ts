@@ -29,9 +29,13 @@ export function createMemoryAuditTrail(repository: CustomerRepository): AuditTra
     async events(tenant, after, limit) {
       return (await repository.changes(tenant, after, limit)).map(storedEvent);
     },
-    async customers(tenant, after, limit) {
+    async lastCustomer(tenant) {
+      return (await repository.list(tenant, undefined, Number.MAX_SAFE_INTEGER)).at(-1)?.customer.customerUrn;
+    },
+    async customers(tenant, after, until, limit) {
       const found = await repository.list(tenant, after, limit);
-      return Promise.all(found.map((stored) => trailOf(tenant, stored)));
+      const end = found.findIndex(({ customer }) => customer.customerUrn === until);
+      return Promise.all((end < 0 ? found : found.slice(0, end + 1)).map((stored) => trailOf(tenant, stored)));
     },
     async customer(tenant, urn) {
       const stored = await repository.find(tenant, { urn });

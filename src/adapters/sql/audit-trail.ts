@@ -4,7 +4,7 @@ import { isAnonymizing } from '../../domain/events.ts';
 import type { CustomerUrn } from '../../domain/identity.ts';
 import { ifSound } from './customers/record-encryption.ts';
 import { beforeAll, lastNumberUpTo, toNumber, toUrn } from './customers/urns.ts';
-import { compileQuery, type Routine } from './driver/query.ts';
+import { compileQuery, compileSingle, type Routine } from './driver/query.ts';
 import type { appliedQueries } from './erasure/applied-positions.ts';
 import { type ErasureLog, positionOf } from './erasure/erasure-log.ts';
 import type { Dialect, SqlDatabase } from './schema/database.ts';
@@ -20,6 +20,8 @@ type After = { readonly tenant: string; readonly after: number; readonly limit: 
 type Range = { readonly tenant: string; readonly after: number; readonly until: number; readonly limit: number };
 
 export function auditTrailQueries({ builder }: Dialect) {
+  const last = (table: 'customers' | 'changes', tenant: string) =>
+    builder.selectFrom(table).select('number').where('tenant', '=', tenant).orderBy('number', 'desc').limit(1);
   return {
     eventsAfter: compileQuery((of: After) =>
       builder
@@ -31,6 +33,8 @@ export function auditTrailQueries({ builder }: Dialect) {
         .orderBy('position')
         .limit(of.limit),
     ),
+    lastRecord: compileSingle((of: { tenant: string }) => last('customers', of.tenant)),
+    lastEvent: compileSingle((of: { tenant: string }) => last('changes', of.tenant)),
     records: compileQuery((of: Range) =>
       builder
         .selectFrom('customers')
@@ -107,9 +111,15 @@ export function createSqlAuditTrail({ database, applied, log }: Dependencies): A
       const rows = await read(() => run.eventsAfter({ tenant, after, limit }));
       return rows.map(({ number, ...event }) => ({ ...event, customerUrn: toUrn(number) }));
     },
-    customers(tenant, after, limit) {
+    async lastCustomer(tenant) {
+      const [record] = await read(() => run.lastRecord({ tenant }));
+      const [event] = await read(() => run.lastEvent({ tenant }));
+      const number = Math.max(record?.number ?? beforeAll, event?.number ?? beforeAll);
+      return number === beforeAll ? undefined : toUrn(number);
+    },
+    customers(tenant, after, until, limit) {
       const from = after === undefined ? beforeAll : lastNumberUpTo(after);
-      return customersIn({ tenant, after: from, until: highest, limit });
+      return customersIn({ tenant, after: from, until: lastNumberUpTo(until), limit });
     },
     async customer(tenant, urn) {
       const number = toNumber(urn);

@@ -41,8 +41,15 @@ interface ErasureEntry extends LogPosition {
 export interface AuditTrail {
   /** The events after a position, in order; fewer than `limit` only if there are no more. */
   events(tenant: TenantId, after: number, limit: number): Promise<readonly StoredEvent[]>;
-  /** Some customers after a URN, ordered as by `CustomerRepository.list`; none only if there are no more. */
-  customers(tenant: TenantId, after: CustomerUrn | undefined, limit: number): Promise<readonly CustomerTrail[]>;
+  /** The last customer with a record or an event, in the order of `CustomerRepository.list`; undefined if there is none. */
+  lastCustomer(tenant: TenantId): Promise<CustomerUrn | undefined>;
+  /** Some customers after a URN up to another one, in this order; none only if there are no more. */
+  customers(
+    tenant: TenantId,
+    after: CustomerUrn | undefined,
+    until: CustomerUrn,
+    limit: number,
+  ): Promise<readonly CustomerTrail[]>;
   /** One customer; undefined if there is neither a record nor an event. */
   customer(tenant: TenantId, urn: CustomerUrn): Promise<CustomerTrail | undefined>;
   /** The last entry of the erasure log; undefined if it is empty, or if the adapter keeps no hash chain. */
