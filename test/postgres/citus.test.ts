@@ -30,6 +30,7 @@ t.test('`schema citus` distributes the tables, and a second run changes nothing'
       [
         'c2a.access_records',
         'c2a.changes',
+        'c2a.checkpoints',
         'c2a.customers',
         'c2a.erasure_positions',
         'c2a.feeds',

@@ -8,6 +8,8 @@ import { openPostgres, openSqlite } from '../../src/adapters/sql/schema/database
 import { migrate } from '../../src/adapters/sql/schema/migrate.ts';
 import { noTelemetry } from '../../src/adapters/telemetry/no-telemetry.ts';
 import { DatabaseFailure } from '../../src/application/ports/database-failure.ts';
+import { openServices } from '../../src/compose.ts';
+import { readConfig } from '../../src/config.ts';
 import { storing } from '../support/client.ts';
 import { deployment } from '../support/deployment.ts';
 import { newDatabase, withRawPostgres } from '../support/postgres.ts';
@@ -30,6 +32,9 @@ t.test('a deployment that is moved to PostgreSQL, and on, is the same to its cal
   const url = await newDatabase(t);
   t.match(await command('move', '--from', `sqlite:${dataDir}`, '--to', url), { code: 1, stderr: /stop it first/ });
   await server.stop();
+  const services = await openServices(readConfig({}, { C2A_DATA_DIR: dataDir }), { mayCreate: false });
+  await services.jobs.find(({ name }) => name === 'make_checkpoints')?.run(new AbortController().signal);
+  await services.close();
 
   const keysUrl = await newDatabase(t);
   const other = await newDatabase(t);
@@ -43,10 +48,12 @@ t.test('a deployment that is moved to PostgreSQL, and on, is the same to its cal
     if (fromKeys) sides.push('--from-keys', fromKeys);
     if (toKeys) sides.push('--to-keys', toKeys);
     const moved = await command('move', ...sides);
-    t.match(moved, { code: 0, value: { verified: true, moved: { erasures: 1 } } }, name);
+    t.match(moved, { code: 0, value: { verified: true, moved: { erasures: 1, checkpoints: 1 } } }, name);
     const { customers, data_keys: keys } = moved.value.moved;
     t.ok(keys >= customers - 1, 'all but the erased one have a key, and some are ready for customers to come');
     t.match((await command('move', ...sides)).value, moved.value, 'a second time changes nothing');
+    const audit = await command('audit', 'verify', ...words, '--master-key-file', masterKeyFile);
+    t.match(audit, { code: 0, value: { findings: [], checkpoints: [{ sequence: 1 }] } }, 'checkpoints are valid there');
     const again = await serve(...words, '--master-key-file', masterKeyFile);
     const after = await atOnce(3, async (index) => (await again.info({ urn: stored[index] as string })).text);
     t.same(after, before, 'URNs, versions and times are kept');

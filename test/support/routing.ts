@@ -40,7 +40,9 @@ function visit(node: Node, scope: ReadonlySet<string>, found: Found): void {
     // The two sides of a union are statements without a type of their own.
     if (/^(SelectStmt|larg|rarg|UpdateStmt|DeleteStmt)$/.test(type)) {
       const sources = [part.relation, ...(part.fromClause ?? []), ...(part.usingClause ?? [])].filter(Boolean);
-      for (const source of sources) judge(sourceOf(source), inner, tenantIn(part.whereClause), found);
+      // A statement in FROM is visited by itself.
+      const named = sources.filter(({ RangeSubselect }) => RangeSubselect === undefined);
+      for (const source of named) judge(sourceOf(source), inner, tenantIn(part.whereClause), found);
     }
     if (type === 'InsertStmt') judge(part.relation.relname, inner, insertedTenants(part), found);
     visit(part, inner, found);

@@ -46,35 +46,30 @@ export function auditTrailQueries({ builder }: Dialect) {
         .limit(of.limit),
     ),
     /** Of each customer: how many events it has, and the body of that of the highest version. */
-    events: compileQuery((of: Range) =>
-      builder
-        .selectFrom(
-          builder
-            .selectFrom('changes')
-            .select((is) => [
-              'number',
-              is.fn.countAll<number>().as('count'),
-              is.fn.min('version').as('first_version'),
-              is.fn.max('version').as('last_version'),
-              sql<number>`sum(case when position > 0 then 0 else 1 end)`.as('unnumbered'),
-            ])
-            .where('tenant', '=', of.tenant)
-            .where('number', '>', of.after)
-            .where('number', '<=', of.until)
-            .groupBy('number')
-            .orderBy('number')
-            .limit(of.limit)
-            .as('counted'),
-        )
-        .innerJoin('changes as last', (join) =>
-          join
-            .onRef('last.number', '=', 'counted.number')
-            .onRef('last.version', '=', 'counted.last_version')
-            .on('last.tenant', '=', of.tenant),
-        )
+    events: compileQuery((of: Range) => {
+      const counted = builder
+        .selectFrom('changes')
+        .select((is) => [
+          'number',
+          is.fn.countAll<number>().as('count'),
+          is.fn.min('version').as('first_version'),
+          is.fn.max('version').as('last_version'),
+          sql<number>`sum(case when position > 0 then 0 else 1 end)`.as('unnumbered'),
+        ])
+        .where('tenant', '=', of.tenant)
+        .where('number', '>', of.after)
+        .where('number', '<=', of.until)
+        .groupBy('number')
+        .orderBy('number')
+        .limit(of.limit);
+      return builder
+        .selectFrom([counted.as('counted'), 'changes as last'])
         .select(['counted.number', 'count', 'first_version', 'last_version', 'unnumbered', 'last.body'])
-        .orderBy('counted.number'),
-    ),
+        .where('last.tenant', '=', of.tenant)
+        .whereRef('last.number', '=', 'counted.number')
+        .whereRef('last.version', '=', 'counted.last_version')
+        .orderBy('counted.number');
+    }),
   };
 }
 

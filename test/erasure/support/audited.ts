@@ -1,4 +1,5 @@
 /** A deployment whose change events are checked: a tenant, its checkpoints and the audit, over any database. */
+import { setImmediate } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { sqliteFiles } from '../../../src/adapters/sql/driver/sqlite.ts';
 import { AuditCheckpoints } from '../../../src/application/audit-checkpoints.ts';
@@ -55,6 +56,8 @@ export const places: Readonly<Record<string, (t: Test) => Promise<Place>>> = {
       open: async (t) => audited(await connectSqlite(t, path)),
       async raw(sql, part = 'data') {
         withRawSqlite(sqliteFiles(path)[part], (raw) => raw.exec(sql));
+        // The reads of one event-loop turn share a snapshot.
+        await setImmediate();
       },
     };
   },

@@ -161,6 +161,14 @@ function countQueries({ builder }: Dialect) {
   return {
     countAll: compileQuery(count),
     countAnonymized: compileQuery((of: { tenant: string }) => count(of).where('erasure', 'is not', null)),
+    findLast: compileQuery((of: { tenant: string }) =>
+      builder
+        .selectFrom('customers')
+        .select('number')
+        .where('tenant', '=', of.tenant)
+        .orderBy('number', 'desc')
+        .limit(1),
+    ),
   };
 }
 
