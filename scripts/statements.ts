@@ -17,6 +17,7 @@ import { type Dialect, postgresDialect, type SqlDatabase, sqliteDialect } from '
 import { migrations } from '../src/adapters/sql/schema/migrations.ts';
 import { tenantQueries } from '../src/adapters/sql/tenants.ts';
 import { tombstoneQueries } from '../src/adapters/sql/tombstones.ts';
+import { webhookQueries } from '../src/adapters/sql/webhooks.ts';
 import { writeProbe } from '../src/adapters/sql/write-probe.ts';
 
 export const dialects = {
@@ -44,6 +45,7 @@ const makers: Record<string, (dialect: Dialect) => unknown> = {
   Tombstones: tombstoneQueries,
   References: referenceQueries,
   Leases: leaseQueries,
+  Webhooks: webhookQueries,
   'Write probe': (dialect) => writeProbe({ dialect } as SqlDatabase),
 };
 

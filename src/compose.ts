@@ -1,4 +1,5 @@
 /** Wires the program: configuration → adapters → use cases → server. The only file that imports all of them. */
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { apiKeyFormat } from './adapters/crypto/api-key-format.ts';
@@ -15,6 +16,8 @@ import { openPostgresStorage, openSqliteStorage, usePostgresTool } from './adapt
 import type { Storage } from './adapters/storage.ts';
 import { createMetrics, type Metrics } from './adapters/telemetry/metrics.ts';
 import { createJwtVerifier } from './adapters/tokens/jwt.ts';
+import { createWebhookSecrets } from './adapters/webhooks/secrets.ts';
+import { createWebhookSender } from './adapters/webhooks/sender.ts';
 import { ApiKeys } from './application/api-keys.ts';
 import { AuditCheckpoints } from './application/audit-checkpoints.ts';
 import { Authentication } from './application/authentication.ts';
@@ -34,6 +37,8 @@ import { PrivacyReports } from './application/privacy-reports.ts';
 import { References } from './application/references.ts';
 import { Synchronization } from './application/synchronization.ts';
 import { Tenants } from './application/tenants.ts';
+import { WebhookDelivery } from './application/webhook-delivery.ts';
+import { Webhooks } from './application/webhooks.ts';
 import type { Config } from './config.ts';
 import type { ReferenceData } from './domain/reference-data.ts';
 import type { RequestLogger } from './http/access-log.ts';
@@ -41,7 +46,16 @@ import type { LoadDocuments } from './http/routes/documentation.ts';
 import { backgroundJobs, type Job, type JobLease, jobLease, startJobs } from './process/jobs.ts';
 
 /** The ports that only use cases and jobs use. */
-type Wired = 'repository' | 'accessRecords' | 'references' | 'directory' | 'leases' | 'checkpoints' | 'trail' | 'vault';
+type Wired =
+  | 'repository'
+  | 'accessRecords'
+  | 'references'
+  | 'directory'
+  | 'leases'
+  | 'checkpoints'
+  | 'trail'
+  | 'vault'
+  | 'webhooks';
 
 /** The use cases and the server's other dependencies. `close` finishes operations in flight and closes the storage. */
 export interface Services extends Omit<Storage, Wired> {
@@ -56,6 +70,7 @@ export interface Services extends Omit<Storage, Wired> {
   readonly authentication: Authentication;
   readonly tenants: Tenants;
   readonly apiKeys: ApiKeys;
+  readonly webhooks: Webhooks;
   readonly erasures: PrivacyReports;
   readonly eventAudit: EventAudit;
   readonly telemetry: Telemetry;
@@ -83,12 +98,25 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     clock,
     onTrouble: (uri, error) => onTrouble(`could not fetch the keys of ${uri}; keys fetched before stay valid`, error),
   });
-  const { repository, accessRecords, references, directory, leases, checkpoints, trail, vault, ...storage } =
-    await openStorage(config, options, referenceData, metrics);
+  const opened = await openStorage(config, options, referenceData, metrics);
+  const {
+    repository,
+    accessRecords,
+    references,
+    directory,
+    leases,
+    checkpoints,
+    trail,
+    vault,
+    webhooks: _,
+    ...storage
+  } = opened;
   const { environment, tombstoneDays } = config;
   const runOnce = createRunOnce(vault.digest, clock);
   const writing = { repository, referenceData, clock, tombstoneDays, runOnce };
   const shared = { directory, apiKeyFormat, clock, environment };
+  const delivering = webhooksOf(opened, config, metrics, clock);
+  const webhooks = new Webhooks(delivering);
   const authentication = new Authentication({ ...shared, tokens, telemetry: metrics });
   return {
     ...storage,
@@ -110,6 +138,7 @@ export async function openServices(config: Config, options: OpenOptions): Promis
     authentication,
     tenants: new Tenants({ directory, repository, clock }),
     apiKeys: new ApiKeys({ ...shared, authentication }),
+    webhooks,
     erasures: new PrivacyReports({ repository, accessRecords, references, signer: vault, referenceData, clock }),
     eventAudit: new EventAudit({ repository, trail, checkpoints, signer: vault }),
     telemetry: metrics,
@@ -119,11 +148,25 @@ export async function openServices(config: Config, options: OpenOptions): Promis
       directory,
       repository,
       audit: new AuditCheckpoints({ repository, trail, checkpoints, signer: vault, clock }),
+      webhooks,
+      webhookDelivery: new WebhookDelivery({ ...delivering, warn: onTrouble }),
       clearCache: storage.clearCache,
       clock,
       warn: onTrouble,
     }),
     lease: jobLease(leases, clock),
+  };
+}
+
+/** The dependencies of webhooks and of their delivery. */
+function webhooksOf(storage: Storage, config: Config, telemetry: Telemetry, clock: Clock) {
+  const { webhooks, directory, repository, leases, vault } = storage;
+  return {
+    ...{ webhooks, directory, repository, leases, telemetry, clock },
+    secrets: createWebhookSecrets(vault),
+    sender: createWebhookSender({ networks: config.webhookNetworks, environment: config.environment }),
+    random: Math.random,
+    holder: randomUUID(),
   };
 }
 

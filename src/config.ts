@@ -87,6 +87,12 @@ export const settings = Type.Object({
     3650,
   ),
   C2A_IMPORTS: integer('How many imports of one tenant may run at once, in each process.', 2, 1, 100),
+  C2A_WEBHOOK_NETWORKS: text(
+    'Networks outside the internet to which webhooks may be delivered.',
+    'off',
+    'off, or a list of addresses and networks such as 10.0.0.0/8,192.168.1.7',
+    { format: 'c2a-networks' },
+  ),
   C2A_BODY_LIMIT: integer('Maximum size of a request body in bytes.', 65_536, 1024, 1_048_576),
   C2A_HEADER_LIMIT: integer('Maximum size of the request line and headers together in bytes.', 16_384, 2048, 131_072),
   C2A_MAX_CONNECTIONS: integer('Maximum open connections. Further connections are closed at once.', 4096, 1, 1_000_000),
@@ -105,6 +111,7 @@ export const settings = Type.Object({
 
 FormatRegistry.Set('c2a-host', isHost);
 FormatRegistry.Set('c2a-proxies', isProxies);
+FormatRegistry.Set('c2a-networks', (value) => value === 'off' || value.split(',').every(isNetwork));
 FormatRegistry.Set('c2a-database-url', isDatabaseUrl);
 
 /** Host names are not resolved here. A value of digits and dots must be an IP address. */

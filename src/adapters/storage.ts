@@ -6,6 +6,7 @@ import type { Leases } from '../application/ports/leases.ts';
 import type { Maintenance } from '../application/ports/maintenance.ts';
 import type { ReferenceRepository } from '../application/ports/references.ts';
 import type { TenantDirectory } from '../application/ports/tenant-directory.ts';
+import type { WebhookDirectory } from '../application/ports/webhooks.ts';
 import type { Vault } from './crypto/vault.ts';
 
 /** One opened storage: every port that keeps data, over the same files, database or memory. */
@@ -17,6 +18,7 @@ export interface Storage {
   readonly leases: Leases;
   readonly checkpoints: Checkpoints;
   readonly trail: AuditTrail;
+  readonly webhooks: WebhookDirectory;
   readonly vault: Vault;
   readonly maintenance: Maintenance;
   /** Whether the storage accepts writes now. */

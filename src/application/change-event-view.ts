@@ -1,18 +1,24 @@
 import { timestamp } from '../domain/customer.ts';
 import type { ChangeEvent } from './ports/change-events.ts';
 
-/** A change event as consumers see it: in the answers of the API and in deliveries to webhooks. */
-export type ShownEvent = ReturnType<typeof showEvent>;
+/** A change event as consumers get it, from `changes` and from a webhook. */
+export interface ShownEvent extends Omit<ChangeEvent, 'at'> {
+  /** ISO 8601, UTC, milliseconds. */
+  readonly at: string;
+}
 
-/** @returns the event with its time in ISO 8601, UTC, milliseconds */
-export const showEvent = (event: ChangeEvent) => ({
-  id: event.id,
-  type: event.type,
-  customerUrn: event.customerUrn,
-  version: event.version,
-  at: timestamp(event.at),
-  changedFields: event.changedFields,
-  actor: event.actor,
-  ...(event.sourceRevision !== undefined && { sourceRevision: event.sourceRevision }),
-  ...(event.mergedInto !== undefined && { mergedInto: event.mergedInto }),
-});
+/** The form of an event for consumers. It has no position: a consumer gets a cursor, which it does not read. */
+export function showEvent(event: ChangeEvent): ShownEvent {
+  const { id, type, customerUrn, version, at, changedFields, actor, sourceRevision, mergedInto } = event;
+  return {
+    id,
+    type,
+    customerUrn,
+    version,
+    at: timestamp(at),
+    changedFields,
+    actor,
+    ...(sourceRevision !== undefined && { sourceRevision }),
+    ...(mergedInto !== undefined && { mergedInto }),
+  };
+}

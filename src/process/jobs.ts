@@ -10,6 +10,8 @@ import type { Leases } from '../application/ports/leases.ts';
 import type { Telemetry } from '../application/ports/telemetry.ts';
 import type { TenantDirectory } from '../application/ports/tenant-directory.ts';
 import { describeRecovery, nameTenants } from '../application/recovery-messages.ts';
+import type { WebhookDelivery } from '../application/webhook-delivery.ts';
+import type { Webhooks } from '../application/webhooks.ts';
 import type { TenantId } from '../domain/identity.ts';
 
 export interface Job {
@@ -29,6 +31,8 @@ interface JobDependencies {
   readonly directory: Pick<TenantDirectory, 'listTenants'>;
   readonly repository: Pick<CustomerRepository, 'deleteExpired' | 'lastChange' | 'recoverErasures'>;
   readonly audit: Pick<AuditCheckpoints, 'make'>;
+  readonly webhooks: Pick<Webhooks, 'measure'>;
+  readonly webhookDelivery: Pick<WebhookDelivery, 'run' | 'stop'>;
   /** See `Storage.clearCache`. */
   readonly clearCache: () => void;
   readonly clock: Clock;
@@ -38,14 +42,12 @@ interface JobDependencies {
 
 /** To add a job, add an entry here. */
 export function backgroundJobs(dependencies: JobDependencies): readonly Job[] {
-  const { authentication, repository, audit, clearCache, clock, warn } = dependencies;
+  const { authentication, repository, audit, webhookDelivery, clearCache, clock, warn } = dependencies;
   const forEachTenant = async (stopping: AbortSignal, work: (tenant: TenantId) => Promise<void>) => {
     const tenants = await dependencies.directory.listTenants();
     const ids = tenants.map(({ id }) => id);
     const { unseen } = await eachTenant(ids, work, () => stopping.aborted);
-    if (unseen.length > 0 && !stopping.aborted) {
-      throw new Error(`the database failed for these tenants; the next run retries them: ${nameTenants(unseen)}`);
-    }
+    if (!stopping.aborted) reportUnseen(unseen);
   };
   async function recoverErasures(tenant: TenantId): Promise<void> {
     const { findings, isUnfinished } = await repository.recoverErasures(tenant);
@@ -89,8 +91,28 @@ export function backgroundJobs(dependencies: JobDependencies): readonly Job[] {
       run: (stopping) => forEachTenant(stopping, (tenant) => makeCheckpoints(tenant, stopping)),
     },
     { name: 'clear_record_cache', everyMs: 10_000, atShutdown: 'finish', run: async () => clearCache() },
+    {
+      // A run only begins deliveries, so that it takes no longer than to look for them. The last one ends them.
+      name: 'deliver_webhooks',
+      everyMs: 1_000,
+      atShutdown: 'run',
+      run: (stopping) => (stopping.aborted ? webhookDelivery.stop() : webhookDelivery.run()),
+    },
+    {
+      name: 'measure_webhooks',
+      everyMs: 15_000,
+      atShutdown: 'finish',
+      inOneProcess: true,
+      run: async () => reportUnseen(await dependencies.webhooks.measure()),
+    },
     { name: 'refresh_issuer_keys', everyMs: 5_000, atShutdown: 'abandon', run: () => authentication.prepareTokens() },
   ];
+}
+
+/** Throws if the work of a run failed for some tenants. */
+function reportUnseen(unseen: readonly TenantId[]): void {
+  if (unseen.length === 0) return;
+  throw new Error(`the database failed for these tenants; the next run retries them: ${nameTenants(unseen)}`);
 }
 
 /** A job rests at least this many times as long as its last run took: with many tenants, a run may take seconds. */

@@ -8,6 +8,7 @@ import { MemoryCustomers } from '../../src/adapters/memory/customers.ts';
 import { createMemoryLeases } from '../../src/adapters/memory/leases.ts';
 import { createMemoryReferences } from '../../src/adapters/memory/references.ts';
 import { createMemoryTenants } from '../../src/adapters/memory/tenants.ts';
+import { createMemoryWebhooks } from '../../src/adapters/memory/webhooks.ts';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import type { CustomerRepository } from '../../src/application/ports/customer-repository.ts';
 import { accessRecordsContract } from './access-records.ts';
@@ -18,6 +19,7 @@ import { customerRepositoryContract } from './customer-repository.ts';
 import { leasesContract } from './leases.ts';
 import { referencesContract } from './references.ts';
 import { tenantDirectoryContract } from './tenant-directory.ts';
+import { webhooksContract } from './webhooks.ts';
 
 const referenceData = createReferenceData();
 
@@ -47,4 +49,10 @@ t.test('audit trail', async (t) =>
     const repository = new MemoryCustomers(referenceData);
     return { repository, trail: createMemoryAuditTrail(repository) };
   }),
+);
+t.test('webhooks', async (t) =>
+  webhooksContract(t, async () => ({
+    webhooks: createMemoryWebhooks(),
+    repository: new MemoryCustomers(referenceData),
+  })),
 );

@@ -70,3 +70,19 @@ t.test('expired idempotency records are deleted from the file', async (t) => {
   await repository.deleteExpired(tenantId('acme'), noon + 1);
   t.equal(count(), 0);
 });
+
+t.test('a webhook without events after its cursor is not due', async (t) => {
+  const { webhooks, repository } = await open(t);
+  const webhook = {
+    id: 'wh_1',
+    url: 'https://example.com',
+    createdAt: noon,
+    sealedSecrets: new Uint8Array(1),
+    revision: 1,
+  };
+  await webhooks.add({ ...webhook, tenant: tenantId('acme'), cursor: { position: 0 } });
+  await tenantOf(repository, tenantId('globex')).mustStore('crm-1');
+  t.same(await webhooks.listDue(noon), []);
+  await tenantOf(repository).mustStore('crm-1');
+  t.equal((await webhooks.listDue(noon)).length, 1);
+});

@@ -130,6 +130,13 @@ t.test('each background job does what its name says', async (t) => {
         return 'gap';
       },
     },
+    webhooks: {
+      async measure() {
+        calls.push('measure');
+        return [];
+      },
+    },
+    webhookDelivery: { run: call('deliver'), stop: call('stop') },
     clearCache: () => calls.push('clearCache'),
     clock: () => 17,
     warn: (message) => warnings.push(message),
@@ -144,9 +151,13 @@ t.test('each background job does what its name says', async (t) => {
       ['delete_expired', 'finish', true, 'deleteExpired acme 17'],
       ['make_checkpoints', 'finish', true, 'make acme'],
       ['clear_record_cache', 'finish', false, 'clearCache'],
+      ['deliver_webhooks', 'run', false, 'deliver'],
+      ['measure_webhooks', 'finish', true, 'measure'],
       ['refresh_issuer_keys', 'abandon', false, 'prepareTokens'],
     ],
   );
+  await jobs.find(({ name }) => name === 'deliver_webhooks')?.run(AbortSignal.abort());
+  t.equal(calls.at(-1), 'stop', 'the run at the shutdown');
   t.same(warnings, [
     'tenant acme: entry 3 of the erasure log is damaged',
     'change events of acme are missing, and no checkpoint is made: run c2a audit verify',
@@ -196,6 +207,8 @@ function deletionOf(t: Test, names: readonly string[], deleteExpired: (tenant: s
       lastChange: async () => 0,
     },
     audit: { make: async () => 'done' },
+    webhooks: { measure: async () => [] },
+    webhookDelivery: { run: async () => {}, stop: async () => {} },
     clearCache: () => {},
     clock: () => 0,
     warn: (message) => t.fail(message),

@@ -6,6 +6,7 @@ import type { CustomerRepository } from '../../src/application/ports/customer-re
 import type { Leases } from '../../src/application/ports/leases.ts';
 import type { ReferenceRepository } from '../../src/application/ports/references.ts';
 import type { TenantDirectory } from '../../src/application/ports/tenant-directory.ts';
+import type { WebhookDirectory } from '../../src/application/ports/webhooks.ts';
 import { accessRecordsContract } from '../contract/access-records.ts';
 import { auditTrailContract } from '../contract/audit-trail.ts';
 import { checkpointsContract, sharedCheckpointsContract } from '../contract/checkpoints.ts';
@@ -13,6 +14,7 @@ import { customerRepositoryContract, sharedCustomersContract } from '../contract
 import { leasesContract, sharedLeasesContract } from '../contract/leases.ts';
 import { referencesContract, sharedReferencesContract } from '../contract/references.ts';
 import { sharedTenantsContract, tenantDirectoryContract } from '../contract/tenant-directory.ts';
+import { sharedWebhooksContract, webhooksContract } from '../contract/webhooks.ts';
 
 interface Connected {
   readonly repository: CustomerRepository;
@@ -22,6 +24,7 @@ interface Connected {
   readonly leases: Leases;
   readonly checkpoints: Checkpoints;
   readonly trail: AuditTrail;
+  readonly webhooks: WebhookDirectory;
   close(): Promise<void>;
 }
 
@@ -55,4 +58,6 @@ export function everyContract(t: Test, storage: (t: Test) => () => Promise<Conne
     }),
   );
   t.test('audit trail', async (t) => auditTrailContract(t, open));
+  t.test('webhooks', async (t) => webhooksContract(t, open));
+  t.test('webhooks, shared', async (t) => sharedWebhooksContract(t, storage));
 }

@@ -17,6 +17,7 @@ import { openPostgres, openSqlite, type SqlDatabase } from '../../src/adapters/s
 import { readDeployment } from '../../src/adapters/sql/schema/migrate.ts';
 import type { Migrations } from '../../src/adapters/sql/schema/migrations.ts';
 import { createSqlTenants } from '../../src/adapters/sql/tenants.ts';
+import { createSqlWebhooks } from '../../src/adapters/sql/webhooks.ts';
 import { noTelemetry } from '../../src/adapters/telemetry/no-telemetry.ts';
 
 /** Tests use the example customers and tenants of the contract suites. */
@@ -95,6 +96,7 @@ function closing<Database extends SqlDatabase, Opened extends Started & { databa
     leases: createSqlLeases(database),
     checkpoints: createSqlCheckpoints(database),
     trail: opened.customers.trail,
+    webhooks: createSqlWebhooks(database),
     close,
   };
 }

@@ -7,6 +7,7 @@ import type { LookUp } from '../../application/look-up.ts';
 import type { Maintenance, Restored, TransferProgress, TransferSide } from '../../application/ports/maintenance.ts';
 import type { PrivacyReports } from '../../application/privacy-reports.ts';
 import type { Tenants } from '../../application/tenants.ts';
+import type { Webhooks } from '../../application/webhooks.ts';
 
 /** The command failed for a reason that the operator can fix. Exit code 1. */
 export class CommandError extends Error {}
@@ -23,6 +24,7 @@ export interface OpenServices {
   readonly customers: Pick<Customers, 'info'>;
   readonly lookUp: LookUp;
   readonly imports: Pick<Imports, 'accept' | 'stop'>;
+  readonly webhooks: Webhooks;
   readonly erasures: PrivacyReports;
   readonly eventAudit: EventAudit;
   readonly customerExport: CustomerExport;

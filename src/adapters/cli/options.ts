@@ -35,16 +35,18 @@ export function toTenantId(text: string): TenantId {
 
 /** @throws UsageError if the text is not a case number, as `delete` takes it */
 export function toCaseNumber(text: string): string {
-  if (text.length <= maxAsciiIdentifierLength && /^[\x21-\x7e]+$/.test(text)) return text;
+  if (text.length <= maxAsciiIdentifierLength && /^[!-~]+$/.test(text)) return text;
   throw new UsageError(
     `--reference must be at most ${maxAsciiIdentifierLength} visible ASCII characters, without spaces`,
   );
 }
 
-/** Checks a name that is shown in terminals, where a control character could move the cursor. */
-export function checkName(name: string | undefined): void {
-  if (name !== undefined && !/^[^\p{Cc}\p{Cf}]{0,100}$/u.test(name)) {
-    throw new UsageError('--name must be at most 100 characters, without control characters');
+export const checkName = (name: string | undefined): void => checkText('--name', name);
+
+/** Checks a text that is shown in terminals, where a control character could move the cursor. */
+export function checkText(option: string, text: string | undefined): void {
+  if (text !== undefined && !/^[^\p{Cc}\p{Cf}]{0,100}$/u.test(text)) {
+    throw new UsageError(`${option} must be at most 100 characters, without control characters`);
   }
 }
 

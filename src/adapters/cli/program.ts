@@ -11,6 +11,7 @@ import { addMaintenanceCommands } from './maintenance.ts';
 import { addPrivacyCommands } from './privacy-reports.ts';
 import { addServerCommands } from './server.ts';
 import { addTenantCommands } from './tenants.ts';
+import { addWebhookCommands } from './webhooks.ts';
 
 /**
  * Runs the command given by the words. With `--json` it prints one JSON value, `{"error": …}` for a failure.
@@ -67,6 +68,7 @@ export function createProgram(context: Context, addServe: (program: Command, con
   addServe(program, context);
   addTenantCommands(program, context);
   addApiKeyCommands(program, context);
+  addWebhookCommands(program, context);
   addCustomerCommands(program, context);
   addPrivacyCommands(program, context);
   addAuditCommand(program, context);

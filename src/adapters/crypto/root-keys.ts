@@ -3,8 +3,8 @@ import sodium from 'sodium-native';
 import { decrypt, encrypt, keyBytes, secureBuffer } from './primitives.ts';
 
 /**
- * `data` wraps data keys. `index` makes blind indexes and digests. `erasure_log` hashes, seals and chains the entries
- * of the erasure log. `receipts` is the seed of the signing key.
+ * `data` wraps data keys. `index` makes blind indexes and digests, and seals the secrets of webhooks. `erasure_log`
+ * hashes, seals and chains the entries of the erasure log. `receipts` is the seed of the signing key.
  */
 const rootNames = ['data', 'index', 'erasure_log', 'receipts'] as const;
 type RootName = (typeof rootNames)[number];

@@ -37,6 +37,7 @@ export class Vault {
   readonly #dataRoot: Buffer;
   readonly #indexRoot: Buffer;
   readonly #digestKey: Buffer;
+  readonly #secretKey: Buffer;
   readonly #erasureHashKey: Buffer;
   readonly #logKey: Buffer;
   readonly #chainKey: Buffer;
@@ -53,6 +54,7 @@ export class Vault {
     this.#dataRoot = roots.data;
     this.#indexRoot = roots.index;
     this.#digestKey = derivedKey(roots.index, 'digest');
+    this.#secretKey = derivedKey(roots.index, 'secret');
     this.#erasureHashKey = derivedKey(roots.erasure_log, 'hash');
     this.#logKey = derivedKey(roots.erasure_log, 'seal');
     this.#chainKey = derivedKey(roots.erasure_log, 'chain');
@@ -126,6 +128,16 @@ export class Vault {
   /** The text that `sealForLog` sealed. Throws if context, deployment or bytes differ from those of the sealing. */
   openFromLog(sealed: Buffer, context: string): string {
     return decrypt(sealed, this.#logKey, context).toString('utf8');
+  }
+
+  /** Seals a secret of a tenant, such as that of a webhook, with a key of the deployment. */
+  sealSecret(text: string, context: string): Buffer {
+    return encrypt(Buffer.from(text, 'utf8'), this.#secretKey, context);
+  }
+
+  /** The text that `sealSecret` sealed. Throws if context, deployment or bytes differ from those of the sealing. */
+  openSecret(sealed: Uint8Array, context: string): string {
+    return decrypt(Buffer.from(sealed), this.#secretKey, context).toString('utf8');
   }
 
   /**

@@ -7,8 +7,9 @@ import { createMemoryCheckpoints } from './checkpoints.ts';
 import { createMemoryLeases } from './leases.ts';
 import { createMemoryReferences } from './references.ts';
 import { createMemoryTenants } from './tenants.ts';
+import { createMemoryWebhooks } from './webhooks.ts';
 
-/** Storage that is lost when the process ends. Records are not encrypted; the vault only signs and digests. */
+/** Storage that is lost when the process ends. Records are not encrypted; the vault signs, digests, and seals the secrets of webhooks. */
 export function openMemoryStorage(repository: CustomerRepository): Storage {
   return {
     repository,
@@ -18,6 +19,7 @@ export function openMemoryStorage(repository: CustomerRepository): Storage {
     leases: createMemoryLeases(),
     checkpoints: createMemoryCheckpoints(),
     trail: createMemoryAuditTrail(repository),
+    webhooks: createMemoryWebhooks(),
     vault: ephemeralVault(),
     maintenance: {
       backup: noFiles,

@@ -15,6 +15,7 @@ import { rotateMasterKey, unlockVault } from './root-keys.ts';
 import { openPostgres, openSqlite, type SqlDatabase } from './schema/database.ts';
 import { readDeployment } from './schema/migrate.ts';
 import { createSqlTenants } from './tenants.ts';
+import { createSqlWebhooks } from './webhooks.ts';
 import { writeProbe } from './write-probe.ts';
 
 interface SqlStorageOptions {
@@ -91,6 +92,7 @@ async function openSql(
       leases: createSqlLeases(database),
       checkpoints: createSqlCheckpoints(database),
       trail: customers.trail,
+      webhooks: createSqlWebhooks(database),
       vault,
       maintenance: {
         ...fileMaintenance,

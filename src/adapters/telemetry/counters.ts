@@ -99,6 +99,21 @@ class Family<Kind extends Cell> {
   }
 }
 
+/**
+ * Values that a function returns when they are rendered. Of several workers the highest value is rendered.
+ *
+ * @param description `label`: the label of the samples; absent: at most one sample, without a label
+ */
+export function gauge(
+  registry: Registry,
+  { name, help, label }: { readonly name: string; readonly help: string; readonly label?: string },
+  read: () => readonly (readonly [labelValue: string, value: number])[],
+): void {
+  const values = () => read().map(([of, value]): Sample => ({ labels: label ? { [label]: of } : {}, value }));
+  const metric = { name, help, get: async () => ({ name, help, type: 'gauge', aggregator: 'max', values: values() }) };
+  registry.registerMetric(metric as unknown as Metric);
+}
+
 export const counters = (registry: Registry, description: Description): Family<Counter> =>
   new Family(registry, 'counter', description, () => new Counter());
 

@@ -1,11 +1,14 @@
 import cluster from 'node:cluster';
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import type { Telemetry } from '../../application/ports/telemetry.ts';
-import { counters, histograms } from './counters.ts';
+import type { Telemetry, WebhookLagSample } from '../../application/ports/telemetry.ts';
+import { counters, gauge, histograms } from './counters.ts';
 import { metricsOfAllWorkers } from './worker-metrics.ts';
 
 /** In seconds. */
 const latencyBounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+
+/** How long measurements of webhooks are shown: then another process has measured, or nobody does. */
+const measuredForMs = 60_000;
 
 export interface Metrics extends Telemetry {
   /** The media type of `render`. */
@@ -27,6 +30,7 @@ export function createMetrics(): Metrics {
   const commit = metrics.databaseSeconds.of('commit');
   const hit = metrics.apiKeyLookups.of('hit');
   const miss = metrics.apiKeyLookups.of('miss');
+  const webhooks = defineWebhookGauges(registry);
 
   return {
     request(route, code, seconds) {
@@ -42,6 +46,8 @@ export function createMetrics(): Metrics {
     logLost: (lines) => logLinesLost.inc(lines),
     keyLookup: (cached) => (cached ? hit : miss).inc(),
     notAuthenticated: (reason) => metrics.notAuthenticated.of(reason).inc(),
+    webhookDelivery: (webhook, outcome) => metrics.webhookDeliveries.of(webhook, outcome).inc(),
+    webhooks,
     job: (name, succeeded) => metrics.jobRuns.of(name, succeeded ? 'success' : 'failure').inc(),
     contentType: registry.contentType,
     render: cluster.isWorker ? metricsOfAllWorkers(registry) : () => registry.metrics(),
@@ -85,6 +91,11 @@ function defineMetrics(registry: Registry) {
       help: 'Authentications whose API key was in the cache (hit) or looked up (miss).',
       labels: ['result'],
     }),
+    webhookDeliveries: counters(registry, {
+      name: 'c2a_webhook_deliveries_total',
+      help: 'Attempts to deliver an event, by webhook and result (success or the kind of failure).',
+      labels: ['webhook', 'result'],
+    }),
     jobRuns: counters(registry, {
       name: 'c2a_job_runs_total',
       help: 'Runs of background jobs, by job and result (success or failure).',
@@ -95,5 +106,29 @@ function defineMetrics(registry: Registry) {
       help: 'Responses with status 401, by reason (which the caller is not told).',
       labels: ['reason'],
     }),
+  };
+}
+
+/** @returns takes the measurements that the gauges show */
+function defineWebhookGauges(registry: Registry): Telemetry['webhooks'] {
+  let shown: { readonly lags: readonly WebhookLagSample[]; readonly disabled: number; readonly at: number } | undefined;
+  const current = () => (shown && performance.now() - shown.at < measuredForMs ? shown : undefined);
+  const label = 'webhook';
+  gauge(
+    registry,
+    { name: 'c2a_webhook_lag_events', help: 'Change events that are not delivered, by webhook.', label },
+    () => (current()?.lags ?? []).map(({ id, events }) => [id, events]),
+  );
+  gauge(
+    registry,
+    { name: 'c2a_webhook_lag_seconds', help: 'Age of the first event that is not delivered, by webhook.', label },
+    () => (current()?.lags ?? []).map(({ id, seconds }) => [id, seconds]),
+  );
+  gauge(registry, { name: 'c2a_webhooks_disabled', help: 'Webhooks that are disabled.' }, () => {
+    const disabled = current()?.disabled;
+    return disabled === undefined ? [] : [['', disabled]];
+  });
+  return (lags, disabled) => {
+    shown = { lags, disabled, at: performance.now() };
   };
 }

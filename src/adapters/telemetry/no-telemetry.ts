@@ -6,6 +6,8 @@ export const noTelemetry: Telemetry = {
   commit() {},
   read() {},
   connectionLost() {},
+  webhookDelivery() {},
+  webhooks() {},
   job() {},
   logLost() {},
   keyLookup() {},

@@ -1,3 +1,5 @@
+import type { SendOutcome } from './webhook-sender.ts';
+
 /** Counters and timings for operators. No method receives a tenant or personal data. */
 export interface Telemetry {
   /** One answered request. `route` is the route pattern, `code` the messageCode or HTTP status. */
@@ -8,6 +10,10 @@ export interface Telemetry {
   read(seconds: number): void;
   /** An idle database connection was lost. */
   connectionLost(): void;
+  /** One attempt to deliver an event to a webhook. */
+  webhookDelivery(webhook: string, outcome: SendOutcome): void;
+  /** How far all webhooks are behind, and how many are disabled. Valid for a minute: another process may measure next. */
+  webhooks(lags: readonly WebhookLagSample[], disabled: number): void;
   /** One run of a background job. */
   job(name: string, succeeded: boolean): void;
   /** Log lines that could not be written. */
@@ -16,6 +22,13 @@ export interface Telemetry {
   keyLookup(cached: boolean): void;
   /** The reason for a failed authentication, which the caller does not learn. */
   notAuthenticated(reason: AuthenticationFailure): void;
+}
+
+/** How far a webhook is behind; see `WebhookLag`. */
+export interface WebhookLagSample {
+  readonly id: string;
+  readonly events: number;
+  readonly seconds: number;
 }
 
 /** `unreadable_key`: the API key is mistyped or belongs to the other environment. */

@@ -7,6 +7,7 @@ export const eventTables = (dialect: Dialect): readonly Compiled[] => [
   accessRecords(dialect),
   ...flowReferences(dialect),
   ...checkpoints(dialect),
+  webhooks(dialect),
 ];
 
 /** SQLite assigns positions with the insert, PostgreSQL after the commit: docs/decisions/0043-the-change-feed.md. */
@@ -75,3 +76,24 @@ const checkpoints = ({ builder, bytes, text }: Dialect): readonly Compiled[] => 
     .addPrimaryKeyConstraint('checkpoints_pk', ['tenant', 'sequence'])
     .compile(),
 ];
+
+const webhooks = ({ builder, bytes, text }: Dialect): Compiled =>
+  builder.schema
+    .createTable('webhooks')
+    .addColumn('tenant', text, (column) => column.notNull())
+    .addColumn('id', text, (column) => column.notNull())
+    .addColumn('url', text, (column) => column.notNull())
+    .addColumn('description', text)
+    .addColumn('created_at', 'bigint', (column) => column.notNull())
+    .addColumn('sealed_secrets', bytes, (column) => column.notNull())
+    .addColumn('position', 'bigint', (column) => column.notNull())
+    .addColumn('event_id', text)
+    .addColumn('first_failure_at', 'bigint')
+    .addColumn('failures', 'integer', (column) => column.notNull())
+    .addColumn('next_attempt_at', 'bigint')
+    .addColumn('last_error', text)
+    .addColumn('last_success_at', 'bigint')
+    .addColumn('disabled_reason', text)
+    .addColumn('revision', 'bigint', (column) => column.notNull())
+    .addPrimaryKeyConstraint('webhooks_pk', ['tenant', 'id'])
+    .compile();

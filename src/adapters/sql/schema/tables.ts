@@ -33,6 +33,7 @@ export const tables = {
   checkpoints: { part: 'data', key: ['tenant', 'sequence'], distributed: true },
   idempotency_records: { part: 'data', key: ['tenant', 'key_digest'], distributed: true },
   erasure_positions: { part: 'data', key: ['tenant'], distributed: true },
+  webhooks: { part: 'data', key: ['tenant', 'id'], distributed: false },
   leases: { part: 'data', key: ['name'], distributed: false },
   data_version: { part: 'data', key: [], distributed: false },
 } as const satisfies Record<keyof RecordTables, TableOf<'data'>> & Record<keyof KeyTables, TableOf<'keys'>>;
@@ -143,6 +144,28 @@ interface RecordTables {
   };
   /** The position up to which the records have applied the tenant's erasure log; no row before the first entry. */
   erasure_positions: { tenant: string; sequence: number; chain: Buffer };
+  /** Endpoints of tenants, with the state of their deliveries; see `application/ports/webhooks.ts`. */
+  webhooks: {
+    tenant: string;
+    id: string;
+    url: string;
+    description: string | null;
+    created_at: number;
+    /** The secrets as JSON, encrypted with a root key. */
+    sealed_secrets: Uint8Array;
+    /** The position and the id of the last delivered event; 0 and null if there is none. */
+    position: number;
+    event_id: string | null;
+    /** Null if the last attempt succeeded, and 0 failures. */
+    first_failure_at: number | null;
+    failures: number;
+    next_attempt_at: number | null;
+    last_error: string | null;
+    last_success_at: number | null;
+    /** Null if the webhook is enabled. */
+    disabled_reason: string | null;
+    revision: number;
+  };
   /** Which process does some work at present; see `application/ports/leases.ts`. */
   leases: { name: string; holder: string; expires_at: number };
   data_version: SchemaVersion;
