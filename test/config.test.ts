@@ -41,6 +41,7 @@ t.test('a value that could be mistaken for another is refused', async (t) => {
     C2A_PORT: ['true', 'false', '0x10', '1e3', ' 80'],
     C2A_HOST: ['999.1.1.1', 'not a host', '-x'],
     C2A_TRUST_PROXY: ['abc', ':::', '10.0.0.0/99', '10.0.0.0/', '10.0.0.0/8/8', '10.0.0.1,'],
+    C2A_WEBHOOK_NETWORKS: ['loopback', 'abc', '10.0.0.0/33', 'fd00::/129', '10.0.0.1,', 'off,10.0.0.1'],
     C2A_DATABASE_URL: ['mysql://x/y', 'postgres', 'postgres://a b/c'],
     C2A_PROT: ['80'],
   };
@@ -53,6 +54,7 @@ t.test('a value that could be mistaken for another is refused', async (t) => {
   const right: Record<string, readonly string[]> = {
     C2A_HOST: ['::1', '0.0.0.0', 'localhost', 'db-1.internal'],
     C2A_TRUST_PROXY: ['off', 'loopback', '10.0.0.0/8,::1,fd00::/8,192.168.1.7'],
+    C2A_WEBHOOK_NETWORKS: ['off', '10.0.0.0/8,::1,fd00::/8,192.168.1.7'],
     C2A_DATABASE_URL: ['postgres://u:p@h:5432/d', 'postgresql://h1,h2:5433/d?target_session_attrs=read-write'],
   };
   for (const [variable, texts] of Object.entries(right)) {

@@ -33,6 +33,7 @@ const within: Readonly<Record<string, readonly string[]>> = {
   '@fastify/swagger-ui': ['swagger-ui'],
   'better-sqlite3': ['sqlite'],
   'sodium-native': ['libsodium'],
+  standardwebhooks: ['standardwebhooks'],
 };
 
 /** The licences of everything in the binary, as one text. */

@@ -27,6 +27,8 @@ t.test('a deployment that is moved to PostgreSQL, and on, is the same to its cal
   const body = { customer: { externalIdentifier: 'kept' }, claimedRegion: { countryCode: 'DE', languageCode: 'de' } };
   const kept = await server.post('store', body, { 'idempotency-key': 'k' });
   await server.post('delete', { externalIdentifier: 'overtaken', sourceRevision: 9 });
+  const added = await command('webhook', 'add', '--tenant', 'acme', '--url', 'https://hooks.example.com');
+  const webhook = (await command('webhook', 'set', added.value.id, '--disable')).value;
   const before = await atOnce(3, async (index) => (await server.info({ urn: stored[index] as string })).text);
   const receipt = (await server.receipt(stored[1] as string)).body.result.receipt;
   const url = await newDatabase(t);
@@ -48,7 +50,7 @@ t.test('a deployment that is moved to PostgreSQL, and on, is the same to its cal
     if (fromKeys) sides.push('--from-keys', fromKeys);
     if (toKeys) sides.push('--to-keys', toKeys);
     const moved = await command('move', ...sides);
-    t.match(moved, { code: 0, value: { verified: true, moved: { erasures: 1, checkpoints: 1 } } }, name);
+    t.match(moved, { code: 0, value: { verified: true, moved: { erasures: 1, checkpoints: 1, webhooks: 1 } } }, name);
     const { customers, data_keys: keys } = moved.value.moved;
     t.ok(keys >= customers - 1, 'all but the erased one have a key, and some are ready for customers to come');
     t.match((await command('move', ...sides)).value, moved.value, 'a second time changes nothing');
@@ -68,6 +70,11 @@ t.test('a deployment that is moved to PostgreSQL, and on, is the same to its cal
     t.notOk(stored.includes(await again.has({ externalIdentifier: `new ${name}` })), 'no URN is used again');
     t.equal((await again.post('store', body)).body.status.messageCode, 'CUSTOMER_ALREADY_STORED');
     await again.stop();
+    const at = [...words, '--master-key-file', masterKeyFile];
+    const { value: listed } = await command('webhook', 'list', ...at);
+    t.match(listed, [{ id: webhook.id, url: webhook.url, position: webhook.position, state: 'disabled' }]);
+    const rotated = await command('webhook', 'rotate-secret', webhook.id, '--overlap', '0', ...at);
+    t.equal(rotated.code, 0, 'its secrets can be opened');
   }
 });
 

@@ -104,6 +104,8 @@ const commands = [
   'serve',
   ...['tenant add', 'tenant list', 'tenant set'],
   ...['key issue', 'key list', 'key rotate', 'key revoke'],
+  ...['webhook add', 'webhook list', 'webhook set', 'webhook remove', 'webhook test'],
+  ...['webhook rotate-secret', 'webhook replay'],
   ...['customer find', 'customer show', 'customer history'],
   ...['erasure-receipt', 'verify-receipt', 'subject-export', 'audit verify'],
   ...['import', 'export'],

@@ -114,6 +114,14 @@ t.test('a text sealed for the log opens in its own context and deployment only',
   t.throws(() => ephemeralVault().openFromLog(sealed, 'an entry'));
 });
 
+t.test('a sealed secret opens in its own context and deployment only', async (t) => {
+  const sealed = vault.sealSecret('whsec_x', 'a webhook');
+  t.equal(vault.openSecret(new Uint8Array(sealed), 'a webhook'), 'whsec_x');
+  t.throws(() => vault.openSecret(sealed, 'another webhook'));
+  t.throws(() => vault.openFromLog(sealed, 'a webhook'), 'not with the key of the log');
+  t.throws(() => ephemeralVault().openSecret(sealed, 'a webhook'));
+});
+
 t.test('the parts of a chain link cannot run into each other', async (t) => {
   const parts = fc.array(fc.oneof(texts, fc.uint8Array({ maxLength: 12 }), fc.maxSafeNat()), { maxLength: 4 });
   const bytesOf = (part: string | number | Uint8Array): string => {
