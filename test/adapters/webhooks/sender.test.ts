@@ -163,6 +163,19 @@ t.test('a host name is checked by the addresses that it has at each connection',
     'only the address that is allowed',
   );
 
+  const asked: string[] = [];
+  const slow = senderOf({
+    lookup(name, _, answer) {
+      asked.push(name);
+      setImmediate(answer, null, [{ address: '127.0.0.1', family: 4 }]);
+    },
+  });
+  const sendTwice = () => Promise.all([1, 2].map(() => slow.send(url, message(), [secret], goesOn)));
+  t.match(await sendTwice(), [{ outcome: 'success' }, { outcome: 'success' }]);
+  t.equal(asked.length, 1, 'attempts at the same time share a look-up');
+  await sendTwice();
+  t.equal(asked.length, 2, 'and later ones do not');
+
   const none = senderOf({ lookup: lookingUp([]).lookup });
   t.match(await none.send(url, message(), [secret], goesOn), { outcome: 'not_allowed' });
   t.match(await senderOf().send('http://name.invalid/', message(), [secret], goesOn), {
