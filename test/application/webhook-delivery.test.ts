@@ -64,7 +64,19 @@ async function start(t: Test, { timeoutMs = 2_000 } = {}) {
 
   const delivery = another();
   return {
-    ...{ consumer, clock, manage, customers, repository, webhooks: shared.webhooks, warnings, metrics, hook, another },
+    ...{
+      consumer,
+      clock,
+      manage,
+      customers,
+      repository,
+      webhooks: shared.webhooks,
+      leases: shared.leases,
+      warnings,
+      metrics,
+      hook,
+      another,
+    },
     delivery,
     /** Runs the process until the webhook is at the end of the feed. */
     async drain({ now }: Hook, process = delivery): Promise<void> {
@@ -120,6 +132,16 @@ t.test('every event is delivered, in the order of versions of each customer, alt
     early.every(({ verifiedBy }) => verifiedBy.length === 1),
     'each is signed',
   );
+});
+
+t.test('the events of a customer wait for each other, also if nothing else is to be delivered', async (t) => {
+  const { consumer, hook, drain, change } = await start(t);
+  const slow = await hook('/slow/10');
+  await change(3, 40);
+  await drain(slow);
+  t.same(orderFaults(consumer.received), []);
+  t.equal(consumer.received.length, 120);
+  t.equal(Math.max(...consumer.received.map(({ atOnce }) => atOnce)), 3);
 });
 
 t.test('what is delivered: the event as changes shows it', async (t) => {
@@ -356,6 +378,40 @@ t.test('one process at a time delivers; another takes over when its lease ends, 
   await customers.mustStore('last');
   await drain(slow, delivery);
   t.equal(consumer.received.length, 62, 'a process that stops releases it');
+});
+
+t.test('a process that has lost its lease within a batch begins no more attempts', async (t) => {
+  const { consumer, clock, hook, drain, change, delivery, leases } = await start(t);
+  const slow = await hook('/slow/40');
+  await change(80, 1);
+  await delivery.run();
+  await consumer.gets('/slow/40', 10);
+  // As if the process had stood still for more than a minute.
+  clock.now += 61 * second;
+  t.equal(await leases.acquire(`webhook ${slow.id}`, 'another process', minute, clock.now), true);
+  const begun = consumer.received.length;
+  await until('the progress', async () => (await slow.now()).cursor.position > 0);
+  await delay(100);
+  t.ok(consumer.received.length <= begun + 8, `${consumer.received.length} of 80`);
+  clock.now += 61 * second;
+  await drain(slow);
+  t.equal(new Set(consumer.received.map(({ id }) => id)).size, 80);
+});
+
+t.test('what another process has delivered before the lease was taken is not delivered again', async (t) => {
+  const { consumer, clock, hook, drain, another, change, delivery, webhooks } = await start(t);
+  const ok = await hook('/ok');
+  await change(5, 1);
+  const { listDue } = webhooks;
+  const found = await listDue(clock.now);
+  await drain(ok);
+  await delivery.stop();
+  webhooks.listDue = async () => found;
+  const other = another();
+  await other.run();
+  await delay(50);
+  await other.stop();
+  t.equal(consumer.received.length, 5);
 });
 
 t.test('a stop ends attempts in progress, which do not count as failures', async (t) => {
