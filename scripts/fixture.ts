@@ -53,6 +53,9 @@ const { customerUrn: known } = await ask('POST', 'sync', synced);
 const merged = await store({ externalIdentifier: 'crm-5', email: 'jane@example.com' });
 await ask('POST', 'merge', { from: merged, into: jane });
 
+await ask('POST', 'references', { customerUrn: jane, kind: 'subscription', reference: 'sub.00.17', state: 'active' });
+await ask('POST', 'find', { email: 'jane.doe@example.com', reference: 'TICKET-7' });
+
 const records = [];
 for (const urn of [jane, changed, erased, known, merged]) records.push(await ask('GET', `info?urn=${urn}`));
 await app.close();
