@@ -55,11 +55,11 @@ const embeddedAddons: Plugin = {
   },
 };
 
-/** Modules that libraries load and this program never uses: they cost start time and memory. */
+/** Modules that libraries load and this program rarely or never uses: they cost start time and memory. */
 const unused: Plugin = {
   name: 'unused',
   setup({ onLoad, onResolve }) {
-    // Fastify imports them for HTTPS and HTTP/2 servers. Here they are loaded only when used, which never happens.
+    // Fastify imports them for HTTPS and HTTP/2 servers. Here they are loaded only when used: for https webhooks.
     onResolve({ filter: /^node:(https|http2)$/ }, ({ path, namespace }) =>
       namespace === 'lazy' ? { path, external: true } : { path, namespace: 'lazy' },
     );

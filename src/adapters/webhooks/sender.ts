@@ -1,6 +1,7 @@
 import { type LookupAddress, lookup as systemLookup } from 'node:dns';
 import { type ClientRequest, Agent as HttpAgent, request as httpRequest } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+// As a whole: the binary loads this module when it is first used.
+import https from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import type { Environment } from '../../application/ports/tenant-directory.ts';
@@ -33,7 +34,8 @@ export function createWebhookSender(options: SenderOptions): WebhookSender {
   const { networks, environment, timeoutMs = attemptTimeoutMs, lookup = systemLookup } = options;
   const kindOf = addressRule(networks);
   // Agents of our own: the global ones may use the proxies of environment variables.
-  const agents = { 'http:': new HttpAgent({ keepAlive: false }), 'https:': new HttpsAgent({ keepAlive: false }) };
+  const httpAgent = new HttpAgent({ keepAlive: false });
+  let httpsAgent: https.Agent | undefined;
 
   function refusalOf(text: string): string | undefined {
     if (text.length > maxUrlLength || !URL.canParse(text)) return `must be a URL of at most ${maxUrlLength} characters`;
@@ -63,9 +65,10 @@ export function createWebhookSender(options: SenderOptions): WebhookSender {
   };
 
   function open(url: URL, headers: Readonly<Record<string, string | number>>): ClientRequest {
-    const agent = agents[url.protocol as keyof typeof agents];
-    const request = url.protocol === 'https:' ? httpsRequest : httpRequest;
-    return request(url, { method: 'POST', headers, agent, lookup: checkedLookup });
+    const options = { method: 'POST', headers, lookup: checkedLookup };
+    if (url.protocol === 'http:') return httpRequest(url, { ...options, agent: httpAgent });
+    httpsAgent ??= new https.Agent({ keepAlive: false });
+    return https.request(url, { ...options, agent: httpsAgent });
   }
 
   return {
