@@ -8,7 +8,9 @@ import { copiesOf, filesOf, wrappedKeys } from '../support/bytes.ts';
 import { claimedRegion, storing } from '../support/client.ts';
 import { deployment, type Server } from '../support/deployment.ts';
 import { allMarks, mark, markedCustomer, marksIn, personalMarks, valueMarks } from '../support/marks.ts';
-import { atOnce } from '../support/storage.ts';
+import { newDatabase, withRawPostgres } from '../support/postgres.ts';
+import { atOnce, newFolder } from '../support/storage.ts';
+import { startConsumer } from '../support/webhooks.ts';
 
 /** Enough for SQLite to move rows between pages. */
 const customers = 500;
@@ -34,6 +36,33 @@ function folderIsClean(t: Test, folder: string, when: string): void {
   const files = Object.entries(filesOf(folder));
   t.ok(files.length >= 3);
   for (const [name, bytes] of files) t.same(marksIn(bytes), [], `${name}, ${when}`);
+}
+
+/**
+ * Uses everything that is stored beside a customer, or tells others of it: the look-ups, references, the feed and its
+ * deliveries. Returns what consumers have got.
+ */
+async function accompany({ post, changes, history, get }: Server, urns: readonly string[]): Promise<string[]> {
+  const texts: string[] = [];
+  await forEachOf(20, async (index) => {
+    const urn = urns[index] as string;
+    const { email } = markedCustomer(index);
+    const reference = `sub.${index}`;
+    const bound = { customerUrn: urn, kind: 'subscription', reference, state: 'active' };
+    for (const [route, body] of [
+      ['find', { email, reference }],
+      ['subject-export', { customerUrn: urn, reference }],
+      ['references', bound],
+    ] as const) {
+      const { status, text } = await post(route, body);
+      if (status !== 200) throw new Error(`${route} answered ${text}`);
+      if (route === 'references') texts.push(text);
+    }
+    texts.push((await history({ urn })).text);
+    texts.push((await get(`/api/c2a/customer/references?urn=${urn}`)).text);
+  });
+  texts.push((await changes({ limit: '10000' })).text);
+  return texts;
 }
 
 /** Sends requests that are refused, with marks in every part of them, and returns the answers. */
@@ -70,7 +99,11 @@ async function refusedRequests({ get, post, info }: Server): Promise<string[]> {
 t.test('files, logs, metrics and other callers’ answers contain no submitted value', async (t) => {
   const { dataDir, serve, command, beside } = deployment(t);
   const backup = beside('backup.db');
-  const server = await serve('--log-level', 'trace');
+  const allowed = ['--webhook-networks', '127.0.0.1'];
+  const server = await serve('--log-level', 'trace', ...allowed);
+  const consumer = await startConsumer(t);
+  const added = await command('webhook', 'add', '--tenant', 'acme', '--url', consumer.url('/ok'), ...allowed);
+  t.equal(added.code, 0, added.stderr);
   const urns: string[] = [];
 
   await forEachOf(customers, async (index) => {
@@ -80,6 +113,13 @@ t.test('files, logs, metrics and other callers’ answers contain no submitted v
   });
   t.equal(new Set(urns).size, customers);
   folderIsClean(t, dataDir, 'after storing');
+
+  for (const text of await accompany(server, urns)) t.same(marksIn(text, personalMarks), [], text.slice(0, 200));
+  folderIsClean(t, dataDir, 'after look-ups and references');
+  await consumer.gets('/ok', customers);
+  for (const { headers, body } of consumer.of('/ok')) {
+    t.same(marksIn(JSON.stringify({ headers, body }), personalMarks), [], 'a delivery');
+  }
 
   const answers = await refusedRequests(server);
   for (const text of answers) t.same(marksIn(text, personalMarks), [], text);
@@ -121,6 +161,26 @@ t.test('files, logs, metrics and other callers’ answers contain no submitted v
     t.same(marksIn(stdout + stderr, valueMarks), [], `what the server that was ${name} printed`);
   }
   t.same(marksIn(backedUp.stderr + JSON.stringify(backedUp.value)), [], 'what the command printed');
+});
+
+t.test('the tables of PostgreSQL contain no submitted value', async (t) => {
+  const url = await newDatabase(t);
+  const { serve, command } = deployment(t, newFolder(t), ['--database-url', url]);
+  const server = await serve();
+  const urns: string[] = [];
+  for (let index = 0; index < 20; index += 1) urns.push(await server.has(markedCustomer(index)));
+  await accompany(server, urns);
+  await command('webhook', 'add', '--tenant', 'acme', '--url', 'https://endpoint.example.com/');
+  for (const urn of urns.slice(10)) await server.forget(urn);
+  const tables = await withRawPostgres(
+    url,
+    `select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname like 'c2a%'`,
+  );
+  t.ok(tables.length >= 15);
+  for (const { name } of tables) {
+    const rows = await withRawPostgres(url, `select to_jsonb(t)::text as row from ${name} t`);
+    t.same(marksIn(rows.map(({ row }) => row).join('\n')), [], `${name}: ${rows.length} rows`);
+  }
 });
 
 t.test('the search finds the marks in every encoding', async (t) => {
