@@ -1,6 +1,6 @@
 /** Background jobs of the server processes. Those that look at all tenants run in one process at a time. */
 import { randomUUID } from 'node:crypto';
-import type { AuditCheckpoints } from '../application/audit-checkpoints.ts';
+import type { AuditCheckpoints } from '../application/audit/checkpoints.ts';
 import type { Authentication } from '../application/authentication.ts';
 import { eachTenant } from '../application/each-tenant.ts';
 import type { Clock } from '../application/ports/clock.ts';

@@ -1,7 +1,7 @@
 /** Checkpoints and their audit in a deployment that is used: several processes, many events, and writes meanwhile. */
 import { setTimeout } from 'node:timers/promises';
 import t from 'tap';
-import type { CheckpointWitness } from '../../src/application/event-audit.ts';
+import type { CheckpointWitness } from '../../src/application/audit/event-audit.ts';
 import { atOnce, overwrite } from '../support/storage.ts';
 import { acme, inWords, places } from './support/audited.ts';
 

@@ -4,8 +4,8 @@
  */
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import { checkpointHash } from '../../src/application/audit-checkpoints.ts';
-import type { CheckpointWitness } from '../../src/application/event-audit.ts';
+import { checkpointHash } from '../../src/application/audit/checkpoints.ts';
+import type { CheckpointWitness } from '../../src/application/audit/event-audit.ts';
 import type { Checkpoint } from '../../src/application/ports/checkpoints.ts';
 import { byExternalId, overwrite } from '../support/storage.ts';
 import { type Audited, acme, history, inWords, type Place, places } from './support/audited.ts';

@@ -119,7 +119,7 @@ const both =
 const older = (part: 'keys' | 'data', time: Time) => (tools: Tools) => {
   const tables = {
     keys: ['data_keys', 'erasures', 'erasure_heads', 'key_copies_used', 'sequences'],
-    data: ['customers', 'changes', 'idempotency_records', 'erasure_positions'],
+    data: ['customers', 'changes', 'feeds', 'idempotency_records', 'erasure_positions'],
   };
   tools[part].prepare('ATTACH ? AS older').run(tools.at[time][part]);
   for (const table of tables[part]) {

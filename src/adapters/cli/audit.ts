@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
+import type { CheckpointWitness, EventAuditReport } from '../../application/audit/event-audit.ts';
+import type { EventFinding } from '../../application/audit/findings.ts';
 import { eachTenant } from '../../application/each-tenant.ts';
-import type { CheckpointWitness, EventAuditReport } from '../../application/event-audit.ts';
-import type { EventFinding } from '../../application/event-findings.ts';
 import type { AuditFinding, LogPosition } from '../../application/ports/erasures.ts';
 import type { AuditReport } from '../../application/ports/maintenance.ts';
 import type { TenantId } from '../../domain/identity.ts';

@@ -1,6 +1,6 @@
 import type { ApiKeys } from '../../application/api-keys.ts';
+import type { EventAudit } from '../../application/audit/event-audit.ts';
 import type { Customers } from '../../application/customers.ts';
-import type { EventAudit } from '../../application/event-audit.ts';
 import type { CustomerExport } from '../../application/export.ts';
 import type { Imports } from '../../application/import/imports.ts';
 import type { LookUp } from '../../application/look-up.ts';

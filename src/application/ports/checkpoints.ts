@@ -3,7 +3,7 @@ import type { LogPosition } from './erasures.ts';
 
 /**
  * A signed statement of which change events a tenant's feed has: the events after those of the checkpoint before, and
- * through it all events so far. `application/audit-checkpoints.ts` defines what is hashed and signed.
+ * through it all events so far. `application/audit/checkpoints.ts` defines what is hashed and signed.
  */
 export interface Checkpoint {
   /** From 1, without gaps. */

@@ -2,9 +2,9 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { sqliteFiles } from '../../../src/adapters/sql/driver/sqlite.ts';
-import { AuditCheckpoints } from '../../../src/application/audit-checkpoints.ts';
-import { type CheckpointWitness, EventAudit } from '../../../src/application/event-audit.ts';
-import type { EventFinding } from '../../../src/application/event-findings.ts';
+import { AuditCheckpoints } from '../../../src/application/audit/checkpoints.ts';
+import { type CheckpointWitness, EventAudit } from '../../../src/application/audit/event-audit.ts';
+import type { EventFinding } from '../../../src/application/audit/findings.ts';
 import { newPlaces, withRawPostgres } from '../../support/postgres.ts';
 import {
   byExternalId,

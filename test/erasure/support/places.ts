@@ -133,7 +133,7 @@ async function sqlitePlace(t: Test, all?: Migrations): Promise<Place> {
 
 const tablesOf = {
   keys: ['data_keys', 'erasures', 'erasure_heads', 'key_copies_used', 'sequences', 'tombstones'],
-  data: ['customers', 'changes', 'idempotency_records', 'erasure_positions'],
+  data: ['customers', 'changes', 'feeds', 'flow_references', 'idempotency_records', 'erasure_positions'],
 };
 const schemaOf = { keys: 'c2a_keys', data: 'c2a' };
 

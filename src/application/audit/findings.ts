@@ -1,5 +1,5 @@
 /** What an audit finds in the change events, their checkpoints and what belongs to them. */
-import type { CustomerUrn, TenantId } from '../domain/identity.ts';
+import type { CustomerUrn, TenantId } from '../../domain/identity.ts';
 
 /** A difference between the events and the checkpoints. */
 export interface EventDifference {

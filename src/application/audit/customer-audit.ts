@@ -1,8 +1,8 @@
-import type { CustomerUrn, TenantId } from '../domain/identity.ts';
-import type { EventFinding } from './event-findings.ts';
-import { nextTurn } from './next-turn.ts';
-import type { AuditTrail, CustomerTrail } from './ports/audit-trail.ts';
-import type { CustomerRepository } from './ports/customer-repository.ts';
+import type { CustomerUrn, TenantId } from '../../domain/identity.ts';
+import { nextTurn } from '../next-turn.ts';
+import type { AuditTrail, CustomerTrail } from '../ports/audit-trail.ts';
+import type { CustomerRepository } from '../ports/customer-repository.ts';
+import type { EventFinding } from './findings.ts';
 
 interface Dependencies {
   readonly trail: AuditTrail;

@@ -1,9 +1,9 @@
-import type { TenantId } from '../domain/identity.ts';
-import type { AuditTrail, StoredEvent } from './ports/audit-trail.ts';
-import type { Checkpoint, Checkpoints } from './ports/checkpoints.ts';
-import type { Clock } from './ports/clock.ts';
-import type { CustomerRepository } from './ports/customer-repository.ts';
-import type { Signer } from './ports/signer.ts';
+import type { TenantId } from '../../domain/identity.ts';
+import type { AuditTrail, StoredEvent } from '../ports/audit-trail.ts';
+import type { Checkpoint, Checkpoints } from '../ports/checkpoints.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { CustomerRepository } from '../ports/customer-repository.ts';
+import type { Signer } from '../ports/signer.ts';
 
 /** The length of an event's digest: the first half of a SHA-256. */
 export const digestBytes = 16;

@@ -1,4 +1,10 @@
-import type { TenantId } from '../domain/identity.ts';
+import type { TenantId } from '../../domain/identity.ts';
+import { nextTurn } from '../next-turn.ts';
+import type { AuditTrail, StoredEvent } from '../ports/audit-trail.ts';
+import type { Checkpoint, Checkpoints } from '../ports/checkpoints.ts';
+import type { CustomerRepository } from '../ports/customer-repository.ts';
+import type { LogPosition } from '../ports/erasures.ts';
+import type { Signer } from '../ports/signer.ts';
 import {
   base64url,
   checkpointHash,
@@ -7,16 +13,10 @@ import {
   eventsPerCheckpoint,
   isSignedCheckpoint,
   startOf,
-} from './audit-checkpoints.ts';
+} from './checkpoints.ts';
 import { customerFindings } from './customer-audit.ts';
-import { EventDifferences } from './event-differences.ts';
-import type { EventFinding } from './event-findings.ts';
-import { nextTurn } from './next-turn.ts';
-import type { AuditTrail, StoredEvent } from './ports/audit-trail.ts';
-import type { Checkpoint, Checkpoints } from './ports/checkpoints.ts';
-import type { CustomerRepository } from './ports/customer-repository.ts';
-import type { LogPosition } from './ports/erasures.ts';
-import type { Signer } from './ports/signer.ts';
+import { EventDifferences } from './differences.ts';
+import type { EventFinding } from './findings.ts';
 
 /** A checkpoint in the form in which it is kept elsewhere. Signature and hash are base64url. */
 export interface CheckpointWitness {

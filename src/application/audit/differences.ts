@@ -1,7 +1,7 @@
-import type { CustomerUrn } from '../domain/identity.ts';
-import { digestBytes } from './audit-checkpoints.ts';
-import type { EventDifference } from './event-findings.ts';
-import type { StoredEvent } from './ports/audit-trail.ts';
+import type { CustomerUrn } from '../../domain/identity.ts';
+import type { StoredEvent } from '../ports/audit-trail.ts';
+import { digestBytes } from './checkpoints.ts';
+import type { EventDifference } from './findings.ts';
 
 /** How many differences are named: more than this many are kept in memory by no audit. */
 const maxNamed = 10_000;
