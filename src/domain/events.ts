@@ -2,7 +2,13 @@ import { type CustomerContent, contentNames } from './customer.ts';
 import { isObject } from './field-schema.ts';
 
 /** The types of change events. To add a type, add it here and to the code that makes the change. */
-export type ChangeEventType = 'customer.stored' | 'customer.updated' | 'customer.merged' | 'customer.anonymized';
+export const changeEventTypes = [
+  'customer.stored',
+  'customer.updated',
+  'customer.merged',
+  'customer.anonymized',
+] as const;
+export type ChangeEventType = (typeof changeEventTypes)[number];
 
 /** Whether an event of this type is that of an erasure or a merge, after which a customer does not change. */
 export const isAnonymizing = (type: unknown): boolean => type === 'customer.anonymized' || type === 'customer.merged';

@@ -6,6 +6,7 @@ import type { ShownEvent } from '../../application/change-event-view.ts';
 import { type Changes, changesFields } from '../../application/changes.ts';
 import { referenceQueryFields } from '../../application/customer-reference.ts';
 import type { LookUp, ShownAccess } from '../../application/look-up.ts';
+import { changeEventTypes } from '../../domain/events.ts';
 import { maxWaitSeconds } from '../../domain/text-formats.ts';
 import { stayAuthenticated } from '../authentication.ts';
 import { customerExample, customerExamples } from '../customer-examples.ts';
@@ -68,7 +69,7 @@ const eventSchema = closedObject(
   {
     id: Type.String({ format: 'uuid', description: 'Equal ids are the same event.' }),
     type: Type.String({
-      enum: ['customer.stored', 'customer.updated', 'customer.merged', 'customer.anonymized'],
+      enum: changeEventTypes,
       description: 'What was done to the customer. More types may be added.',
     }),
     customerUrn: Type.String({ pattern: urnPattern }),
