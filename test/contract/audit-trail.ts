@@ -52,6 +52,8 @@ export function auditTrailContract<Test extends ContractTest>(t: Test, open: (t:
     t.strictSame(all, expected);
     t.strictSame(await trail.customers(acme, undefined, urns[1], 10), expected.slice(0, 2));
     t.equal(await trail.lastCustomer(acme), urns[2]);
+    t.equal(await trail.lastPosition(acme), await opened.repository.lastChange(acme));
+    t.equal(await trail.lastPosition(tenantId('globex')), 0);
     t.equal(await trail.lastCustomer(tenantId('globex')), undefined);
     t.strictSame(await trail.customer(acme, urns[1]), expected[1]);
     t.equal(await trail.customer(acme, 'cu.00.999' as CustomerUrn), undefined);

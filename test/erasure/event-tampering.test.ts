@@ -204,7 +204,7 @@ const cases: Record<string, Case> = {
 };
 
 const saved = {
-  data: ['changes', 'customers', 'checkpoints', 'erasure_positions'],
+  data: ['changes', 'feeds', 'customers', 'checkpoints', 'erasure_positions'],
   keys: ['erasures', 'erasure_heads'],
 } as const;
 

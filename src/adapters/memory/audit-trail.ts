@@ -29,6 +29,7 @@ export function createMemoryAuditTrail(repository: CustomerRepository): AuditTra
     async events(tenant, after, limit) {
       return (await repository.changes(tenant, after, limit)).map(storedEvent);
     },
+    lastPosition: (tenant) => repository.lastChange(tenant),
     async lastCustomer(tenant) {
       return (await repository.list(tenant, undefined, Number.MAX_SAFE_INTEGER)).at(-1)?.customer.customerUrn;
     },

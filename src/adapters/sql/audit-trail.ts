@@ -33,6 +33,16 @@ export function auditTrailQueries({ builder }: Dialect) {
         .orderBy('position')
         .limit(of.limit),
     ),
+    lastPosition: compileSingle((of: { tenant: string }) =>
+      builder
+        .selectFrom('changes')
+        .select('position')
+        .where('tenant', '=', of.tenant)
+        .where('position', 'is not', null)
+        .$narrowType<{ position: number }>()
+        .orderBy('position', 'desc')
+        .limit(1),
+    ),
     lastRecord: compileSingle((of: { tenant: string }) => last('customers', of.tenant)),
     lastEvent: compileSingle((of: { tenant: string }) => last('changes', of.tenant)),
     records: compileQuery((of: Range) =>
@@ -105,6 +115,10 @@ export function createSqlAuditTrail({ database, applied, log }: Dependencies): A
     async events(tenant, after, limit) {
       const rows = await read(() => run.eventsAfter({ tenant, after, limit }));
       return rows.map(({ number, ...event }) => ({ ...event, customerUrn: toUrn(number) }));
+    },
+    async lastPosition(tenant) {
+      const [last] = await read(() => run.lastPosition({ tenant }));
+      return last?.position ?? 0;
     },
     async lastCustomer(tenant) {
       const [record] = await read(() => run.lastRecord({ tenant }));

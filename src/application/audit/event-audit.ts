@@ -78,7 +78,7 @@ export class EventAudit {
   async verify(tenant: TenantId, witnesses: readonly CheckpointWitness[] = []): Promise<EventAuditReport> {
     const { repository, trail } = this.#dependencies;
     // First, so that it does not run away from the audit: events up to it can no longer change.
-    const end = await repository.lastChange(tenant);
+    const end = Math.max(await repository.lastChange(tenant), await trail.lastPosition(tenant));
     const walk = newWalk(tenant, witnesses);
     await this.#checkCheckpoints(walk);
     await this.#walkUncovered(walk, Math.max(end, walk.through));

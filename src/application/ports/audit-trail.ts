@@ -41,6 +41,8 @@ interface ErasureEntry extends LogPosition {
 export interface AuditTrail {
   /** The events after a position, in order; fewer than `limit` only if there are no more. */
   events(tenant: TenantId, after: number, limit: number): Promise<readonly StoredEvent[]>;
+  /** The highest position of an event; 0 if there is none. The feed itself may say otherwise: see `lastChange`. */
+  lastPosition(tenant: TenantId): Promise<number>;
   /** The last customer with a record or an event, in the order of `CustomerRepository.list`; undefined if there is none. */
   lastCustomer(tenant: TenantId): Promise<CustomerUrn | undefined>;
   /** Some customers after a URN up to another one, in this order; none only if there are no more. */

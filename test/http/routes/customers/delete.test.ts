@@ -38,6 +38,7 @@ const anonymized = {
   updatedAt: '2026-01-15T10:30:00.000Z',
   anonymizedAt: '2026-01-15T10:30:00.000Z',
   options: { availableChannels: [], canSavePaymentMethod: false },
+  subscriptionSummary: { total: 0, active: 0, canceled: 0 },
 };
 const done = '{"status":{"messageCode":"SUCCESS"}}';
 
