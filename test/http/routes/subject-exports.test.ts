@@ -91,7 +91,7 @@ eachStorage((start, t) => {
       refusedFor(t, await post('subject-export', body), ['customerUuid: exactly_one'], JSON.stringify(body));
     }
     refusedFor(t, await post('subject-export', { customerUrn: 'crm-1' }), ['customerUrn: invalid_format']);
-    refusedFor(t, await post('subject-export', { customerUrn, reference: 'x' }), ['reference: unknown_field']);
+    refusedFor(t, await post('subject-export', { customerUrn, case: 'x' }), ['case: unknown_field']);
 
     const before = await info({ urn: customerUrn });
     const answers = [];
