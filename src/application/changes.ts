@@ -16,15 +16,15 @@ export const changesFields = {
     'cursor',
     'Opaque: the `next` of an earlier answer; or `end`, the end of the feed. Absent: its beginning.',
   ),
-  limit: format('pageLimit', 'How many events to return at most, 1 to 10000. Absent: 1000.'),
+  limit: format('eventLimit', 'How many events to return at most, 1 to 1000. Absent: 1000.'),
   wait: format('waitSeconds', 'If there is no event: how many seconds to wait for one, 0 to 30. Absent: 0.'),
 } as const;
 
 /** Some events of a feed. */
 export interface ChangesPage {
   readonly changes: readonly ShownEvent[];
-  /** The `after` of the next request. Null if the feed is empty. */
-  readonly next: string | null;
+  /** The `after` of the next request. */
+  readonly next: string;
 }
 
 /** An event after which a consumer continues. The id tells it from another event at that position after a restore. */
@@ -47,6 +47,8 @@ interface Dependencies {
 export class Changes {
   readonly #dependencies: Dependencies;
   readonly #watch: FeedWatch;
+  /** The reads in progress of woken requests. */
+  readonly #reading = new Map<string, Promise<readonly FeedEvent[] | undefined>>();
 
   constructor(dependencies: Dependencies) {
     this.#dependencies = dependencies;
@@ -69,7 +71,7 @@ export class Changes {
     const given = readObject(changesFields, { after, limit, wait }, this.#dependencies.referenceData);
     if (!given.ok) return invalid(given.violations);
     const { value } = given;
-    const from = value.after === 'end' ? await this.#end(tenant) : parseCursor(value.after);
+    const from = value.after === 'end' ? await this.#end(tenant) : parseCursor(value.after ?? 'start');
     if (from === undefined) return invalid([violation('after', 'invalid_format', mustBeCursor)]);
     const count = Number(value.limit ?? defaultLimit);
     const events = await this.#read(tenant, from, count);
@@ -77,7 +79,7 @@ export class Changes {
     if (events?.length !== 0 || waitMs === 0) return page(from, events);
     if (this.#watch.countOf(tenant) >= maxWaiting) return refusal('TOO_MANY_REQUESTS');
     await this.#watch.wait(tenant, from.position, waitMs, signal);
-    return page(from, await this.#read(tenant, from, count));
+    return page(from, await this.#readOnce(tenant, from, count));
   }
 
   /** Answers all waiting requests, at the shutdown of the server. */
@@ -93,6 +95,14 @@ export class Changes {
     return event?.id === from.id ? events : undefined;
   }
 
+  /** Like `#read`; requests that were woken together share one read. */
+  #readOnce(tenant: TenantId, from: Cursor, limit: number): Promise<readonly FeedEvent[] | undefined> {
+    const key = JSON.stringify([tenant, from.position, from.id, limit]);
+    const reading = this.#reading.get(key) ?? this.#read(tenant, from, limit).finally(() => this.#reading.delete(key));
+    this.#reading.set(key, reading);
+    return reading;
+  }
+
   async #end(tenant: TenantId): Promise<Cursor> {
     const { repository } = this.#dependencies;
     const last = await repository.lastChange(tenant);
@@ -103,14 +113,15 @@ export class Changes {
 function page(from: Cursor, events: readonly FeedEvent[] | undefined): Outcome<ChangesPage> {
   if (events === undefined) return refusal('CURSOR_FROM_BEFORE_A_RESTORE');
   const last = events.at(-1) ?? from;
-  return completed({ changes: events.map(showEvent), next: last.position === 0 ? null : cursorText(last) });
+  return completed({ changes: events.map(showEvent), next: cursorText(last) });
 }
 
-const cursorText = ({ position, id }: Cursor): string => Buffer.from(`${position}.${id}`).toString('base64url');
+const cursorText = ({ position, id }: Cursor): string =>
+  position === 0 ? 'start' : Buffer.from(`${position}.${id}`).toString('base64url');
 
-/** The cursor in a text; the beginning if there is none. Undefined if the text is no cursor. */
-function parseCursor(text: string | undefined): Cursor | undefined {
-  if (text === undefined) return beginning;
+/** The cursor in a text; undefined if the text is no cursor. */
+function parseCursor(text: string): Cursor | undefined {
+  if (text === 'start') return beginning;
   const [, position, id] = /^([1-9]\d{0,14})\.([\da-f-]{36})$/.exec(Buffer.from(text, 'base64url').toString()) ?? [];
   return id === undefined ? undefined : { position: Number(position), id };
 }

@@ -20,7 +20,7 @@ const messages = {
   STALE_REVISION: 'What is stored has a higher sourceRevision, or the customer was erased at this one or a higher one.',
   REVISION_CONFLICT: 'The stored customer has the same sourceRevision, but other content.',
   CURSOR_FROM_BEFORE_A_RESTORE:
-    'The feed does not have the event of this cursor, because a backup was restored. Read all customers by export.',
+    'The feed of this tenant does not have the event of the cursor: a backup was restored, or it is of another tenant.',
   REQUEST_IN_PROGRESS: 'A request with the same Idempotency-Key is still running.',
   VERSION_MISMATCH: 'The record is not at the version that If-Match names; read it again.',
   PAYLOAD_TOO_LARGE: 'The body is over the size limit.',

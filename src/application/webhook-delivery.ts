@@ -1,6 +1,7 @@
 import { timestamp } from '../domain/customer.ts';
 import { nextAttempt, parseRetryAfter } from '../domain/webhooks.ts';
 import { showEvent } from './change-event-view.ts';
+import { Limit } from './limit.ts';
 import type { FeedEvent } from './ports/change-events.ts';
 import type { Clock } from './ports/clock.ts';
 import type { CustomerRepository } from './ports/customer-repository.ts';
@@ -15,8 +16,10 @@ import { currentSecrets } from './webhooks.ts';
 const batchSize = 100;
 /** How many events, of different customers, are delivered to an endpoint at once. */
 const lanes = 8;
+/** How many attempts all endpoints share: each one costs the event loop a handshake, which requests wait for. */
+const maxAttempts = 32;
 /** How often the cursor is stored within a batch: then commands are seen, and a crash repeats fewer deliveries. */
-const saveEveryMs = 5_000;
+const saveEveryMs = 1_000;
 /**
  * How long another process waits for an endpoint whose process has died. A renewal leaves at least half of it, which is
  * longer than an attempt.
@@ -75,6 +78,7 @@ export class WebhookDelivery {
   readonly #working = new Map<string, Promise<void>>();
   readonly #leases = new Set<string>();
   readonly #aborting = new AbortController();
+  readonly #attempts = new Limit(maxAttempts);
   #isStopping = false;
   #failures: unknown[] = [];
 
@@ -154,17 +158,27 @@ export class WebhookDelivery {
 
   /** @returns the webhook as it is afterwards, if there may be more to deliver */
   async #deliverBatch(webhook: Webhook, events: readonly FeedEvent[]): Promise<Webhook | undefined> {
-    const { secrets, clock } = this.#dependencies;
-    const now = clock();
+    const now = this.#dependencies.clock();
+    const secrets = this.#secretsOf(webhook, now);
+    if (secrets === undefined) return this.#disable(webhook, 'its secrets cannot be decrypted');
     const batch: Batch = {
       webhook,
-      secrets: currentSecrets(secrets.open(webhook), now),
+      secrets,
       deliveries: events.map((event) => ({ event, isDone: false })),
       savedAt: now,
       isOver: false,
     };
     await this.#deliverAtOnce(batch);
     return this.#saveEnd(batch);
+  }
+
+  /** The secrets that sign now; undefined if they are damaged, or of another deployment. */
+  #secretsOf(webhook: Webhook, now: number): readonly string[] | undefined {
+    try {
+      return currentSecrets(this.#dependencies.secrets.open(webhook), now);
+    } catch {
+      return undefined;
+    }
   }
 
   /** Delivers the events of a batch side by side, those of one customer one after the other. */
@@ -196,7 +210,9 @@ export class WebhookDelivery {
     if (!batch.isOver && (this.#isStopping || !(await this.#hasLease(batch.webhook)))) batch.isOver = true;
     if (batch.isOver) return;
     const { webhook, secrets } = batch;
-    const result = await sender.send(webhook.url, messageOf(delivery.event, clock()), secrets, this.#aborting.signal);
+    const result = await this.#attempts.run(() =>
+      sender.send(webhook.url, messageOf(delivery.event, clock()), secrets, this.#aborting.signal),
+    );
     if (result.outcome === 'aborted') return;
     telemetry.webhookDelivery(webhook.id, result.outcome);
     if (result.outcome === 'success') {

@@ -73,7 +73,7 @@ export class Webhooks {
     const webhook: Webhook = {
       tenant,
       id,
-      url,
+      url: new URL(url).href,
       ...(description !== undefined && { description }),
       createdAt: clock(),
       sealedSecrets: secrets.seal({ tenant, id }, [{ secret }]),
@@ -114,7 +114,7 @@ export class Webhooks {
         isEnabled === false ? (reason ?? 'disabled by an operator') : isEnabled ? undefined : reason;
       return {
         ...webhook,
-        ...(url !== undefined && { url }),
+        ...(url !== undefined && { url: new URL(url).href }),
         ...(description !== undefined && { description }),
         ...(failing && !isFresh && { failing }),
         ...(disabledReason !== undefined && { disabledReason }),
@@ -205,7 +205,7 @@ export class Webhooks {
   async #cursorAt(tenant: TenantId, position: number): Promise<FeedCursor> {
     if (position === 0) return { position };
     const [event] = await this.#dependencies.repository.changes(tenant, position - 1, 1);
-    return { position, ...(event && { eventId: event.id }) };
+    return { position, ...(event?.position === position && { eventId: event.id }) };
   }
 
   async #lagOf({ tenant, cursor: { position } }: Webhook): Promise<WebhookLag> {

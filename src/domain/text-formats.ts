@@ -10,6 +10,8 @@ export const maxExternalIdLength = 128;
 export const maxAsciiIdentifierLength = 64;
 /** The most that a query can ask for with `limit`, and with `wait` in seconds. */
 export const maxPageLimit = 10_000;
+/** The most events of one answer: some 10 ms of work, in which no other request is served. */
+export const maxEventLimit = 1_000;
 export const maxWaitSeconds = 30;
 export const maxCursorLength = 128;
 /** As written. E.164 has at most 15 digits; the rest is room for formatting. */
@@ -45,6 +47,7 @@ export const formats = {
     withinLength(text, maxAsciiIdentifierLength, fail) &&
     (/^[\x21-\x7e]+$/.test(text) ? text : fail('invalid_format', 'Must be visible ASCII characters, without spaces.')),
   pageLimit: (text, fail) => wholeNumber(text, 1, maxPageLimit, fail),
+  eventLimit: (text, fail) => wholeNumber(text, 1, maxEventLimit, fail),
   waitSeconds: (text, fail) => wholeNumber(text, 0, maxWaitSeconds, fail),
   cursor: (text, fail) =>
     /^[\w-]+$/.test(text) && text.length <= maxCursorLength ? text : fail('invalid_format', mustBeCursor),
@@ -60,7 +63,7 @@ const wholeNumber = (text: string, least: number, most: number, fail: Fail): str
     ? text
     : fail('invalid_value', `Must be a whole number from ${least} to ${most}.`);
 
-export const mustBeCursor = 'Must be the `next` of an earlier answer, or "end".';
+export const mustBeCursor = 'Must be the `next` of an earlier answer, "start" or "end".';
 
 function readExternalId(text: string, fail: Fail): string | undefined {
   const externalId = withinLength(text, maxExternalIdLength, fail);

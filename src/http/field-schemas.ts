@@ -4,6 +4,7 @@ import type { Field, FieldTable } from '../domain/field-schema.ts';
 import {
   maxAsciiIdentifierLength,
   maxCursorLength,
+  maxEventLimit,
   maxExternalIdLength,
   maxPageLimit,
   maxPhoneNumberLength,
@@ -69,6 +70,8 @@ export function fieldSchema(field: Field, use: Use): TSchema {
       return Type.String({ pattern: '^[\\x21-\\x7e]+$', maxLength: maxAsciiIdentifierLength, description });
     case 'pageLimit':
       return Type.Integer({ minimum: 1, maximum: maxPageLimit, description });
+    case 'eventLimit':
+      return Type.Integer({ minimum: 1, maximum: maxEventLimit, description });
     case 'waitSeconds':
       return Type.Integer({ minimum: 0, maximum: maxWaitSeconds, description });
     case 'cursor':

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { createReferenceData } from '../../src/adapters/reference-data.ts';
 import { applyChange, type CustomerContent, customerFields, storeFields } from '../../src/domain/customer.ts';
 import { type Field, type FieldTable, type Patch, readPatch } from '../../src/domain/field-schema.ts';
-import { maxPageLimit, maxWaitSeconds } from '../../src/domain/text-formats.ts';
+import { maxEventLimit, maxPageLimit, maxWaitSeconds } from '../../src/domain/text-formats.ts';
 import type { Violation } from '../../src/domain/violations.ts';
 
 export const referenceData = createReferenceData();
@@ -49,6 +49,8 @@ function arbitraryOf(field: Field, nullable: boolean): fc.Arbitrary<unknown> {
       return fc.nat().map((sequence) => `cu.00.${sequence}`);
     case 'pageLimit':
       return fc.integer({ min: 1, max: maxPageLimit }).map(String);
+    case 'eventLimit':
+      return fc.integer({ min: 1, max: maxEventLimit }).map(String);
     case 'waitSeconds':
       return fc.integer({ min: 0, max: maxWaitSeconds }).map(String);
     case 'cursor':

@@ -72,7 +72,13 @@ const cases: Record<string, Case> = {
   },
   'an event removed, and the later ones moved up': {
     sql: ['delete from changes where position = 10', ...shift(11, -1)],
-    finds: ['event_removed @10', 'event_reordered @10 was 11 x8 #2 v2', 'event_inserted @18 #7 v2', 'version_gap #1'],
+    finds: [
+      'event_removed @10',
+      'event_reordered @10 was 11 x8 #2 v2',
+      'event_inserted @18 #7 v2',
+      'position_gap @20 x1',
+      'version_gap #1',
+    ],
   },
   'all events of a customer removed, and its record': {
     sql: ['delete from changes where number = 9', 'delete from customers where number = 9'],
@@ -80,15 +86,20 @@ const cases: Record<string, Case> = {
   },
   'an event inserted, and the later ones moved': {
     sql: [...shift(5, 1), insert(5)],
-    finds: ['event_inserted @5 #9 v2', 'event_reordered @6 was 5 x14 #5 v1', 'record_differs_from_events #9 v2'],
+    finds: [
+      'feed_end_mismatch @21',
+      'event_inserted @5 #9 v2',
+      'event_reordered @6 was 5 x14 #5 v1',
+      'record_differs_from_events #9 v2',
+    ],
   },
   'an event inserted at the end, where no checkpoint covers it': {
     sql: [insert(21)],
-    finds: ['record_differs_from_events #9 v2'],
+    finds: ['feed_end_mismatch @21', 'record_differs_from_events #9 v2'],
   },
   'an event of no customer inserted at the end': {
     sql: [insert(21).replace('tenant, 9,', 'tenant, 77,')],
-    finds: ['version_gap #77', 'record_differs_from_events #77 v2'],
+    finds: ['feed_end_mismatch @21', 'version_gap #77', 'record_differs_from_events #77 v2'],
   },
   'an event put in the place of another': {
     sql: ['delete from changes where position = 5', insert(5)],
@@ -108,7 +119,7 @@ const cases: Record<string, Case> = {
   },
   'an event moved behind the end': {
     sql: ['update changes set position = 22 where position = 10'],
-    finds: ['position_gap @21 x1', 'event_reordered @22 was 10 x1 #1 v2'],
+    finds: ['feed_end_mismatch @22', 'position_gap @21 x1', 'event_reordered @22 was 10 x1 #1 v2'],
   },
   'the position of an event removed': {
     sql: ['update changes set position = null where position = 10'],
@@ -117,7 +128,7 @@ const cases: Record<string, Case> = {
   },
   'all events renumbered': {
     sql: shift(1, 3),
-    finds: ['event_reordered @4 was 1 x18 #1 v1'],
+    finds: ['feed_end_mismatch @23', 'event_reordered @4 was 1 x18 #1 v1'],
   },
   'an event removed that no checkpoint covers': {
     sql: ['delete from changes where position = 19'],

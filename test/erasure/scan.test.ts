@@ -61,7 +61,7 @@ async function accompany({ post, changes, history, get }: Server, urns: readonly
     texts.push((await history({ urn })).text);
     texts.push((await get(`/api/c2a/customer/references?urn=${urn}`)).text);
   });
-  texts.push((await changes({ limit: '10000' })).text);
+  texts.push((await changes({ limit: '1000' })).text);
   return texts;
 }
 

@@ -20,9 +20,9 @@ const commitLate = `
 /** Follows the feed until it has so many events. */
 async function follow(server: () => Server, count: number, query: Record<string, string>, pauseMs: number) {
   const events: ShownEvent[] = [];
-  let next: string | null = null;
+  let next = 'start';
   while (events.length < count) {
-    const { status, body, text } = await server().changes({ ...query, ...(next !== null && { after: next }) });
+    const { status, body, text } = await server().changes({ ...query, after: next });
     if (status !== 200) throw new Error(text);
     events.push(...body.result.changes);
     next = body.result.next;

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { CheckpointWitness, EventAuditReport } from '../../application/audit/event-audit.ts';
 import type { EventFinding } from '../../application/audit/findings.ts';
 import { eachTenant } from '../../application/each-tenant.ts';
+import { DatabaseFailure } from '../../application/ports/database-failure.ts';
 import type { AuditFinding, LogPosition } from '../../application/ports/erasures.ts';
 import type { AuditReport } from '../../application/ports/maintenance.ts';
 import type { TenantId } from '../../domain/identity.ts';
@@ -65,12 +66,29 @@ async function verifyTenant(
   { receipts, checkpoints }: Witnesses,
 ): Promise<Verified> {
   const positions = receipts.filter(({ tenant }) => tenant === id).map(({ position }) => position);
-  const log = await maintenance.verifyErasureLog(id, positions);
-  const feed = await eventAudit.verify(
-    id,
-    checkpoints.filter(({ tenant }) => tenant === id),
-  );
-  return { log, feed };
+  const witnesses = checkpoints.filter(({ tenant }) => tenant === id);
+  return {
+    log: await unlessUnreadable(() => maintenance.verifyErasureLog(id, positions), {
+      entries: 0,
+      findings: [{ kind: 'unreadable_log', tenant: id }],
+    }),
+    feed: await unlessUnreadable(() => eventAudit.verify(id, witnesses), {
+      events: 0,
+      uncovered: 0,
+      findings: [{ kind: 'unreadable_events', tenant: id }],
+    }),
+  };
+}
+
+/** A value that no program has stored may end a check: that is a finding, and the other checks go on. */
+async function unlessUnreadable<Report>(check: () => Promise<Report>, unreadable: Report): Promise<Report> {
+  try {
+    return await check();
+  } catch (error) {
+    if (error instanceof DatabaseFailure) throw error;
+    process.stderr.write(`c2a: ${(error as Error).message}\n`);
+    return unreadable;
+  }
 }
 
 function summary(reports: readonly Verified[], receipts: number) {

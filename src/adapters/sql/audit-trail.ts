@@ -19,9 +19,20 @@ type After = { readonly tenant: string; readonly after: number; readonly limit: 
 /** Customers with numbers after one, up to another one. */
 type Range = { readonly tenant: string; readonly after: number; readonly until: number; readonly limit: number };
 
-export function auditTrailQueries({ builder }: Dialect) {
+/** The number of no customer is higher. */
+const highest = Number.MAX_SAFE_INTEGER;
+
+export function auditTrailQueries(dialect: Dialect) {
+  const { builder } = dialect;
   const last = (table: 'customers' | 'changes', tenant: string) =>
-    builder.selectFrom(table).select('number').where('tenant', '=', tenant).orderBy('number', 'desc').limit(1);
+    builder
+      .selectFrom(table)
+      .select('number')
+      .where('tenant', '=', tenant)
+      // SQLite sorts a text that somebody has put there after every number.
+      .where('number', '<=', highest)
+      .orderBy('number', 'desc')
+      .limit(1);
   return {
     eventsAfter: compileQuery((of: After) =>
       builder
@@ -55,36 +66,36 @@ export function auditTrailQueries({ builder }: Dialect) {
         .orderBy('number')
         .limit(of.limit),
     ),
-    /** Of each customer: how many events it has, and the body of that of the highest version. */
-    events: compileQuery((of: Range) => {
-      const counted = builder
-        .selectFrom('changes')
-        .select((is) => [
-          'number',
-          is.fn.countAll<number>().as('count'),
-          is.fn.min('version').as('first_version'),
-          is.fn.max('version').as('last_version'),
-          sql<number>`sum(case when position > 0 then 0 else 1 end)`.as('unnumbered'),
-        ])
-        .where('tenant', '=', of.tenant)
-        .where('number', '>', of.after)
-        .where('number', '<=', of.until)
-        .groupBy('number')
-        .orderBy('number')
-        .limit(of.limit);
-      return builder
-        .selectFrom([counted.as('counted'), 'changes as last'])
-        .select(['counted.number', 'count', 'first_version', 'last_version', 'unnumbered', 'last.body'])
-        .where('last.tenant', '=', of.tenant)
-        .whereRef('last.number', '=', 'counted.number')
-        .whereRef('last.version', '=', 'counted.last_version')
-        .orderBy('counted.number');
-    }),
+    events: countEvents(dialect),
   };
 }
 
-/** The number of no customer is higher. */
-const highest = Number.MAX_SAFE_INTEGER;
+/** Of each customer: how many events it has, and the body of that of the highest version. */
+const countEvents = ({ builder }: Dialect) =>
+  compileQuery((of: Range) => {
+    const counted = builder
+      .selectFrom('changes')
+      .select((is) => [
+        'number',
+        is.fn.countAll<number>().as('count'),
+        is.fn.min('version').as('first_version'),
+        is.fn.max('version').as('last_version'),
+        sql<number>`sum(case when position > 0 then 0 else 1 end)`.as('unnumbered'),
+      ])
+      .where('tenant', '=', of.tenant)
+      .where('number', '>', of.after)
+      .where('number', '<=', of.until)
+      .groupBy('number')
+      .orderBy('number')
+      .limit(of.limit);
+    return builder
+      .selectFrom([counted.as('counted'), 'changes as last'])
+      .select(['counted.number', 'count', 'first_version', 'last_version', 'unnumbered', 'last.body'])
+      .where('last.tenant', '=', of.tenant)
+      .whereRef('last.number', '=', 'counted.number')
+      .whereRef('last.version', '=', 'counted.last_version')
+      .orderBy('counted.number');
+  });
 
 export function createSqlAuditTrail({ database, applied, log }: Dependencies): AuditTrail {
   const { dialect, read } = database;

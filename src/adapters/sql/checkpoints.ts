@@ -55,8 +55,12 @@ export function createSqlCheckpoints({ dialect, read, write }: SqlDatabase): Che
   };
 }
 
-function checkpointOf({ tenant: _, erasure_sequence, erasure_chain, ...row }: Row): Checkpoint {
-  if (erasure_sequence === null || erasure_chain === null) return row;
-  const chain = Buffer.from(erasure_chain).toString('base64url');
-  return { ...row, erasureLog: { sequence: erasure_sequence, chain } };
+function checkpointOf({ tenant: _, erasure_sequence, erasure_chain, digests, signature, ...row }: Row): Checkpoint {
+  const checkpoint = { ...row, digests: bytesIn(digests), signature: bytesIn(signature) };
+  if (erasure_sequence === null || erasure_chain === null) return checkpoint;
+  const chain = Buffer.from(bytesIn(erasure_chain)).toString('base64url');
+  return { ...checkpoint, erasureLog: { sequence: erasure_sequence, chain } };
 }
+
+/** SQLite keeps what somebody has put there, of any type: the checkpoint is then broken. */
+const bytesIn = (value: unknown): Uint8Array => (value instanceof Uint8Array ? value : new Uint8Array());

@@ -54,10 +54,11 @@ export function webhookQueries({ builder, isPostgres, isCitus }: Dialect) {
       // On Citus the events are on other nodes.
       if (isCitus) return ready;
       return ready.where((is) => {
+        const feed = is.selectFrom('feeds').select('last').whereRef('feeds.tenant', '=', 'webhooks.tenant');
+        const isElsewhere = is.exists(feed.whereRef('feeds.last', '!=', 'webhooks.position'));
         const events = is.selectFrom('changes').select('changes.id').whereRef('changes.tenant', '=', 'webhooks.tenant');
-        const after = is.exists(events.whereRef('changes.position', '>', 'webhooks.position'));
         // PostgreSQL: an event gets its position when it is read.
-        return isPostgres ? is.or([after, is.exists(events.where('changes.position', 'is', null))]) : after;
+        return isPostgres ? is.or([isElsewhere, is.exists(events.where('changes.position', 'is', null))]) : isElsewhere;
       });
     }),
     /** Returns 0 if the revision is not `before`. */

@@ -78,8 +78,11 @@ export class EventAudit {
   async verify(tenant: TenantId, witnesses: readonly CheckpointWitness[] = []): Promise<EventAuditReport> {
     const { repository, trail } = this.#dependencies;
     // First, so that it does not run away from the audit: events up to it can no longer change.
-    const end = Math.max(await repository.lastChange(tenant), await trail.lastPosition(tenant));
+    const last = await trail.lastPosition(tenant);
+    const feedEnd = await repository.lastChange(tenant);
+    const end = Math.max(last, feedEnd);
     const walk = newWalk(tenant, witnesses);
+    if (last > feedEnd) walk.findings.push({ kind: 'feed_end_mismatch', tenant, position: last });
     await this.#checkCheckpoints(walk);
     await this.#walkUncovered(walk, Math.max(end, walk.through));
     for (const [checkpoint, hashes] of walk.witnesses) {

@@ -21,6 +21,8 @@ export interface EventDifference {
 export interface EventFinding {
   readonly kind:
     | EventDifference['kind']
+    | 'unreadable_events' // the check ended at a value that no program has stored
+    | 'feed_end_mismatch' // an event is at `position`, after the end of the feed
     | 'broken_checkpoint' // it was changed, or its signature is not of this deployment; its events are not checked
     | 'checkpoint_missing'
     | 'broken_checkpoint_link' // it does not continue the checkpoint before

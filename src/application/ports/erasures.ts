@@ -85,6 +85,7 @@ export interface RecoveryFinding {
 
 export interface AuditFinding {
   readonly kind:
+    | 'unreadable_log' // the check ended at a value that no program has stored
     | 'broken_link' // an entry was changed, removed or inserted
     | 'broken_seal'
     | 'head_mismatch' // the head of the log does not name the last entry

@@ -48,9 +48,9 @@ export interface WebhookDirectory {
   /** The webhooks of one tenant, or of all tenants, including disabled ones; ordered by tenant, then oldest first. */
   list(tenant?: TenantId): Promise<readonly Webhook[]>;
   /**
-   * The webhooks of all tenants that are enabled, do not wait for a later attempt, and whose tenant has change events
-   * after their cursor. May include webhooks without such events, if the storage cannot tell by one cheap query. Called
-   * every second by every process.
+   * The webhooks of all tenants that are enabled, do not wait for a later attempt, and whose cursor is not at the end of
+   * the feed: there are events after it, or the feed was restored from a backup. May include webhooks at the end, if the
+   * storage cannot tell by one cheap query. Called every second by every process.
    */
   listDue(now: number): Promise<readonly Webhook[]>;
   /**

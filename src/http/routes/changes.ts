@@ -45,8 +45,8 @@ export const changesExamples = {
   invalid: {
     request: { after: 'crm 9981273', limit: '0', wait: '31' },
     errors: [
-      { field: 'after', code: 'invalid_format', message: 'Must be the `next` of an earlier answer, or "end".' },
-      { field: 'limit', code: 'invalid_value', message: 'Must be a whole number from 1 to 10000.' },
+      { field: 'after', code: 'invalid_format', message: 'Must be the `next` of an earlier answer, "start" or "end".' },
+      { field: 'limit', code: 'invalid_value', message: 'Must be a whole number from 1 to 1000.' },
       { field: 'wait', code: 'invalid_value', message: 'Must be a whole number from 0 to 30.' },
     ],
   },
@@ -113,7 +113,7 @@ const changesSchema = {
       {
         result: closedObject({
           changes: listOf<ShownEvent>(eventSchema),
-          next: Type.Union([Type.String(), Type.Null()], { description: 'The `after` of the next request.' }),
+          next: Type.String({ description: 'The `after` of the next request.' }),
         }),
       },
       { description: 'The events; none at the end of the feed.', example: { result: changesExamples.result } },
@@ -165,10 +165,19 @@ export function changesRoutes(app: ApiServer, { changes, lookUp, authentication 
   );
 }
 
-/** Aborted when the client closes the connection. */
+/**
+ * Aborted when the client closes the connection, or its half of it: a client that has gone cannot be told from one that
+ * only sends no more, so both get their answer at once.
+ */
 function untilClosed({ raw: { socket } }: FastifyRequest, reply: FastifyReply): AbortSignal {
   const closed = new AbortController();
-  reply.raw.once('close', () => closed.abort());
+  const abort = () => closed.abort();
+  // Of pipelined requests, only the first one's response closes with the connection.
+  for (const event of ['end', 'close']) socket.once(event, abort);
+  reply.raw.once('close', () => {
+    abort();
+    for (const event of ['end', 'close']) socket.off(event, abort);
+  });
   // The timeout of the connection may be shorter than the wait. An injected request has none.
   if (socket.timeout) socket.setTimeout(socket.timeout + maxWaitSeconds * 1_000);
   return closed.signal;

@@ -166,3 +166,40 @@ t.test('an https endpoint with a trusted certificate gets its events', async (t)
   t.match(await test('--webhook-networks', '127.0.0.0/8,::1'), { code: 0, stdout: 'answered 204\n' });
   t.equal(consumer.received.length, 1);
 });
+
+t.test('a restore keeps webhooks and secrets, and disables those that are ahead of the feed', async (t) => {
+  const consumer = await startConsumer(t);
+  const { serve, command, beside } = deployment(t);
+  const add = async (path: string) =>
+    (await command('webhook', 'add', '--tenant', 'acme', '--url', consumer.url(path), ...allowed)).value;
+  const backup = beside('before.db');
+
+  let server = await serve(...allowed);
+  await server.has({ externalIdentifier: 'crm-1' });
+  const { id, secret } = await add('/ok/first');
+  t.equal((await command('backup', backup)).code, 0);
+  const { secret: rotated } = (await command('webhook', 'rotate-secret', id, '--overlap', '0')).value;
+  await consumer.knows(secret, rotated);
+  await server.has({ externalIdentifier: 'crm-2' });
+  await consumer.gets('/ok/first', 1);
+  const { id: later } = await add('/ok/later');
+  await until('the stored cursor', async () => (await command('webhook', 'list')).value[0].position === 2);
+  await server.stop();
+
+  t.match(await command('restore', backup), { code: 0, value: { keptKeys: true } });
+  server = await serve(...allowed);
+  const disabled = { state: 'disabled', disabledReason: 'the feed lacks the event at its cursor' };
+  await until('both are disabled', async () =>
+    (await command('webhook', 'list')).value.every(({ state }: { state: string }) => state === 'disabled'),
+  );
+  const { value } = await command('webhook', 'list');
+  t.match(value, [
+    { id, ...disabled },
+    { id: later, ...disabled },
+  ]);
+  await command('webhook', 'replay', id, '--after', 'end');
+  await command('webhook', 'set', id, '--enable');
+  await server.has({ externalIdentifier: 'crm-3' });
+  await consumer.gets('/ok/first', 2);
+  t.match(consumer.of('/ok/first').at(-1), { verifiedBy: [1] }, 'the secret is the rotated one');
+});

@@ -123,7 +123,8 @@ const soundVersion = (part: Part, file: string): SchemaVersion | undefined =>
   });
 
 /**
- * Copies the present tenants and API keys into a staged backup, so that revoked API keys stay revoked.
+ * Copies the present tenants, API keys and webhooks into a staged backup, so that revoked API keys and rotated secrets stay
+ * so. A backup of an older schema may have no webhooks: then there are none. Removes the leases, whose holders are gone.
  *
  * @returns true if they were copied. Undefined or false if the present ones cannot be read, or have other columns, in
  *   another schema version: the backup then keeps its own tenants and API keys.
@@ -132,14 +133,19 @@ const carryTenants = (data: string, staged: string): boolean | undefined =>
   tryFile(staged, {}, (database) => {
     if (!existsSync(data)) return false;
     database.prepare('ATTACH ? AS present').run(data);
-    const carried = ['tenants', 'api_keys'];
     const definition = database.prepare('SELECT sql FROM sqlite_schema WHERE name = ?').pluck();
     const present = database.prepare('SELECT sql FROM present.sqlite_schema WHERE name = ?').pluck();
-    if (carried.some((table) => definition.get(table) !== present.get(table))) return false;
-    const copies = carried.map((table) => `DELETE FROM ${table}; INSERT INTO ${table} SELECT * FROM present.${table};`);
+    const isSame = (table: string) =>
+      definition.get(table) !== undefined && definition.get(table) === present.get(table);
+    const canCarry = isSame('tenants') && isSame('api_keys');
+    const carried = ['tenants', 'api_keys', 'webhooks'].filter((table) => canCarry && isSame(table));
+    const statements = [
+      ...carried.map((table) => `DELETE FROM ${table}; INSERT INTO ${table} SELECT * FROM present.${table};`),
+      ...(definition.get('leases') === undefined ? [] : ['DELETE FROM leases;']),
+    ];
     // After an error, closing the file rolls back.
-    database.exec(`BEGIN; ${copies.join(' ')} COMMIT`);
-    return true;
+    database.exec(`BEGIN; ${statements.join(' ')} COMMIT`);
+    return canCarry;
   });
 
 /**

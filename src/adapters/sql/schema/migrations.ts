@@ -36,7 +36,8 @@ export const migrations: Migrations = {
       ],
     },
     { statements: mergedInto },
-    { statements: eventTables },
+    // An older program stores events without a position, and merges without moving references.
+    { statements: eventTables, contracts: true },
   ],
   keys: [
     {
