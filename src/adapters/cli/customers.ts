@@ -134,9 +134,14 @@ const rowsOf = (record: object, path = ''): string[][] =>
 /** Changes and accesses, in the order of their times. */
 const rowsOfHistory = ({ changes, accesses }: History): string[][] =>
   [
-    ...changes.map(({ at, type, version, actor, changedFields }) => ({
+    ...changes.map(({ at, type, version, actor, changedFields, mergedInto }) => ({
       at,
-      cells: [type, `version ${version}`, ...actorCells(actor), changedFields.join(', ')],
+      cells: [
+        mergedInto === undefined ? type : `${type} into ${mergedInto}`,
+        `version ${version}`,
+        ...actorCells(actor),
+        changedFields.join(', '),
+      ],
     })),
     ...accesses.map(({ at, operation, actor, reference = '' }) => ({
       at,
