@@ -189,7 +189,9 @@ export class WebhookDelivery {
     const lane = async () => {
       for (const delivery of waiting) {
         const { customerUrn } = delivery.event;
-        const turn = (last.get(customerUrn) ?? Promise.resolve()).then(() => this.#deliver(batch, delivery));
+        const turn = (last.get(customerUrn) ?? Promise.resolve()).then(() =>
+          this.#attempts.run(() => this.#deliver(batch, delivery)),
+        );
         last.set(customerUrn, turn);
         await turn;
       }
@@ -210,9 +212,7 @@ export class WebhookDelivery {
     if (!batch.isOver && (this.#isStopping || !(await this.#hasLease(batch.webhook)))) batch.isOver = true;
     if (batch.isOver) return;
     const { webhook, secrets } = batch;
-    const result = await this.#attempts.run(() =>
-      sender.send(webhook.url, messageOf(delivery.event, clock()), secrets, this.#aborting.signal),
-    );
+    const result = await sender.send(webhook.url, messageOf(delivery.event, clock()), secrets, this.#aborting.signal);
     if (result.outcome === 'aborted') return;
     telemetry.webhookDelivery(webhook.id, result.outcome);
     if (result.outcome === 'success') {
