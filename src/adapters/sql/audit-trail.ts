@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import type { AuditTrail, CustomerTrail } from '../../application/ports/audit-trail.ts';
 import { isAnonymizing } from '../../domain/events.ts';
 import type { CustomerUrn } from '../../domain/identity.ts';
+import { eventsAfter } from './change-feed.ts';
 import { ifSound } from './customers/record-encryption.ts';
 import { beforeAll, lastNumberUpTo, toNumber, toUrn } from './customers/urns.ts';
 import { compileQuery, compileSingle, type Routine } from './driver/query.ts';
@@ -15,7 +16,6 @@ interface Dependencies {
   readonly log: ErasureLog;
 }
 
-type After = { readonly tenant: string; readonly after: number; readonly limit: number };
 /** Customers with numbers after one, up to another one. */
 type Range = { readonly tenant: string; readonly after: number; readonly until: number; readonly limit: number };
 
@@ -34,16 +34,7 @@ export function auditTrailQueries(dialect: Dialect) {
       .orderBy('number', 'desc')
       .limit(1);
   return {
-    eventsAfter: compileQuery((of: After) =>
-      builder
-        .selectFrom('changes')
-        .select(['position', 'number', 'version', 'id', 'at', 'body'])
-        .$narrowType<{ position: number }>()
-        .where('tenant', '=', of.tenant)
-        .where('position', '>', of.after)
-        .orderBy('position')
-        .limit(of.limit),
-    ),
+    eventsAfter: eventsAfter(dialect),
     lastPosition: compileSingle((of: { tenant: string }) =>
       builder
         .selectFrom('changes')

@@ -86,7 +86,21 @@ export const takePosition = ({ builder }: Pick<Dialect, 'builder'>) =>
       .returning('last'),
   );
 
-export function feedQueries({ builder, isPostgres }: Dialect) {
+/** The events after a position, in the order of their positions. */
+export const eventsAfter = ({ builder }: Pick<Dialect, 'builder'>) =>
+  compileQuery((of: { tenant: string; after: number; limit: number }) =>
+    builder
+      .selectFrom('changes')
+      .select(['position', 'number', 'version', 'id', 'at', 'body'])
+      .$narrowType<{ position: number }>()
+      .where('tenant', '=', of.tenant)
+      .where('position', '>', of.after)
+      .orderBy('position')
+      .limit(of.limit),
+  );
+
+export function feedQueries(dialect: Dialect) {
+  const { builder, isPostgres } = dialect;
   const feedOf = (tenant: string) => builder.selectFrom('feeds').select('last').where('tenant', '=', tenant);
   const unnumbered = (tenant: string) =>
     builder.selectFrom('changes').where('tenant', '=', tenant).where('position', 'is', null);
@@ -99,16 +113,7 @@ export function feedQueries({ builder, isPostgres }: Dialect) {
         .where('number', '=', of.number)
         .orderBy('version'),
     ),
-    listAfter: compileQuery((of: { tenant: string; after: number; limit: number }) =>
-      builder
-        .selectFrom('changes')
-        .select(['position', 'number', 'version', 'id', 'at', 'body'])
-        .$narrowType<{ position: number }>()
-        .where('tenant', '=', of.tenant)
-        .where('position', '>', of.after)
-        .orderBy('position')
-        .limit(of.limit),
-    ),
+    listAfter: eventsAfter(dialect),
     findLast: compileSingle((of: { tenant: string }) => feedOf(of.tenant)),
     findUnnumbered: compileSingle((of: { tenant: string }) => unnumbered(of.tenant).select('id').limit(1)),
     lock: compileSingle((of: { tenant: string }) => (isPostgres ? feedOf(of.tenant).forUpdate() : feedOf(of.tenant))),
