@@ -26,6 +26,7 @@ import type { Tombstones } from '../tombstones.ts';
 import type { appliedQueries } from './applied-positions.ts';
 import { contentOf, eventOf } from './entry-content.ts';
 import { type ErasureLog, entryOf, type LogEntry, type Position } from './erasure-log.ts';
+import { lockLast } from './merge-target.ts';
 
 interface Dependencies {
   readonly database: SqlDatabase;
@@ -241,8 +242,8 @@ export class Eraser {
 
   /**
    * The second step: stores the idempotency record if the entry has its digests, then anonymizes the row and stores the
-   * change event, then frees the aliases, or moves them and the references after a merge. Skips the parts that an earlier call has done.
-   * Returns whether this call anonymized the row.
+   * change event, then frees the aliases, or moves them and the references after a merge. Skips the parts that an earlier
+   * call has done. Returns whether this call anonymized the row.
    */
   *finish(entry: LogEntry): Routine<boolean> {
     const { applied, idempotency, writer, log, references } = this.#dependencies;
@@ -261,7 +262,7 @@ export class Eraser {
       });
     }
     if (row === undefined) return false;
-    const merged_into = into === undefined ? null : yield* this.#lockLast(tenant, into);
+    const merged_into = into === undefined ? null : yield* lockLast({ applied, log }, tenant, into);
     const kept = { tenant, number, sealed, erasure: sequence, merged_into };
     const isFirst = row.erasure === null;
     const written = isFirst
@@ -273,23 +274,6 @@ export class Eraser {
     if (into !== undefined)
       yield* references.move(tenant, number, merged_into ?? (yield* log.endOf(tenant, into)).number);
     return isFirst;
-  }
-
-  /**
-   * The number of the customer that the ExternalId of a merged one finds, locked until the transaction ends. Null if it
-   * was erased, or if the records lack it.
-   */
-  *#lockLast(tenant: string, into: number): Routine<number | null> {
-    const { applied, log } = this.#dependencies;
-    const lock = applied.lockVersion ?? applied.findErasure;
-    for (let last = yield* log.lastOf(tenant, into); last !== undefined; ) {
-      if ((yield* lock({ tenant, number: last })).length === 0) return null;
-      // Its erasure may have come while this waited for the lock.
-      const still: number | undefined = yield* log.lastOf(tenant, last);
-      if (still === last) return last;
-      last = still;
-    }
-    return null;
   }
 
   /** The second step of a request: finishes the erasure and returns the anonymized record. */
