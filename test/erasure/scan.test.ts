@@ -42,7 +42,7 @@ function folderIsClean(t: Test, folder: string, when: string): void {
  * Uses everything that is stored beside a customer, or tells others of it: the look-ups, references, the feed and its
  * deliveries. Returns what consumers have got.
  */
-async function accompany({ post, changes, history, get }: Server, urns: readonly string[]): Promise<string[]> {
+async function lookUpAndBind({ post, changes, history, get }: Server, urns: readonly string[]): Promise<string[]> {
   const texts: string[] = [];
   await forEachOf(20, async (index) => {
     const urn = urns[index] as string;
@@ -114,7 +114,7 @@ t.test('files, logs, metrics and other callers’ answers contain no submitted v
   t.equal(new Set(urns).size, customers);
   folderIsClean(t, dataDir, 'after storing');
 
-  for (const text of await accompany(server, urns)) t.same(marksIn(text, personalMarks), [], text.slice(0, 200));
+  for (const text of await lookUpAndBind(server, urns)) t.same(marksIn(text, personalMarks), [], text.slice(0, 200));
   folderIsClean(t, dataDir, 'after look-ups and references');
   await consumer.gets('/ok', customers);
   for (const { headers, body } of consumer.of('/ok')) {
@@ -169,7 +169,7 @@ t.test('the tables of PostgreSQL contain no submitted value', async (t) => {
   const server = await serve();
   const urns: string[] = [];
   for (let index = 0; index < 20; index += 1) urns.push(await server.has(markedCustomer(index)));
-  await accompany(server, urns);
+  await lookUpAndBind(server, urns);
   await command('webhook', 'add', '--tenant', 'acme', '--url', 'https://endpoint.example.com/');
   for (const urn of urns.slice(10)) await server.forget(urn);
   const tables = await withRawPostgres(

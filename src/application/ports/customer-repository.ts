@@ -264,11 +264,9 @@ export interface CustomerRepository {
   history(tenant: TenantId, urn: CustomerUrn): Promise<readonly ChangeEvent[]>;
 
   /**
-   * The tenant's change events after a position, in the order of their positions; fewer than `limit` only if there are no
+   * The tenant's change events after a position (0: all), in the order of their positions; fewer than `limit` only if there are no
    * more. Every event of a write that was acknowledged before the call has a position. An event never gets a position
    * before one that was returned earlier, even if its transaction began first.
-   *
-   * @param after 0: from the first event
    */
   changes(tenant: TenantId, after: number, limit: number): Promise<readonly FeedEvent[]>;
 
