@@ -140,8 +140,8 @@ export class CustomerTable {
       for (const entry of entriesOf(tenant, this.#keysOf(stored))) this.#holders.set(entry, { name });
       this.#records.set(name, stored);
     }
-    const feed = this.#feeds.get(tenant) ?? [];
-    feed.length -= changed;
+    // A scratch repository has no feed.
+    this.#feeds.get(tenant)?.splice(-changed, changed);
   }
 
   /**

@@ -177,6 +177,20 @@ t.test('a dry run writes nothing to the database', async (t) => {
   t.strictSame(content(), before);
 });
 
+t.test('a dry run answers rows that would exchange values but conflict', async (t) => {
+  const service = await startService(t);
+  const { body } = await service.import([storing({ externalIdentifier: 'a' }), storing({ externalIdentifier: 'd' })]);
+  const [{ customerUrn: a }, { customerUrn: d }] = body;
+  const rows = [
+    storing({ externalIdentifier: 'a', email: 'C@x.de' }),
+    storing({ externalIdentifier: 'd', customerUrn: d, email: 'c@x.de' }),
+    storing({ externalIdentifier: 'd', customerUrn: a }),
+  ];
+  const dryRun = await service.import(rows, { dryRun: 'true' });
+  t.match(dryRun.body.at(-1), { summary: { updated: 1, refused: 2 } });
+  t.strictSame((await service.import(rows)).body, dryRun.body);
+});
+
 t.test('dryRun and complete together are the drift report', async (t) => {
   const service = await startService(t);
   const rowOf = (index: number, firstName = 'Jane') =>
