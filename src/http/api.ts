@@ -9,7 +9,7 @@ import { type CustomerDependencies, customerRoutes, customerSchemas } from './ro
 import { type ErasureDependencies, erasureRoutes, erasureSchemas } from './routes/erasures.ts';
 import { type ExportDependencies, exportRoutes } from './routes/export.ts';
 import { type FindDependencies, findRoutes } from './routes/find.ts';
-import { type ImportDependencies, importRoutes } from './routes/import.ts';
+import { type ImportDependencies, importRoutes, importSchemas } from './routes/import.ts';
 import { type MergeDependencies, mergeRoutes } from './routes/merge.ts';
 import { type ReferenceDependencies, referenceRoutes, referenceSchemas } from './routes/references.ts';
 import { type SubjectExportDependencies, subjectExportRoutes, subjectExportSchemas } from './routes/subject-exports.ts';
@@ -52,6 +52,7 @@ export const apiSchemas = [
   ...erasureSchemas,
   ...changesSchemas,
   ...referenceSchemas,
+  ...importSchemas,
   ...subjectExportSchemas,
   ...customerSchemas,
   ...envelopeSchemas,

@@ -72,7 +72,7 @@ export const customerPreviewSchema = closedObject(
   { $id: 'CustomerPreview' },
 );
 
-const outcomes = ['created', 'updated', 'unchanged', 'stale'] as const;
+export const outcomes = ['created', 'updated', 'unchanged', 'stale'] as const;
 export const outcomeSchema = Type.Unsafe<(typeof outcomes)[number]>({ type: 'string', enum: outcomes });
 export const changedFieldsSchema = Type.Unsafe<readonly string[]>({
   type: 'array',

@@ -26,7 +26,7 @@ export const apiOperation = {
   ],
 };
 
-const successSchema = closedObject({ messageCode: Type.Literal('SUCCESS') }, { $id: 'Success' });
+export const successSchema = closedObject({ messageCode: Type.Literal('SUCCESS') }, { $id: 'Success' });
 const violationCodes = Object.keys({
   required: 0,
   invalid_type: 0,
@@ -54,7 +54,7 @@ const violationSchema = closedObject(
   },
   { $id: 'Violation' },
 );
-const conflictSchema = closedObject(
+export const conflictSchema = closedObject(
   {
     field: Type.String({ description: 'Path from the root of the request.' }),
     messageCode: Type.String({ enum: conflictCodes }),
@@ -62,7 +62,7 @@ const conflictSchema = closedObject(
   },
   { $id: 'Conflict' },
 );
-const errorStatusSchema = closedObject(
+export const errorStatusSchema = closedObject(
   {
     messageCode: Type.String({ enum: Object.keys(httpStatus).filter((code) => code !== 'SUCCESS') }),
     message: messageSchema,

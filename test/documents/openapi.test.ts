@@ -57,6 +57,8 @@ t.test('the document contains no internal keyword', async (t) => {
     'CustomerState',
     'ErrorEnvelope',
     'ErrorStatus',
+    'ImportAnswer',
+    'ImportRow',
     'Reference',
     'SignedReceipt',
     'Snapshot',

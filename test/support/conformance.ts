@@ -91,20 +91,16 @@ function exportFaults(text: string): string[] {
   ];
 }
 
-/** An import: lines of answers in which a refused one has the status of an error, and a last line with a summary. */
+/** An import: lines of answers, and a last line with a summary. */
 function importFaults(text: string): string[] {
   if (!text.endsWith('\n')) return ['the last line does not end'];
-  const lines = text.split('\n').slice(0, -1);
-  const last = JSON.parse(lines.pop() as string);
-  const refused = lines.map((line) => JSON.parse(line)).filter(({ outcome }) => outcome === 'refused');
+  const lines = text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line));
   return [
-    ...(Object.keys(last).join() === 'summary,status' ? [] : ['no summary at the end']),
-    ...refused.flatMap(({ status }) => {
-      // A customer that a dry run would create has no CustomerUrn.
-      const conflicts = status.conflicts?.map((conflict: object) => ({ customerUrn: 'cu.00.1', ...conflict }));
-      const body = { result: null, status: { ...status, ...(conflicts && { conflicts }) } };
-      return bodyFaults(schemaAt('components', 'schemas', 'ErrorEnvelope'), body);
-    }),
+    ...(Object.keys(lines.at(-1)).join() === 'summary,status' ? [] : ['no summary at the end']),
+    ...lines.flatMap((line) => bodyFaults(schemaAt('components', 'schemas', 'ImportAnswer'), line)),
   ];
 }
 

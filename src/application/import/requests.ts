@@ -1,5 +1,5 @@
 import { type CustomerContent, sourceRevision } from '../../domain/customer.ts';
-import { group, isObject, readPatch } from '../../domain/field-schema.ts';
+import { group, isObject, readPatch, required } from '../../domain/field-schema.ts';
 import type { ReferenceData } from '../../domain/reference-data.ts';
 import { onePerField, requiredViolation, type Violation } from '../../domain/violations.ts';
 import { customerReferenceFields, exactlyOneReference, referenceOf } from '../customer-reference.ts';
@@ -17,8 +17,8 @@ export type ImportRequest =
   | { readonly kind: 'refused'; readonly line: number; readonly refusal: Refusal; readonly by?: CustomerReference };
 
 /** A row that erases a customer. */
-const deleteRowFields = {
-  delete: group({ ...customerReferenceFields, sourceRevision }, 'The customer to erase.'),
+export const deleteRowFields = {
+  delete: required(group({ ...customerReferenceFields, sourceRevision }, 'The customer to erase.')),
 } as const;
 
 /** The request of a row; undefined for the last line of an export, which is no row. */

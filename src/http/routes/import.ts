@@ -1,9 +1,11 @@
 /** `POST /import`: any number of syncs and erasures, as NDJSON. */
 import { finished, Readable } from 'node:stream';
+import { type TSchema, Type } from '@sinclair/typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Authentication } from '../../application/authentication.ts';
 import type { ImportAnswer } from '../../application/import/answers.ts';
 import { type Imports, importFields } from '../../application/import/imports.ts';
+import { deleteRowFields } from '../../application/import/requests.ts';
 import { maxRowBytes, readRows } from '../../application/import/rows.ts';
 import { invalid } from '../../application/outcome.ts';
 import { logFailure } from '../access-log.ts';
@@ -11,9 +13,20 @@ import { isStillAuthenticated, readers, writers } from '../authentication.ts';
 import { linesBodySchema } from '../body-schemas.ts';
 import { discardBody } from '../connections.ts';
 import { customerExample } from '../customer-examples.ts';
+import { changedFieldsSchema, customerSchema, outcomes, syncMembers } from '../customer-schemas.ts';
 import { answer, RequestRefused, wrapped } from '../envelope.ts';
-import { closedObject, membersOf } from '../field-schemas.ts';
-import { type ApiServer, apiOperation, linesResponse, readHeaders, refusals } from '../operation-schemas.ts';
+import { closedObject, membersOf, urnPattern } from '../field-schemas.ts';
+import {
+  type ApiServer,
+  apiOperation,
+  conflictSchema,
+  errorStatusSchema,
+  linesResponse,
+  readHeaders,
+  reference,
+  refusals,
+  successSchema,
+} from '../operation-schemas.ts';
 import { ndjsonType, sendStream } from '../streaming.ts';
 import { syncExamples } from './sync.ts';
 
@@ -41,13 +54,70 @@ export const importExamples = {
   },
 } as const;
 
+const urnSchema = Type.String({ pattern: urnPattern });
+const countSchema = Type.Integer({ minimum: 0 });
+const lineSchema = Type.Integer({ minimum: 1, description: 'The line of the row.' });
+
+const rowSchema: TSchema = Type.Unsafe({
+  oneOf: [
+    closedObject(syncMembers, { title: 'The body of a sync' }),
+    closedObject(membersOf(deleteRowFields, 'request'), { title: 'An erasure' }),
+    reference(customerSchema),
+  ],
+  $id: 'ImportRow',
+});
+/** In a dry run, the holder of a value may be a customer that has no CustomerUrn yet. */
+const rowConflictSchema = closedObject({
+  ...conflictSchema.properties,
+  customerUrn: Type.Optional(conflictSchema.properties.customerUrn),
+});
+const rowStatusSchema = closedObject({
+  ...errorStatusSchema.properties,
+  conflicts: Type.Optional(Type.Array(rowConflictSchema)),
+});
+const answerSchema: TSchema = Type.Unsafe({
+  oneOf: [
+    closedObject(
+      {
+        line: lineSchema,
+        outcome: Type.String({ enum: [...outcomes, 'erased'] }),
+        customerUrn: Type.Optional(urnSchema),
+        version: Type.Optional(Type.Integer({ minimum: 1 })),
+        changedFields: Type.Optional(changedFieldsSchema),
+      },
+      { title: 'A row that was carried out' },
+    ),
+    closedObject(
+      { line: lineSchema, outcome: Type.Literal('refused'), status: rowStatusSchema },
+      { title: 'A row that was refused' },
+    ),
+    closedObject(
+      { outcome: Type.Literal('extra'), customerUrn: urnSchema, externalIdentifier: Type.String() },
+      { title: 'A customer that no row of a complete file names' },
+    ),
+    closedObject(
+      {
+        summary: closedObject({
+          ...Object.fromEntries(Object.keys(none).map((outcome) => [outcome, countSchema])),
+          extra: Type.Optional(countSchema),
+        }),
+        status: Type.Union([reference(successSchema), reference(errorStatusSchema)]),
+      },
+      { title: 'The last line' },
+    ),
+  ],
+  $id: 'ImportAnswer',
+});
+export const importSchemas = [rowSchema, answerSchema];
+
 const schema = {
   ...apiOperation,
   operationId: 'import',
   summary: 'Any number of customers, a line each',
   description:
-    'A line is the body of `sync`, `{"delete":{…}}` with externalIdentifier or customerUrn and optionally sourceRevision, or ' +
-    'a line of `export`. At most 64 KiB a line. Each row is answered by a line as soon as it is stored; the last line is ' +
+    'A line (schema `ImportRow`) is the body of `sync`, `{"delete":{…}}` with externalIdentifier or customerUrn and optionally ' +
+    'sourceRevision, or a line of `export`. At most 64 KiB a line. Each row is answered by a line (schema `ImportAnswer`) as ' +
+    'soon as it is stored; the last line is ' +
     '`{"summary":…,"status":…}`, and an answer without it was cut off: send everything again. Read the answer while you ' +
     'send, else both sides wait. A row whose unique values are taken is tried again after the rows behind it.',
   headers: readHeaders,
