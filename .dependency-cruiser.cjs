@@ -124,10 +124,17 @@ module.exports = {
       to: { path: '^(test|bench|scripts)/' },
     },
     {
+      name: 'client-stands-alone',
+      comment: 'The client is a package of its own: it runs wherever there is `fetch`, without the service.',
+      severity: 'error',
+      from: { path: '^packages/client/src/' },
+      to: { pathNot: ['^packages/client/src/', npm('openapi-fetch')] },
+    },
+    {
       name: 'no-dev-dependency',
       comment: 'What is shipped runs after `npm ci --omit=dev`. (Types are gone by then.)',
       severity: 'error',
-      from: { path: '^src/' },
+      from: { path: '^(src|packages/client/src)/' },
       to: { dependencyTypes: ['npm-dev'], pathNot: npm('@types') },
     },
     { name: 'no-cycle', severity: 'error', from: {}, to: { circular: true } },

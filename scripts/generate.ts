@@ -1,6 +1,6 @@
 /**
- * `npm run generate`: writes openapi.json, the Postman collection and the list of SQL statements. A test fails if
- * one of them is outdated.
+ * `npm run generate`: writes openapi.json, the types of the client, the Postman collection and the list of SQL statements.
+ * A test fails if one of them is outdated.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';

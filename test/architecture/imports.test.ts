@@ -8,7 +8,7 @@ const root = resolve(import.meta.dirname, '../..');
 const options = await extractDepcruiseOptions(resolve(root, '.dependency-cruiser.cjs'));
 
 async function cruiseTree(baseDir: string): Promise<ICruiseResult> {
-  const { output } = await cruise(['src'], { ...options, baseDir, validate: true });
+  const { output } = await cruise(['src', 'packages/client/src'], { ...options, baseDir, validate: true });
   return output as ICruiseResult;
 }
 
@@ -150,6 +150,11 @@ const planted: { file: string; imports: string; broken: [rule: string, to: strin
     broken: [['src-stands-on-src', 'test/double.ts']],
   },
   {
+    file: 'packages/client/src/server.ts',
+    imports: `import type { Leaf } from '../../../src/domain/leaf.ts'`,
+    broken: [['client-stands-alone', 'src/domain/leaf.ts']],
+  },
+  {
     file: 'src/adapters/developer.ts',
     imports: `import t from 'tap'`,
     broken: [['no-dev-dependency', 'node_modules/tap/index.js']],
@@ -192,10 +197,11 @@ const permitted: Record<string, string> = {
   'src/adapters/sql/leaf.ts': `import { Kysely } from 'kysely'\nexport type { Leaf } from '../leaf.ts'`,
   'src/adapters/cli/leaf.ts': `import type { Config } from '../../config.ts'\nexport type { Leaf } from '../../application/leaf.ts'`,
   'src/index.ts': `export * from './http/leaf.ts'\nexport * from './adapters/sql/leaf.ts'\nexport * from './config.ts'`,
+  'packages/client/src/leaf.ts': `import createClient from 'openapi-fetch'`,
   'test/double.ts': `export const double = 2`,
 };
 
-const packages = { '@fastify/swagger': '1', '@sinclair/typebox': '1', fastify: '1', kysely: '1' };
+const packages = { '@fastify/swagger': '1', '@sinclair/typebox': '1', fastify: '1', kysely: '1', 'openapi-fetch': '1' };
 
 /** Builds testdir's nested description from paths. */
 function tree(files: Record<string, string>) {

@@ -1,0 +1,56 @@
+/** Exponential backoff with full jitter, so that clients that failed together do not return together. */
+const firstDelayMs = 100;
+const maxDelayMs = 10_000;
+
+/** The waits between the attempts of one call. */
+export interface Retries {
+  /**
+   * Waits before the next attempt. False if the call must give up; throws the reason of the signal if it is aborted.
+   *
+   * @param leastMs what the service asked for by Retry-After
+   */
+  next(leastMs?: number): Promise<boolean>;
+  /** Call it when an attempt has got further than those before it. */
+  reset(): void;
+}
+
+/** @param retryForMs how long to go on, from the first failure */
+export function createRetries(retryForMs: number, signal: AbortSignal | undefined): Retries {
+  let failures = 0;
+  let deadline = 0;
+  return {
+    async next(leastMs = 0) {
+      const now = Date.now();
+      if (failures === 0) deadline = now + retryForMs;
+      const delayMs = leastMs + Math.random() * Math.min(maxDelayMs, firstDelayMs * 2 ** failures);
+      failures += 1;
+      if (now + delayMs > deadline) return false;
+      await sleep(delayMs, signal);
+      return true;
+    },
+    reset() {
+      failures = 0;
+    },
+  };
+}
+
+/** Throws the reason of the signal if it is aborted. */
+export async function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(wake, signal?.aborted ? 0 : ms);
+    signal?.addEventListener('abort', wake);
+    function wake() {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', wake);
+      resolve();
+    }
+  });
+  signal?.throwIfAborted();
+}
+
+/** The wait that an answer asks for, in milliseconds: seconds or a date (RFC 9110 section 10.2.3). 0 if it asks for none. */
+export function retryAfterMs({ headers }: Response): number {
+  const value = headers.get('retry-after') ?? '';
+  const ms = Number(value) * 1_000;
+  return ms >= 0 ? ms : Math.max(0, Date.parse(value) - Date.now()) || 0;
+}
