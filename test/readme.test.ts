@@ -27,6 +27,7 @@ const optionsOfOtherPrograms = [
   '--now',
   '--omit',
   '--schema',
+  '--workspace',
 ];
 /** In the examples, the name of a PostgreSQL schema and not of a metric. */
 const schemaOfKeys = 'c2a_keys';
@@ -41,7 +42,8 @@ interface Page {
   readonly code: readonly string[];
 }
 
-const paths = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...globSync('docs/**/*.md', { cwd: root }).sort()];
+const own = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'packages/client/README.md'];
+const paths = [...own, ...globSync('docs/**/*.md', { cwd: root }).sort()];
 const pages = paths.filter((path) => path !== 'docs/statements.md').map(readPage);
 
 function readPage(path: string): Page {
@@ -99,7 +101,7 @@ t.test('npm scripts exist', async (t) => {
 
 t.test('files exist', async (t) => {
   const isFile = (path: string) => existsSync(join(root, path)) || generated.includes(path);
-  const folders = ['src', 'test', 'docs', 'postman', 'scripts', 'bench', 'packaging', '.ci'];
+  const folders = ['src', 'test', 'docs', 'packages', 'postman', 'scripts', 'bench', 'packaging', '.ci'];
   const paths = new RegExp(`(?<![\\w/.:@-])((?:${folders.join('|')})/[\\w./-]*\\w)`, 'g');
   allExist(t, inText(paths), isFile);
   allExist(t, inCode(/^([\w-]+\.md)$/g), isFile);

@@ -1,30 +1,55 @@
-/** The worker of docs/keeping-in-step.md, against a service. */
+/** The programs of docs/keeping-in-step.md, against a service. They are those of the client's README. */
 import { readFileSync } from 'node:fs';
-import t from 'tap';
-import { startService } from '../support/service.ts';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import t, { type Test } from 'tap';
+import { type Service, startService } from '../support/service.ts';
 import { portOf } from '../support/sockets.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const clientFile = pathToFileURL(join(root, 'packages/client/src/index.ts')).href;
+const blocksOf = (page: string) =>
+  [...readFileSync(join(root, page), 'utf8').matchAll(/```js\n([\s\S]+?)```/g)].map(([, code]) => code as string);
+const programs = blocksOf('docs/keeping-in-step.md');
+
+t.test("they are in the client's README too, in twenty and ten lines", async (t) => {
+  const readme = blocksOf('packages/client/README.md');
+  t.same(programs, readme.slice(1));
+  const lengths = programs.map((code) => Number(/^async function [\s\S]+?^}/m.exec(code)?.[0].split('\n').length));
+  t.equal(lengths.length, 2);
+  t.ok((lengths[0] as number) <= 20 && (lengths[1] as number) <= 10, lengths.join());
+});
+
+/** The function of a program, which uses this service. */
+async function load(t: Test, service: Service, name: string) {
+  const code = programs.find((one) => one.includes(`async function ${name}(`)) ?? '';
+  const text = code
+    .replace("'c2a-customers-client'", `'${clientFile}'`)
+    .replace("tenant: 'acme'", "tenant: 'acme', retryForMs: 50")
+    .replace(':3000', `:${await portOf(service)}`)
+    .replace('process.env.KEY', '() => globalThis.apiKeyOfTest');
+  const file = join(t.testdir({ 'program.mjs': `${text}\nexport { ${name} };` }), 'program.mjs');
+  return (await import(pathToFileURL(file).href))[name];
+}
+
+/** What the programs expect to be there. */
+const surroundings = globalThis as {
+  apiKeyOfTest?: string;
+  customerFromYourDatabase?: (id: string) => Promise<object | undefined>;
+};
 
 interface Message {
   readonly id: string;
   readonly revision: number;
   readonly deletedAt?: string;
 }
-type Follow = (message: Message) => Promise<string>;
-
-const page = readFileSync(new URL('../../docs/keeping-in-step.md', import.meta.url), 'utf8');
-const [, code = ''] = /```js\n(async function follow[\s\S]+?)```/.exec(page) ?? [];
 
 t.test('each answer of the service ends a message, or repeats or reports it', async (t) => {
   const service = await startService(t);
-  const port = await portOf(service);
   const source = new Map<string, object>();
-  const env = { KEY: service.credentials['x-api-key'] };
-  const make = new Function(
-    'process',
-    'customerFromYourDatabase',
-    `${code.replace(':3000', `:${port}`)}; return follow`,
-  );
-  const follow = make({ env }, async (id: string) => source.get(id)) as Follow;
+  surroundings.customerFromYourDatabase = async (id) => source.get(id);
+  surroundings.apiKeyOfTest = service.credentials['x-api-key'];
+  const follow: (message: Message) => Promise<string> = await load(t, service, 'follow');
   const save = (id: string, sourceRevision: number, fields: object = {}) => {
     const customer = { externalIdentifier: id, ...fields };
     source.set(id, { customer, claimedRegion: { countryCode: 'DE', languageCode: 'de' }, sourceRevision });
@@ -53,8 +78,24 @@ t.test('each answer of the service ends a message, or repeats or reports it', as
   t.equal(await follow(gone('a', 5)), 'acknowledge');
   t.equal((await service.info({ urn: into })).result.status, 'Anonymized');
 
-  env.KEY = 'wrong';
+  surroundings.apiKeyOfTest = 'wrong';
   await t.rejects(follow(save('a', 9)), /API key/);
   await service.app.close();
-  t.equal(await follow(save('a', 9)), 'retry later', 'no connection');
+  await t.rejects(follow(save('a', 9)), { name: 'ConnectionError' }, 'no connection: the message comes again');
+});
+
+t.test('the backfill reports what was refused', async (t) => {
+  const service = await startService(t);
+  surroundings.apiKeyOfTest = service.credentials['x-api-key'];
+  const backfill: (rows: Iterable<object>) => Promise<object> = await load(t, service, 'backfill');
+  const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
+  const rows = Array.from({ length: 50 }, (_, index) => ({
+    customer: { externalIdentifier: `crm-${index}`, ...(index === 7 && { email: 'nowhere' }) },
+    claimedRegion,
+  }));
+  const reported = t.capture(console, 'error').args;
+  const summary = { outcome: 'summary', created: 49, updated: 0, unchanged: 0, stale: 0, erased: 0, refused: 1 };
+  t.same(await backfill(rows), summary);
+  t.match(reported(), [[8, 'INVALID_REQUEST', [{ field: 'customer.email' }]]]);
+  t.match(await backfill(rows.values()), { created: 0, unchanged: 49, refused: 1 });
 });
