@@ -1,0 +1,119 @@
+/**
+ * The client as a package: packed, installed by npm in an empty folder, type-checked, measured, and run on every platform that
+ * is there. CI installs Deno and Bun; without them their tests say that they were skipped.
+ */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join, resolve } from 'node:path';
+import { build } from 'esbuild';
+import t, { type Test } from 'tap';
+import manifest from '../../../package.json' with { type: 'json' };
+import { createService } from '../../../src/index.ts';
+import { run } from '../../../test/support/process.ts';
+import own from '../package.json' with { type: 'json' };
+
+const root = resolve(import.meta.dirname, '../../..');
+const client = resolve(import.meta.dirname, '..');
+const maxBytes = 15_000;
+
+/** Outside this checkout, whose node_modules must not be found. */
+const project = mkdtempSync(join(tmpdir(), 'c2a-client-'));
+t.teardown(() => rmSync(project, { recursive: true, force: true }));
+const installed = join(project, 'node_modules/c2a-customers-client');
+
+t.before(async () => {
+  const succeed = async (...[file, words, , folder]: Parameters<typeof run>) => {
+    const { code, stdout, stderr } = await run(file, words, {}, folder);
+    if (code !== 0) throw new Error(`${file} ${words.join(' ')}: ${stdout}${stderr}`);
+    return stdout;
+  };
+  const workspace = ['--workspace', own.name];
+  await succeed('npm', ['run', 'build', ...workspace], {}, root);
+  const packed = await succeed('npm', ['pack', ...workspace, '--json', '--pack-destination', project], {}, root);
+  const [{ filename }] = JSON.parse(packed);
+  writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
+  await succeed('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', `./${filename}`], {}, project);
+});
+
+t.test('it contains the built client, and depends on openapi-fetch alone', async (t) => {
+  t.same(readdirSync(installed).sort(), ['LICENSE', 'README.md', 'dist', 'package.json']);
+  const packages = readdirSync(join(project, 'node_modules')).filter((name) => !name.startsWith('.'));
+  t.same(packages.sort(), ['c2a-customers-client', 'openapi-fetch', 'openapi-typescript-helpers']);
+  t.equal(own.version, manifest.version, 'the version of the service');
+});
+
+t.test(`it has less than ${maxBytes} bytes when minified, and imports nothing of Node`, async (t) => {
+  const { outputFiles } = await build({
+    stdin: { contents: `export * from '${own.name}'`, resolveDir: project },
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    // Resolves no built-in module.
+    platform: 'neutral',
+    write: false,
+  });
+  const { length } = outputFiles[0]?.contents ?? [];
+  t.ok(length > 5_000 && length < maxBytes, `${length} bytes`);
+});
+
+t.test('what is misspelt does not compile', async (t) => {
+  const types = readFileSync(join(client, 'test/types.ts'), 'utf8').replace('../src/index.ts', own.name);
+  const expectType = join(root, 'node_modules/expect-type');
+  writeFileSync(join(project, 'types.ts'), types.replace("'expect-type'", `'${expectType}/dist/index.js'`));
+  const options =
+    '--ignoreConfig --noEmit --strict --noUnusedLocals --exactOptionalPropertyTypes --noUncheckedIndexedAccess --module nodenext';
+  const libraries = '--target es2022 --lib es2022,dom,dom.iterable,dom.asynciterable --types';
+  const words = [...`${options} ${libraries}`.split(' '), '', 'types.ts'];
+  const { stdout } = await run(join(root, 'node_modules/.bin/tsc'), words, {}, project);
+  t.equal(stdout, '');
+});
+
+/** The programs of this name on the PATH, each once. */
+function programs(name: string): string[] {
+  const files = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, name));
+  return [...new Set(files.filter((file) => existsSync(file)).map((file) => realpathSync(file)))];
+}
+
+async function runJourney(t: Test, file: string, ...words: readonly string[]) {
+  const service = await createService();
+  t.teardown(() => service.close());
+  const baseUrl = await service.listen({ port: 0 });
+  const journey = join(project, 'journey.mjs');
+  writeFileSync(journey, readFileSync(join(client, 'test/support/journey.mjs')));
+  const given = [...words, journey, baseUrl, service.credentials['x-api-key']];
+  const { stdout, stderr } = await run(file, given, {}, project);
+  t.match(stdout, /^\{.*\}\n$/, stderr);
+  t.match(JSON.parse(stdout || '{}'), {
+    synced: 'created',
+    conflict: 'CUSTOMER_ALREADY_STORED',
+    refused: 'UNAUTHORIZED',
+    summary: { outcome: 'summary', created: 3_000, refused: 0 },
+    beginning: 2,
+    exported: 3_001,
+    receipt: true,
+    delivery: { id: 'id', event: {} },
+  });
+}
+
+for (const file of [process.execPath, ...programs('node').filter((one) => one !== realpathSync(process.execPath))]) {
+  const { stdout } = await run(file, ['--version']);
+  t.test(`it runs on Node ${stdout.trim()}`, async (t) => runJourney(t, file));
+}
+const platforms = { deno: ['run', '--allow-net', '--no-lock'], bun: [] };
+for (const [name, words] of Object.entries(platforms)) {
+  const [file] = programs(name);
+  t.test(`it runs on ${name}`, { skip: file === undefined && `no ${name} on the PATH` }, async (t) =>
+    runJourney(t, file as string, ...words),
+  );
+}
+
+t.test('the first lines of its README run', async (t) => {
+  const service = await createService();
+  t.teardown(() => service.close());
+  const baseUrl = await service.listen({ port: 0 });
+  const [, code = ''] = /```js\n([\s\S]+?)```/.exec(readFileSync(join(client, 'README.md'), 'utf8')) ?? [];
+  t.ok(code.trimEnd().split('\n').length <= 10);
+  writeFileSync(join(project, 'first.mjs'), code.replace('http://127.0.0.1:3000', baseUrl));
+  const key = { KEY: service.credentials['x-api-key'] };
+  t.match(await run(process.execPath, ['first.mjs'], key, project), { stdout: 'created cu.00.1\n', stderr: '' });
+});
