@@ -42,7 +42,7 @@ import { Webhooks } from './application/webhooks.ts';
 import type { Config } from './config.ts';
 import type { ReferenceData } from './domain/reference-data.ts';
 import type { RequestLogger } from './http/access-log.ts';
-import type { LoadDocuments } from './http/routes/documentation.ts';
+import type { ServerOptions } from './http/server.ts';
 import { backgroundJobs, type Job, type JobLease, jobLease, startJobs } from './process/jobs.ts';
 
 /** The ports that only use cases and jobs use. */
@@ -222,16 +222,20 @@ export function citusStatements({ keysDatabaseUrl }: Config, isForKeys: boolean)
   return distributionStatements();
 }
 
-/** Creates the HTTP server, which does not listen yet, and starts the jobs. Closing it closes everything. */
+/**
+ * Creates the HTTP server, which does not listen yet, and starts the jobs. Closing it closes everything.
+ *
+ * @param options see `ServerOptions`
+ */
 export async function openServer(
   services: Services,
   config: Config,
   logger: RequestLogger,
-  loadDocuments?: LoadDocuments,
+  options: Pick<ServerOptions, 'loadDocuments' | 'faults'> = {},
 ): Promise<FastifyInstance> {
   // Imported on demand, because most commands do not serve.
   const { createServer } = await import('./http/server.ts');
-  const app = await createServer(services, { ...config, logger, loadDocuments });
+  const app = await createServer(services, { ...config, ...options, logger });
   for (const line of [...services.recovered, ...services.warnings]) logger.warn(line);
   const stopJobs = startJobs(services.jobs, { telemetry: services.telemetry, lease: services.lease, logger });
   // Runs after the last request.

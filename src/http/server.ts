@@ -17,6 +17,7 @@ import { type ApiDependencies, api, baseRoutes } from './api.ts';
 import { type AllowedRoles, NoLongerAuthenticated, refuseCredentials } from './authentication.ts';
 import { Connections } from './connections.ts';
 import { answer, codeOf, type RefusalShape, RequestRefused, wrapped } from './envelope.ts';
+import { type Faults, injectFaults } from './faults.ts';
 import { ignoreEmptyBody, readJsonBodies } from './json-body.ts';
 import { type Limits, limitRate, watchPressure } from './overload.ts';
 import { batchRequests } from './request-batching.ts';
@@ -61,6 +62,8 @@ export interface ServerOptions extends Limits {
   readonly trustProxy: string;
   /** Loads the documents of `/openapi.json` and `/docs`. Default: from openapi.json and swagger-ui's files. */
   readonly loadDocuments?: LoadDocuments | undefined;
+  /** Failures of the API on demand. Default: none. */
+  readonly faults?: Faults | undefined;
 }
 
 /**
@@ -106,6 +109,7 @@ export async function createServer(services: Services, options: ServerOptions): 
 
   openRoutes(app, services, options.loadDocuments);
   await app.register(async (scope) => {
+    if (options.faults) injectFaults(scope, options.faults);
     // One scope for both base routes, so that they share the rate limit of an API key.
     await limitRate(scope, options);
     for (const prefix of baseRoutes) await scope.register(api, { prefix, ...services });

@@ -15,7 +15,8 @@ export async function createDemoTenant(
   const tenant = parseTenantId(name);
   if (tenant === undefined) throw new Error('a tenant id must be 1 to 63 of a-z, 0-9, "-" and "_"');
   const channels = [{ channel: 'CARD' }, { channel: 'SEPA' }];
-  await tenants.add(tenant, { channels, canSavePaymentMethod: true });
+  const isNew = await tenants.add(tenant, { channels, canSavePaymentMethod: true });
+  if (!isNew) throw new Error(`there is a tenant ${name} already`);
   const issued = await apiKeys.issue(tenant, { name: 'first', role: 'full' });
   if (issued === undefined) throw new Error('the new tenant is missing');
   return { 'x-tn': tenant, 'x-api-key': issued.secret };

@@ -64,8 +64,8 @@ async function serve(
   const { openServer, openServices } = await loadCompose(config, true);
   const services = await openServices(config, { mayCreate: true, onTrouble });
   log.onLost = services.telemetry.logLost;
-  const documents = isBinary ? async () => JSON.parse(embeddedText('documents')) : undefined;
-  const app = await openServer(services, config, logger, documents);
+  const loadDocuments = isBinary ? async () => JSON.parse(embeddedText('documents')) : undefined;
+  const app = await openServer(services, config, logger, { loadDocuments });
   try {
     await Promise.race([
       services.authentication.prepareTokens(),

@@ -5,6 +5,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import t, { type Test } from 'tap';
 import manifest from '../../../package.json' with { type: 'json' };
@@ -106,6 +107,14 @@ for (const [name, words] of Object.entries(platforms)) {
     runJourney(t, file as string, ...words),
   );
 }
+
+t.test('the example of docs/embedding.md runs', async (t) => {
+  const page = readFileSync(join(root, 'docs/embedding.md'), 'utf8');
+  const [code = ''] = /import \{ createService, type Fault \}[\s\S]+?(?=```)/.exec(page) ?? [];
+  const service = pathToFileURL(join(root, 'src/index.ts')).href;
+  writeFileSync(join(project, 'example.ts'), code.replace("'c2a-customers'", `'${service}'`));
+  t.match(await run(process.execPath, ['example.ts'], {}, project), { stdout: 'SUCCESS true\n', stderr: '' });
+});
 
 t.test('the first lines of its README run', async (t) => {
   const service = await createService();

@@ -1,0 +1,167 @@
+/** The in-memory service for tests: faults on demand, tenants, API keys, the clock and the rate limit. */
+import t, { type Test } from 'tap';
+import { ndjsonType } from '../../src/http/streaming.ts';
+import { createService, type Fault, type FaultedRequest, type Service, type ServiceOptions } from '../../src/index.ts';
+import { base, storing } from '../support/client.ts';
+
+async function start(t: Test, options: Omit<ServiceOptions, 'faults'> = {}) {
+  /** What happens to the next requests. */
+  const next: Fault[] = [];
+  const seen: FaultedRequest[] = [];
+  const faults = (request: FaultedRequest) => {
+    seen.push(request);
+    return next.shift();
+  };
+  const service = await createService({ ...options, faults });
+  t.teardown(() => service.close());
+  const url = await service.listen({ port: 0 });
+  const post = (name: string, body: object | string, headers: Record<string, string> = {}) => ({
+    method: 'POST' as const,
+    url: `${base}/${name}`,
+    headers: { ...service.credentials, 'content-type': 'application/json', ...headers },
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+  });
+  /** The status and the Retry-After of an answer, or why there is none. */
+  const byInject = async (request: ReturnType<typeof post>) => {
+    const { body: payload, ...rest } = request;
+    const answer = await service.inject({ ...rest, payload }).catch(() => undefined);
+    return answer ? [answer.statusCode, answer.json().status.messageCode, answer.headers['retry-after']] : 'dropped';
+  };
+  const bySocket = async ({ url: path, ...request }: ReturnType<typeof post>) => {
+    try {
+      const answer = await fetch(url + path, request);
+      const { status } = (await answer.json()) as { status: { messageCode: string } };
+      return [answer.status, status.messageCode, answer.headers.get('retry-after') ?? undefined];
+    } catch {
+      return 'dropped';
+    }
+  };
+  const isStored = async (exId: string) => {
+    const { statusCode } = await service.inject({ url: `${base}/info?exId=${exId}`, headers: service.credentials });
+    return statusCode === 200;
+  };
+  return { service, url, next, seen, post, byInject, bySocket, isStored };
+}
+
+for (const way of ['byInject', 'bySocket'] as const) {
+  t.test(`refusals, latency and dropped connections, ${way}`, async (t) => {
+    const { next, seen, post, isStored, [way]: send } = await start(t);
+    const store = (id: string, headers = {}) => send(post('store', storing({ externalIdentifier: id }), headers));
+
+    next.push(
+      { refuse: 'TOO_MANY_REQUESTS', retryAfterSeconds: 7 },
+      { refuse: 'SERVICE_UNAVAILABLE' },
+      { refuse: 'SQL_DATABASE_FAILURE' },
+      { refuse: 'INTERNAL_SERVER_ERROR' },
+    );
+    t.same(await store('refused'), [429, 'TOO_MANY_REQUESTS', '7']);
+    t.same(await store('refused'), [503, 'SERVICE_UNAVAILABLE', '1']);
+    t.same(await store('refused'), [500, 'SQL_DATABASE_FAILURE', undefined]);
+    t.same(await store('refused'), [500, 'INTERNAL_SERVER_ERROR', undefined]);
+    t.notOk(await isStored('refused'));
+    t.match(seen[0], { operation: 'store', tenant: 'acme', requestId: /^\S+$/ });
+
+    next.push({ delayMs: 150 });
+    const began = performance.now();
+    t.same(await store('late'), [200, 'SUCCESS', undefined]);
+    t.ok(performance.now() - began >= 149, 'it took its time');
+
+    next.push({ drop: 'request' });
+    t.equal(await store('unheard'), 'dropped');
+    t.notOk(await isStored('unheard'));
+
+    const headers = { 'idempotency-key': 'k-1' };
+    next.push({ drop: 'response' });
+    t.equal(await store('unanswered', headers), 'dropped');
+    t.ok(await isStored('unanswered'));
+    t.same(await store('unanswered', headers), [200, 'SUCCESS', undefined], 'a replay');
+    next.push({ drop: 'response', afterBytes: 20 });
+    t.equal(await store('cut off'), 'dropped');
+    t.ok(await isStored('cut off'.replace(' ', '%20')));
+
+    t.same(await store('unhurt'), [200, 'SUCCESS', undefined]);
+  });
+}
+
+t.test('the response of an import breaks off after some bytes', async (t) => {
+  const { service, url, next, post } = await start(t);
+  const rows = Array.from(
+    { length: 50 },
+    (_, index) => `${JSON.stringify(storing({ externalIdentifier: `r${index}` }))}\n`,
+  );
+  const { url: path, ...request } = post('import', rows.join(''), { 'content-type': ndjsonType });
+  next.push({ drop: 'response', afterBytes: 100 });
+  const answer = await fetch(url + path, request);
+  let text = '';
+  const read = async () => {
+    for await (const chunk of answer.body as ReadableStream<Uint8Array>) text += Buffer.from(chunk);
+  };
+  await t.rejects(read(), 'the connection broke');
+  t.match(text, /^\{"line":1,"outcome":"created"/);
+  t.equal(text.length, 100);
+  t.equal((await service.inject({ url: `${base}/info?exId=r0`, headers: service.credentials })).statusCode, 200);
+  const again = await fetch(url + path, request);
+  t.match(await again.text(), /"outcome":"unchanged"[\s\S]*"summary"/);
+});
+
+t.test('a fault comes before the check of the credentials', async (t) => {
+  const { next, post, byInject, service } = await start(t);
+  const { 'x-tn': _, ...headers } = service.credentials;
+  const request = {
+    ...post('validate', { externalId: 'a' }),
+    headers: { ...headers, 'content-type': 'application/json' },
+  };
+  next.push({ refuse: 'SERVICE_UNAVAILABLE' });
+  t.same(await byInject(request as ReturnType<typeof post>), [503, 'SERVICE_UNAVAILABLE', '1']);
+});
+
+t.test('tenants, API keys and their expiry by the clock', async (t) => {
+  const clock = { now: Date.parse('2026-01-15T09:30:00.000Z') };
+  const service = await createService({ clock: () => clock.now });
+  t.teardown(() => service.close());
+  const info = async (headers: object, exId = 'a') =>
+    (await service.inject({ url: `${base}/info?exId=${exId}`, headers: { ...headers } })).statusCode;
+  const store = async (headers: object) =>
+    service.inject({
+      method: 'POST',
+      url: `${base}/store`,
+      headers: { ...headers },
+      payload: storing({ externalIdentifier: 'a' }),
+    });
+
+  const stored = await store(service.credentials);
+  t.equal(stored.json().result.createdAt, '2026-01-15T09:30:00.000Z');
+  const globex = await service.addTenant('globex');
+  t.equal(globex['x-tn'], 'globex');
+  t.equal(await info(globex), 404, 'tenants do not see each other');
+  await t.rejects(service.addTenant('globex'), /already/);
+  await t.rejects(service.addTenant('No Tenant'), /must be/);
+
+  const reader = await service.issueKey('acme', { role: 'read', lifetimeMs: 60_000 });
+  t.equal(await info(reader), 200);
+  t.equal((await store(reader)).statusCode, 403);
+  await t.rejects(service.issueKey('nobody'), /no tenant/);
+  clock.now += 61_000;
+  t.equal(await info(reader), 401, 'expired');
+  const second = await service.issueKey('acme');
+  t.equal((await store(second)).statusCode, 409);
+  await service.revokeKey(second);
+  t.equal(await info(second), 401, 'revoked');
+  t.equal(await info(service.credentials), 200);
+  await t.rejects(service.revokeKey(second), /not valid/);
+});
+
+t.test('the rate limit', async (t) => {
+  const service: Service = await createService({ rateLimit: 2 });
+  t.teardown(() => service.close());
+  const ask = () => service.inject({ url: `${base}/info?exId=a`, headers: service.credentials });
+  t.match((await ask()).headers, { 'ratelimit-limit': '2', 'ratelimit-remaining': '1' });
+  await ask();
+  const refused = await ask();
+  t.equal(refused.statusCode, 429);
+  t.match(refused.headers, { 'retry-after': /^\d+$/ });
+  const unlimited = await createService();
+  t.teardown(() => unlimited.close());
+  const { headers } = await unlimited.inject({ url: `${base}/info?exId=a`, headers: unlimited.credentials });
+  t.equal(headers['ratelimit-limit'], undefined);
+});
