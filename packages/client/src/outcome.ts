@@ -103,7 +103,7 @@ export async function outcomeOf<Op extends Described>(fetching: Promise<Fetched>
 
 const unauthorized: Pick<Refusal<'UNAUTHORIZED'>, 'messageCode' | 'message'> = {
   messageCode: 'UNAUTHORIZED',
-  message: 'The tenant, the API key or the token is not valid.',
+  message: 'Authentication failed.',
 };
 
 /** @param body the envelope, or anything else with a 401 */

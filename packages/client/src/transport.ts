@@ -1,6 +1,6 @@
 /** Sends requests: credentials, time limits, pacing, and retries. */
 import { ConnectionError } from './errors.ts';
-import { Pacing } from './pacing.ts';
+import { createPacing } from './pacing.ts';
 import { createRetries, type Retries, retryAfterMs } from './retries.ts';
 
 /** A value, or a function that is called for each attempt, for values that change. */
@@ -46,7 +46,7 @@ export interface Transport {
 export function createTransport(options: TransportOptions): Transport {
   const { tenant, apiKey, token, retryForMs = 120_000, attemptTimeoutMs = 30_000, fetch = globalThis.fetch } = options;
   for (const value of [tenant, apiKey, token]) if (typeof value === 'string') new Headers({ value });
-  const pacing = new Pacing();
+  const pacing = createPacing();
   const retries = (signal: AbortSignal | undefined) => createRetries(retryForMs, signal);
 
   async function send(request: Request, extraMs = 0): Promise<Response> {

@@ -1,0 +1,42 @@
+import type { Test } from 'tap';
+import { createService, type Fault, type FaultedRequest, type ServiceOptions } from '../../../../src/index.ts';
+import { type ClientOptions, createClient } from '../../src/index.ts';
+
+export const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
+
+/** The body of a `store` or `sync`. */
+export const stateOf = (externalIdentifier: string, fields: object = {}) => ({
+  customer: { externalIdentifier, ...fields },
+  claimedRegion,
+});
+
+/** A service in memory on a port of its own, and a client of its tenant `acme`. */
+export async function start(t: Test, options: Partial<ClientOptions> = {}, serviceOptions: ServiceOptions = {}) {
+  /** The faults of the next requests. */
+  const next: Fault[] = [];
+  /** The requests so far. */
+  const seen: FaultedRequest[] = [];
+  const faults = (request: FaultedRequest) => {
+    seen.push(request);
+    return next.shift();
+  };
+  const service = await createService({ ...serviceOptions, faults });
+  t.teardown(() => service.close());
+  const baseUrl = await service.listen({ port: 0 });
+  const clientOf = (credentials: { 'x-tn': string; 'x-api-key': string }, others: Partial<ClientOptions> = {}) =>
+    createClient({
+      baseUrl,
+      tenant: credentials['x-tn'],
+      apiKey: credentials['x-api-key'],
+      ...options,
+      ...others,
+    });
+  return { service, baseUrl, next, seen, clientOf, c2a: clientOf(service.credentials) };
+}
+
+/** Everything that an iterable yields. */
+export async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
+  const list: Item[] = [];
+  for await (const item of items) list.push(item);
+  return list;
+}
