@@ -27,7 +27,7 @@ export interface RowQueue {
   /** Whether all rows are answered. Waits for the next row, if all so far are. */
   isDone(): Promise<boolean>;
   /** The body of a new request: the rows without an answer, then those that follow. */
-  body(): ReadableStream<Uint8Array<ArrayBuffer>>;
+  body(): ReadableStream<Uint8Array>;
   /** Notes the answer to a line of the last request. Returns its row; undefined if it has none, or was answered. */
   answered(line: number): SentRow | undefined;
   /** Ends the source. */
@@ -81,7 +81,7 @@ export function createRowQueue(source: ImportSource): RowQueue {
       sent = request;
       const encoder = new TextEncoder();
       let line = 0;
-      const pull = async (controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>) => {
+      const pull = async (controller: ReadableStreamDefaultController<Uint8Array>) => {
         const one = again.next().value ?? (await take(() => request === sent));
         if (!one) return controller.close();
         line += 1;

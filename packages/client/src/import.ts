@@ -45,8 +45,10 @@ export async function* importRows(
   async function* attempt(retries: Retries): AsyncGenerator<ImportAnswer, void> {
     queue.throwIfFailed();
     // Extra customers are found only by a request with all rows.
-    if (complete) queue = createRowQueue(source);
-    else if (await queue.isDone()) return yield { outcome: 'summary', ...counts };
+    if (complete) {
+      queue.close();
+      queue = createRowQueue(source);
+    } else if (await queue.isDone()) return yield { outcome: 'summary', ...counts };
     const lines = linesOf<Line>(post(api, queue.body(), options));
     for await (const line of lines) {
       if ('summary' in line) {

@@ -24,9 +24,6 @@ export interface TransportOptions {
   readonly fetch?: (request: Request) => Promise<Response>;
 }
 
-/** The answer while an earlier attempt is still in flight, for example one whose connection broke. */
-const inProgress = '"REQUEST_IN_PROGRESS"';
-
 export interface Transport {
   /** The waits of one call. */
   retries(signal: AbortSignal | undefined): Retries;
@@ -38,8 +35,13 @@ export interface Transport {
    * @throws ConnectionError if no answer is the service's; the reason of the request's signal if it is aborted
    */
   send(request: Request, extraMs?: number): Promise<Response>;
-  /** Sends a request once, with its credentials, when the rate limit allows. @throws the error of `fetch` */
-  exchange(request: Request): Promise<Response>;
+  /**
+   * Sends a request once, with its credentials, when the rate limit allows.
+   *
+   * @param limitMs how long fetching the answer and reading its body may take
+   * @throws the error of `fetch`
+   */
+  exchange(request: Request, limitMs?: number): Promise<Response>;
 }
 
 /** @throws TypeError if a credential is no value of a header */
@@ -65,26 +67,29 @@ export function createTransport(options: TransportOptions): Transport {
     body: string | null,
     limitMs: number,
   ): Promise<{ response?: Response; isFailure?: boolean; error?: unknown }> {
-    const limited = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
     try {
-      const answer = await exchange(new Request(url, { method, headers, redirect, body, signal: limited }));
+      const answer = await exchange(new Request(url, { method, headers, redirect, body, signal }), limitMs);
       const text = await answer.text();
       const response = new Response(text || null, answer);
-      return { response, isFailure: isTransient(response) || text.includes(inProgress) };
+      // An earlier attempt, whose connection broke, is still in flight.
+      const isInProgress = answer.status === 409 && text.includes('REQUEST_IN_PROGRESS');
+      return { response, isFailure: isInProgress || isTransient(answer) };
     } catch (error) {
       signal.throwIfAborted();
       return { error };
     }
   }
 
-  async function exchange(request: Request): Promise<Response> {
-    await pacing.enter(request.signal);
+  async function exchange(request: Request, limitMs?: number): Promise<Response> {
+    const { signal } = request;
+    await pacing.enter(signal);
     let answered: Headers | undefined;
     try {
       request.headers.set('x-tn', tenant);
       request.headers.set('x-api-key', await currentValue(apiKey));
       if (token) request.headers.set('authorization', `Bearer ${await currentValue(token)}`);
-      const response = await fetch(request);
+      const limited = limitMs ? AbortSignal.any([signal, AbortSignal.timeout(limitMs)]) : signal;
+      const response = await fetch(new Request(request, { signal: limited }));
       answered = response.headers;
       return response;
     } finally {

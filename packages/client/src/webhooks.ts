@@ -13,7 +13,7 @@ export interface Delivery {
   /** The secret of the webhook, `whsec_…`. */
   readonly secret: string;
   /** The body as it was received, before it is parsed. */
-  readonly body: string | Uint8Array<ArrayBuffer>;
+  readonly body: string | Uint8Array;
   /** The headers of the request: those of Fetch, or an object with names in lower case, as Node has it. */
   readonly headers: Headers | Readonly<Record<string, unknown>>;
   /** How far the clocks may differ, in seconds. Default: 300. */

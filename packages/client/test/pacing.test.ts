@@ -62,6 +62,22 @@ t.test('of many requests at once, those above the limit come later', async (t) =
   t.equal(limit.refused(), 30);
 });
 
+t.test('the time limit of an attempt begins after the wait', async (t) => {
+  const { clientOf, service } = await start(t);
+  let attempts = 0;
+  const { limitedFetch } = limited(1);
+  const c2a = clientOf(service.credentials, {
+    attemptTimeoutMs: 200,
+    fetch: (request) => {
+      attempts += 1;
+      return limitedFetch(request);
+    },
+  });
+  await c2a.store(stateOf('a'));
+  t.equal((await c2a.info({ exId: 'a' })).messageCode, 'SUCCESS');
+  t.equal(attempts, 2);
+});
+
 t.test('a wait can be aborted', async (t) => {
   const { clientOf, service } = await start(t);
   const c2a = clientOf(service.credentials, { fetch: limited(1).limitedFetch });

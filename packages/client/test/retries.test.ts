@@ -73,6 +73,13 @@ t.test('an attempt that is still in flight is waited for', async (t) => {
   t.equal(answers.length, 0);
 });
 
+t.test('a customer may be called as a code is', async (t) => {
+  const { c2a, seen } = await start(t);
+  await c2a.store(stateOf('a', { firstName: 'REQUEST_IN_PROGRESS' }));
+  t.match(await c2a.info({ exId: 'a' }), { messageCode: 'SUCCESS', result: { firstName: 'REQUEST_IN_PROGRESS' } });
+  t.equal(seen.length, 2);
+});
+
 t.test('refusals that a repeat would get again are answered at once', async (t) => {
   const { c2a, clientOf, seen, service } = await start(t);
   t.match(await c2a.store(stateOf('a', { email: 'nowhere' })), {

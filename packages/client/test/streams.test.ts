@@ -106,15 +106,21 @@ t.test('complete rows are sent again from the beginning, and reported once', asy
   const { c2a, next } = await start(t);
   await all(c2a.import(rowsOf(300)));
   let read = 0;
+  let closed = 0;
   function* rows() {
     read += 1;
-    yield* rowsOf(200, (index) => (index === 7 ? { firstName: 'Jane' } : {}));
-    yield stateOf('new');
+    try {
+      yield* rowsOf(200, (index) => (index === 7 ? { firstName: 'Jane' } : {}));
+      yield stateOf('new');
+    } finally {
+      closed += 1;
+    }
   }
   const check = { complete: true, dryRun: true } as const;
   next.push({ drop: 'request' }, { drop: 'response', afterBytes: 3_000 }, { drop: 'response', afterBytes: 15_000 });
   const answers = await all(c2a.import(rows, check));
   t.equal(read, 4, 'once for each request');
+  t.equal(closed, 4);
   t.same(outcomesOf(answers.filter(({ outcome }) => outcome !== 'unchanged' && outcome !== 'extra')), [
     '8 updated',
     '201 created',
