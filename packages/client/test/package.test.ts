@@ -1,16 +1,20 @@
 /**
  * The client as a package: packed, installed by npm in an empty folder, type-checked, measured, and run on every platform that
- * is there. CI installs Deno and Bun; without them their tests say that they were skipped.
+ * is there. CI installs Deno, Bun and workerd; without them their tests say that they were skipped.
  */
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import t, { type Test } from 'tap';
 import manifest from '../../../package.json' with { type: 'json' };
 import { createService } from '../../../src/index.ts';
-import { run } from '../../../test/support/process.ts';
+import { run, start } from '../../../test/support/process.ts';
 import own from '../package.json' with { type: 'json' };
 
 const root = resolve(import.meta.dirname, '../../..');
@@ -75,25 +79,33 @@ function programs(name: string): string[] {
   return [...new Set(files.filter((file) => existsSync(file)).map((file) => realpathSync(file)))];
 }
 
-async function runJourney(t: Test, file: string, ...words: readonly string[]) {
+/** The service, and the files of the journey beside the installed client. */
+async function startJourney(t: Test) {
   const service = await createService();
   t.teardown(() => service.close());
   const baseUrl = await service.listen({ port: 0 });
-  const journey = join(project, 'journey.mjs');
-  writeFileSync(journey, readFileSync(join(client, 'test/support/journey.mjs')));
-  const given = [...words, journey, baseUrl, service.credentials['x-api-key']];
-  const { stdout, stderr } = await run(file, given, {}, project);
+  for (const name of ['journey.mjs', 'run-journey.mjs', 'worker.mjs']) {
+    writeFileSync(join(project, name), readFileSync(join(client, 'test/support', name)));
+  }
+  return { baseUrl, apiKey: service.credentials['x-api-key'] };
+}
+
+const seen = {
+  synced: 'created',
+  conflict: 'CUSTOMER_ALREADY_STORED',
+  refused: 'UNAUTHORIZED',
+  summary: { outcome: 'summary', created: 3_000, refused: 0 },
+  beginning: 2,
+  exported: 3_001,
+  receipt: true,
+  delivery: { id: 'id', event: {} },
+};
+
+async function runJourney(t: Test, file: string, ...words: readonly string[]) {
+  const { baseUrl, apiKey } = await startJourney(t);
+  const { stdout, stderr } = await run(file, [...words, 'run-journey.mjs', baseUrl, apiKey], {}, project);
   t.match(stdout, /^\{.*\}\n$/, stderr);
-  t.match(JSON.parse(stdout || '{}'), {
-    synced: 'created',
-    conflict: 'CUSTOMER_ALREADY_STORED',
-    refused: 'UNAUTHORIZED',
-    summary: { outcome: 'summary', created: 3_000, refused: 0 },
-    beginning: 2,
-    exported: 3_001,
-    receipt: true,
-    delivery: { id: 'id', event: {} },
-  });
+  t.match(JSON.parse(stdout || '{}'), seen);
 }
 
 for (const file of [process.execPath, ...programs('node').filter((one) => one !== realpathSync(process.execPath))]) {
@@ -107,6 +119,31 @@ for (const [name, words] of Object.entries(platforms)) {
     runJourney(t, file as string, ...words),
   );
 }
+
+const [workerd] = programs('workerd');
+t.test('it runs in a worker', { skip: workerd === undefined && 'no workerd on the PATH' }, async (t) => {
+  const { baseUrl, apiKey } = await startJourney(t);
+  const bundle = { bundle: true, format: 'esm', platform: 'neutral' } as const;
+  await build({ ...bundle, entryPoints: [join(project, 'worker.mjs')], outfile: join(project, 'worker.js') });
+  const socket = join(project, 'worker.sock');
+  const config = `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [ (name = "main", worker = .worker), (name = "out", network = (allow = ["private"])) ],
+  sockets = [ (address = "unix:${socket}", http = (), service = "main") ]
+);
+const worker :Workerd.Worker = (
+  modules = [ (name = "worker", esModule = embed "worker.js") ],
+  compatibilityDate = "2026-01-01",
+  globalOutbound = "out"
+);`;
+  writeFileSync(join(project, 'worker.capnp'), config);
+  const child = start(workerd as string, ['serve', 'worker.capnp'], {}, project);
+  t.teardown(() => child.kill());
+  while (!existsSync(socket)) await delay(20);
+  const query = new URLSearchParams({ baseUrl, apiKey });
+  const [response] = await once(get({ socketPath: socket, path: `/?${query}` }), 'response');
+  t.match(JSON.parse(await text(response)), seen);
+});
 
 t.test('the example of docs/embedding.md runs', async (t) => {
   const page = readFileSync(join(root, 'docs/embedding.md'), 'utf8');
