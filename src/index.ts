@@ -67,7 +67,11 @@ export async function createService({
 
 function managementOf(services: Services): Pick<Service, 'addTenant' | 'issueKey' | 'revokeKey'> {
   return {
-    addTenant: (tenant) => createDemoTenant(services, tenant),
+    async addTenant(tenant) {
+      const tenants = await services.tenants.list();
+      if (tenants.some(({ id }) => id === tenant)) throw new Error(`there is a tenant ${tenant} already`);
+      return createDemoTenant(services, tenant);
+    },
     async issueKey(tenant, { role = 'full', lifetimeMs } = {}) {
       const issued = await services.apiKeys.issue(parseTenantId(tenant) as TenantId, { name: role, role, lifetimeMs });
       if (issued === undefined) throw new Error(`there is no tenant ${tenant}`);
