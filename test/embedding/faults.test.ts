@@ -1,8 +1,10 @@
 /** The in-memory service for tests: faults on demand, tenants, API keys, the clock and the rate limit. */
+import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { ndjsonType } from '../../src/http/streaming.ts';
 import { createService, type Fault, type FaultedRequest, type Service, type ServiceOptions } from '../../src/index.ts';
 import { base, storing } from '../support/client.ts';
+import { dial, type Line, portOf, rawRequests, within } from '../support/sockets.ts';
 
 async function start(t: Test, options: Omit<ServiceOptions, 'faults'> = {}) {
   /** What happens to the next requests. */
@@ -74,7 +76,7 @@ for (const way of ['byInject', 'bySocket'] as const) {
     next.push({ drop: 'response' });
     t.equal(await store('unanswered', headers), 'dropped');
     t.ok(await isStored('unanswered'));
-    t.same(await store('unanswered', headers), [200, 'SUCCESS', undefined], 'a replay');
+    t.same(await store('unanswered', headers), [200, 'SUCCESS', undefined]);
     next.push({ drop: 'response', afterBytes: 20 });
     t.equal(await store('cut off'), 'dropped');
     t.ok(await isStored('cut off'.replace(' ', '%20')));
@@ -82,6 +84,28 @@ for (const way of ['byInject', 'bySocket'] as const) {
     t.same(await store('unhurt'), [200, 'SUCCESS', undefined]);
   });
 }
+
+t.test('a retry after a dropped response is a replay, with the same CustomerUrn', async (t) => {
+  const { service, next, post } = await start(t);
+  const { body: payload, ...request } = post('store', storing({ externalIdentifier: 'a' }), {
+    'idempotency-key': 'k-1',
+  });
+  next.push({ drop: 'response' });
+  await t.rejects(service.inject({ ...request, payload }), { code: 'LIGHT_ECONNRESET' });
+  const { result } = (await service.inject({ url: `${base}/info?exId=a`, headers: service.credentials })).json();
+  const again = await service.inject({ ...request, payload });
+  t.match(again, { statusCode: 200, headers: { 'idempotency-replayed': 'true' } });
+  t.equal(again.json().result.customerUrn, result.customerUrn);
+});
+
+t.test('an import whose response is dropped carries out its rows, by inject', async (t) => {
+  const { service, next, post, isStored } = await start(t);
+  const row = JSON.stringify(storing({ externalIdentifier: 'a' }));
+  const { body: payload, ...request } = post('import', row, { 'content-type': ndjsonType });
+  next.push({ drop: 'response' });
+  await t.rejects(service.inject({ ...request, payload }), { code: 'LIGHT_ECONNRESET' });
+  t.ok(await isStored('a'));
+});
 
 t.test('the response of an import breaks off after some bytes', async (t) => {
   const { service, url, next, post } = await start(t);
@@ -102,6 +126,131 @@ t.test('the response of an import breaks off after some bytes', async (t) => {
   t.equal((await service.inject({ url: `${base}/info?exId=r0`, headers: service.credentials })).statusCode, 200);
   const again = await fetch(url + path, request);
   t.match(await again.text(), /"outcome":"unchanged"[\s\S]*"summary"/);
+});
+
+/** Waits until the server closes, and returns the bytes so far: a response that is not whole has no length. */
+async function bytesUntilClosed(line: Line): Promise<string> {
+  for (let turn = 0; line.isOpen(); turn += 1) {
+    if (turn === 1_000) throw new Error('the server does not close the connection');
+    await delay(5);
+  }
+  line.socket.destroy();
+  return line.received();
+}
+
+/** The bytes of a chunked body, and whether it has its end. */
+function chunksOf(response: string) {
+  let rest = response.slice(response.indexOf('\r\n\r\n') + 4);
+  let length = 0;
+  for (;;) {
+    const [size = ''] = /^[0-9a-f]+(?=\r\n)/.exec(rest) ?? [];
+    if (size === '' || size === '0') return { length, isWhole: size === '0' };
+    const data = rest.slice(size.length + 2).slice(0, Number.parseInt(size, 16));
+    length += data.length;
+    rest = rest.slice(size.length + 2 + data.length + 2);
+  }
+}
+
+// Not with fetch, which may discard bytes that it has received when the connection breaks.
+t.test('a response of many chunks breaks off after exactly so many bytes, also if it is read late', async (t) => {
+  const { service, url, next, post } = await start(t);
+  const rows = Array.from({ length: 3_000 }, (_, index) =>
+    JSON.stringify(storing({ externalIdentifier: `r${index}`, firstName: 'x'.repeat(60) })),
+  );
+  const { url: path, ...request } = post('import', rows.join('\n'), { 'content-type': ndjsonType });
+  await (await fetch(url + path, request)).text();
+  const exporting = rawRequests(service).get().replace('/info?exId=nobody', '/export');
+  for (const afterBytes of [70_000, 600_000]) {
+    for (const isLate of [false, true]) {
+      next.push({ drop: 'response', afterBytes });
+      const line = await dial(await portOf({ app: service }));
+      if (isLate) line.socket.pause();
+      line.send(exporting);
+      if (isLate) await delay(100);
+      line.socket.resume();
+      t.same(chunksOf(await bytesUntilClosed(line)), { length: afterBytes, isWhole: false });
+    }
+  }
+});
+
+t.test('a connection is closed at the end of a chunk, although the next one is not there yet', async (t) => {
+  const { service, next, post } = await start(t);
+  const importing = async () => {
+    const line = await dial(await portOf({ app: service }));
+    const row = JSON.stringify(storing({ externalIdentifier: 'a' }));
+    const { 'x-tn': tenant, 'x-api-key': apiKey } = service.credentials;
+    const headers = `x-tn: ${tenant}\r\nx-api-key: ${apiKey}\r\ncontent-type: ${ndjsonType}\r\ntransfer-encoding: chunked`;
+    // The body does not end.
+    line.send(`POST ${base}/import HTTP/1.1\r\nhost: x\r\n${headers}\r\n\r\n`);
+    line.send(`${(row.length + 1).toString(16)}\r\n${row}\n\r\n`);
+    return line;
+  };
+  const { body: payload, ...request } = post('store', storing({ externalIdentifier: 'a' }));
+  await service.inject({ ...request, payload });
+  const answer = '{"line":1,"outcome":"unchanged","customerUrn":"cu.00.1","version":1}\n';
+  next.push({ drop: 'response', afterBytes: answer.length });
+  const cut = await importing();
+  const received = await bytesUntilClosed(cut);
+  t.ok(received.endsWith(`\r\n\r\n${answer.length.toString(16)}\r\n${answer}\r\n`), 'the answer of the row');
+  next.push({ drop: 'response' });
+  const unanswered = await importing();
+  t.equal(await bytesUntilClosed(unanswered), '');
+});
+
+t.test('a response is never whole: not one without a body, and not one that is shorter than afterBytes', async (t) => {
+  const { service, next } = await start(t);
+  t.teardown(() => process.off('warning', onWarning));
+  const warnings: string[] = [];
+  const onWarning = ({ message }: Error) => warnings.push(message);
+  process.on('warning', onWarning);
+  for (const [what, path, headers] of [
+    ['a refusal without a body', 'info?exId=a', {}],
+    ['a short response', 'info?exId=a', service.credentials],
+    ['a stream', 'export', service.credentials],
+  ] as const) {
+    for (const afterBytes of [0, 5, 1_000_000]) {
+      next.push({ drop: 'response', afterBytes });
+      await t.rejects(service.inject({ url: `${base}/${path}`, headers }), { code: 'LIGHT_ECONNRESET' }, what);
+    }
+  }
+  next.push({ refuse: 'SERVICE_UNAVAILABLE', drop: 'response' });
+  await t.rejects(service.inject({ url: `${base}/info?exId=a`, headers: service.credentials }), 'a provoked refusal');
+  await delay(10);
+  t.same(warnings, [], 'Fastify does not take the closed connection for an error');
+});
+
+t.test('a dropped connection is reset', async (t) => {
+  const { service, next } = await start(t);
+  for (const drop of ['request', 'response'] as const) {
+    next.push({ drop });
+    const line = await dial(await portOf({ app: service }));
+    const reset = new Promise((resolve) => line.socket.once('error', resolve));
+    line.send(rawRequests(service).get());
+    t.match(await within('the reset', reset), { code: 'ECONNRESET' }, drop);
+    t.equal(line.received(), '');
+  }
+});
+
+t.test('a request of which faults throws is answered 500', async (t) => {
+  const service = await createService({
+    faults: () => {
+      throw new Error('a mistake in the test');
+    },
+  });
+  t.teardown(() => service.close());
+  t.match(await service.inject({ url: `${base}/info?exId=a`, headers: service.credentials }), { statusCode: 500 });
+  t.match(await service.inject({ url: '/healthz' }), { statusCode: 200 }, 'which is no request of the API');
+});
+
+t.test('a service without faults has no hook for them', async (t) => {
+  const hooksOf = async (options: ServiceOptions) => {
+    const service = await createService(options);
+    t.teardown(() => service.close());
+    await service.ready();
+    return service.printRoutes({ includeHooks: true, commonPrefix: false });
+  };
+  t.match(await hooksOf({ faults: () => undefined }), /provokeFault\b[\s\S]*dropResponse\b/);
+  t.notMatch(await hooksOf({}), /provokeFault|dropResponse/);
 });
 
 t.test('a fault comes before the check of the credentials', async (t) => {
