@@ -69,7 +69,17 @@ t.test('the same source in another folder gives the same bytes', async (t) => {
   const folder = join(t.testdir({}), 'elsewhere');
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   mkdirSync(folder);
-  for (const name of ['src', 'scripts', 'packaging', 'package.json', 'package-lock.json', 'openapi.json', 'LICENSE']) {
+  const sources = [
+    'src',
+    'scripts',
+    'packages',
+    'packaging',
+    'package.json',
+    'package-lock.json',
+    'openapi.json',
+    'LICENSE',
+  ];
+  for (const name of sources) {
     cpSync(join(root, name), join(folder, name), { recursive: true });
   }
   // Hard links: the same files under other paths.
