@@ -1,16 +1,17 @@
 import type { Api } from './api.ts';
+import { outcomeOf } from './attempts.ts';
 import { RefusedError } from './errors.ts';
 import type { operations } from './openapi.ts';
-import { type ChangeEvent, type Outcome, outcomeOf } from './outcome.ts';
+import type { ChangeEvent, Outcome } from './outcome.ts';
 
 export interface ChangesOptions {
   /** The `next` of an earlier page; `start` (the default): the beginning; `end`: only what comes from now on. */
-  readonly after?: string;
+  readonly after?: string | undefined;
   /** At most this many events a page, 1 to 1000. Default: 1000. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /** Waits for events at the end of the feed, up to this many seconds (1 to 30) a request, and goes on for ever. */
-  readonly wait?: number;
-  readonly signal?: AbortSignal;
+  readonly wait?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface ChangesPage {
@@ -23,19 +24,20 @@ export interface ChangesPage {
 /** See `Client.changes`. */
 export async function* followChanges(
   { http, transport }: Api,
-  { after = 'start', limit = 1_000, wait = 0, signal }: ChangesOptions,
+  { after, limit, wait, signal }: ChangesOptions,
 ): AsyncGenerator<ChangesPage, void> {
-  for (let cursor = after, isEnd = false; !isEnd; ) {
-    const answer: Outcome<'changes'> = await outcomeOf<operations['changes']>(
+  const query: object = { after, limit, wait };
+  for (;;) {
+    const answer: Outcome<'changes'> = await outcomeOf<operations['changes']>(transport, signal, () =>
       http.GET('/changes', {
-        params: { query: { after: cursor, limit, wait } },
-        fetch: (request) => transport.send(request, wait * 1_000),
-        signal: signal ?? null,
+        params: { query },
+        fetch: (request) => transport.send(request, signal, (wait ?? 0) * 1_000),
       }),
     );
     if (answer.messageCode !== 'SUCCESS') throw new RefusedError(answer);
-    yield answer.result;
-    cursor = answer.result.next;
-    isEnd = !wait && answer.result.changes.length === 0;
+    const { changes, next } = answer.result;
+    yield { changes, next };
+    if (!wait && changes.length === 0) return;
+    Object.assign(query, { after: next });
   }
 }

@@ -1,25 +1,26 @@
 import { type Api, type ClientOptions, openApi, type Paths } from './api.ts';
+import { outcomeOf } from './attempts.ts';
 import { type ChangesOptions, type ChangesPage, followChanges } from './changes.ts';
 import { type ExportOptions, exportCustomers } from './export.ts';
 import { type ImportAnswer, type ImportOptions, importRows } from './import.ts';
 import type { ImportSource, RepeatableRows } from './import-rows.ts';
-import { type BodyOf, type Customer, type Described, type Outcome, outcomeOf, type RequestBody } from './outcome.ts';
+import type { BodyOf, Customer, Described, Outcome, OutcomeOf, RequestBody } from './outcome.ts';
 
 export interface CallOptions {
   /** Ends the call, also while it waits for a retry: it then throws the reason of the signal. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** The id in the log of the service and in the history of the customer. Default: the service makes one for each attempt. */
-  readonly requestId?: string;
+  readonly requestId?: string | undefined;
 }
 
 export interface WriteOptions extends CallOptions {
   /** Makes a repeat within 24 hours return the first success. Default: a new one for each call, the same for its attempts. */
-  readonly idempotencyKey?: string;
+  readonly idempotencyKey?: string | undefined;
 }
 
 export interface VersionedWriteOptions extends WriteOptions {
   /** The `etag` of an earlier answer: VERSION_MISMATCH if the record was changed since. */
-  readonly ifMatch?: string;
+  readonly ifMatch?: string | undefined;
 }
 
 /** Names a customer by its CustomerUrn or its ExternalId. */
@@ -73,7 +74,7 @@ export interface Client {
   import(rows: RepeatableRows, options?: ImportOptions): AsyncGenerator<ImportAnswer, void>;
   import(
     rows: ImportSource,
-    options?: ImportOptions & { readonly complete?: false },
+    options?: ImportOptions & { readonly complete?: false | undefined },
   ): AsyncGenerator<ImportAnswer, void>;
   /**
    * All customers, in the order of their CustomerUrns. If the connection breaks, the export goes on after the last one.
@@ -90,12 +91,12 @@ export interface Client {
   changes(options?: ChangesOptions): AsyncGenerator<ChangesPage, void>;
 }
 
-/** A client of one tenant. @throws TypeError if an option is no URL or no value of a header */
+/** A client of one tenant. @throws TypeError if an option is no URL, or a credential is missing or not valid */
 export function createClient(options: ClientOptions): Client {
   const api = openApi(options);
-  const { get, post } = callsOf(api.http);
+  const { get, post } = callsOf(api);
   const receipt = get('/erasure');
-  const key = get('/.well-known/c2a-receipts', options.baseUrl);
+  const key = get('/.well-known/c2a-receipts', api.root);
   return {
     validate: post('/validate'),
     store: post('/store'),
@@ -121,24 +122,25 @@ type PathOf<Method extends 'get' | 'post'> = {
 }[keyof Paths];
 
 /** Makes the functions that call an operation. The compiler compares their types with those of `Client`. */
-function callsOf({ GET, POST }: Api['http']) {
+function callsOf({ http, transport }: Api) {
+  const call =
+    <Op extends Described>(method: 'get' | 'post', path: keyof Paths, baseUrl?: string) =>
+    (input: object, options: VersionedWriteOptions = {}): Promise<OutcomeOf<Op>> => {
+      const { signal, requestId, ifMatch, idempotencyKey = crypto.randomUUID() } = options;
+      const init = {
+        baseUrl,
+        ...(method === 'get' ? { params: { query: input } } : { body: input }),
+        // Reads ignore the Idempotency-Key.
+        headers: { 'x-request-id': requestId, 'if-match': ifMatch, 'idempotency-key': idempotencyKey },
+        // The signal is not given to the Request, which would keep a listener on it.
+        fetch: (request: Request) => transport.send(request, signal),
+      };
+      return outcomeOf(transport, signal, () => http.request(method, path as never, init as never));
+    };
   return {
-    get:
-      <Path extends PathOf<'get'>>(path: Path, baseUrl?: string) =>
-      (query: object, options: CallOptions = {}) =>
-        outcomeOf<Paths[Path]['get']>(GET(path, { baseUrl, params: { query }, ...initOf(options) } as never)),
-    /** Reads ignore the Idempotency-Key. */
-    post:
-      <Path extends PathOf<'post'>>(path: Path) =>
-      (
-        body: BodyOf<Paths[Path]['post']>,
-        { idempotencyKey = crypto.randomUUID(), ...options }: VersionedWriteOptions = {},
-      ) =>
-        outcomeOf<Paths[Path]['post']>(POST(path, { body, ...initOf(options, idempotencyKey) } as never)),
+    get: <Path extends PathOf<'get'>>(path: Path, baseUrl?: string) => call<Paths[Path]['get']>('get', path, baseUrl),
+    post: <Path extends PathOf<'post'>>(path: Path): Post<Paths[Path]['post']> => call('post', path),
   };
 }
 
-const initOf = ({ signal, requestId, ifMatch }: VersionedWriteOptions, idempotencyKey?: string) => ({
-  signal,
-  headers: { 'x-request-id': requestId, 'if-match': ifMatch, 'idempotency-key': idempotencyKey },
-});
+type Post<Op extends Described> = (body: BodyOf<Op>, options?: VersionedWriteOptions) => Promise<OutcomeOf<Op>>;

@@ -1,14 +1,20 @@
 import type { Refusal } from './outcome.ts';
 
+// Messages have no personal data and no secrets. That of a `cause`, which the runtime makes, may have them.
+
 /**
- * No answer of the service came for as long as the call was retried. Whether a write was carried out is not known: repeat it with
- * the same `idempotencyKey`, or as a `sync`. `cause` is the last error of `fetch`, or the answer of something between.
+ * No answer of the service came. Whether a write was carried out is not known: repeat it with the same `idempotencyKey`, or as a
+ * `sync`. `cause` is the last error of `fetch`, or the answer of something else (a proxy, or another server).
  */
 export class ConnectionError extends Error {
   override readonly name = 'ConnectionError';
+  /** 0 if a repeat may help, else undefined. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(cause: unknown) {
-    super('no answer of the service', { cause });
+  constructor(cause: unknown, retryAfterMs?: number) {
+    const { status, cause: reason } = Object(cause);
+    super(`no answer of the service (${status ?? reason?.code ?? 'network'})`, { cause });
+    this.retryAfterMs = retryAfterMs;
   }
 }
 
@@ -20,7 +26,7 @@ export class RefusedError extends Error {
   readonly retryAfterMs: number | undefined;
 
   constructor(refusal: Refusal, retryAfterMs?: number) {
-    super(refusal.messageCode);
+    super(JSON.stringify(refusal));
     this.refusal = refusal;
     this.retryAfterMs = retryAfterMs;
   }

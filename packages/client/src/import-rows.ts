@@ -1,9 +1,10 @@
 import type { components } from './openapi.ts';
+import { bounded, sleep } from './waiting.ts';
 
 /** The body of a `sync`, an erasure, or a record of an export. */
 export type ImportRow = components['schemas']['ImportRow'];
 type Rows = Iterable<ImportRow> | AsyncIterable<ImportRow>;
-/** Rows that can be read again: an array, or a function that returns them. */
+/** Rows that can be read again: an array, or a function that returns them, new ones for each call. */
 export type RepeatableRows = readonly ImportRow[] | (() => Rows);
 /** Rows that may be read only once too: a generator, a stream of objects… */
 export type ImportSource = Rows | RepeatableRows;
@@ -13,6 +14,12 @@ export type ImportSource = Rows | RepeatableRows;
  * unanswered that wait for others, so this must be more.
  */
 const maxUnanswered = 20_000;
+/** Rows that are there at once are sent in chunks of this many characters: each chunk takes time and memory of its own. */
+const chunkLength = 65_536;
+/** How often to look for answers when no more rows may be sent. */
+const pollMs = 10;
+/** How long to wait for more rows before a smaller chunk is sent. */
+const lingerMs = 1;
 
 /** A row, and its number, from 1. */
 export interface SentRow {
@@ -20,12 +27,17 @@ export interface SentRow {
   readonly row: ImportRow;
 }
 
+type NextRow = { readonly row: ImportRow; readonly text: string } | undefined;
+type PendingRow = SentRow & NonNullable<NextRow>;
+
 /** The rows that an import sends: taken from their source one by one, and kept until they are answered. */
 export interface RowQueue {
-  /** Throws what the source has thrown, if it has. */
+  /** Throws what the source has thrown, or a row that cannot be sent, if it has. */
   throwIfFailed(): void;
-  /** Whether all rows are answered. Waits for the next row, if all so far are. */
-  isDone(): Promise<boolean>;
+  /** Whether all rows that were sent are answered. */
+  isAnswered(): boolean;
+  /** Whether no row follows. Waits for the next one. */
+  isAtEnd(): Promise<boolean>;
   /** The body of a new request: the rows without an answer, then those that follow. */
   body(): ReadableStream<Uint8Array>;
   /** Notes the answer to a line of the last request. Returns its row; undefined if it has none, or was answered. */
@@ -34,77 +46,126 @@ export interface RowQueue {
   close(): void;
 }
 
-export function createRowQueue(source: ImportSource): RowQueue {
+export function createRowQueue(source: ImportSource, signal: AbortSignal | undefined): RowQueue {
   const rows = iterate(source);
   /** By their number. */
-  const unanswered = new Map<number, SentRow>();
+  const unanswered = new Map<number, PendingRow>();
   /** By their line in the last request. */
-  let sent = new Map<number, SentRow>();
+  let sent = new Map<number, PendingRow>();
   let taken = 0;
-  let next: Promise<IteratorResult<ImportRow>> | undefined;
+  let next: Promise<NextRow> | undefined;
   let failure: { readonly error: unknown } | undefined;
-  let onAnswer = (): void => {};
 
-  /** The next row. It stays the next one until it is taken. */
-  function peek(): Promise<IteratorResult<ImportRow>> {
-    next ??= rows.next().catch((error) => {
+  async function read(): Promise<NextRow> {
+    try {
+      const { done, value: row } = await rows.next();
+      return done ? undefined : { row, text: `${JSON.stringify(row)}\n` };
+    } catch (error) {
       failure = { error };
       throw error;
-    });
+    }
+  }
+
+  /** The next row. It stays the next one until it is taken. */
+  function peek(): Promise<NextRow> {
+    next ??= read();
     return next;
   }
 
-  /** The next row; undefined after the last one, or if a later request has begun meanwhile, which takes it then. */
-  async function take(isLastRequest: () => boolean): Promise<SentRow | undefined> {
-    while (unanswered.size >= maxUnanswered) {
-      await new Promise<void>((resolve) => {
-        onAnswer = resolve;
-      });
+  /**
+   * The next row; undefined after the last one, or if a later request has begun meanwhile, which takes it then.
+   *
+   * @param due undefined is also returned once this is fulfilled
+   */
+  async function take(
+    isLastRequest: () => boolean,
+    due: Promise<undefined> | undefined,
+  ): Promise<PendingRow | undefined> {
+    while (unanswered.size >= maxUnanswered && isLastRequest()) {
+      if (due) return undefined;
+      await sleep(pollMs, signal);
     }
-    const { done, value: row } = await peek();
-    if (done || !isLastRequest()) return undefined;
+    const found = await (due ? Promise.race([peek(), due]) : peek());
+    if (!found || !isLastRequest()) return undefined;
     next = undefined;
     taken += 1;
-    const one = { line: taken, row };
-    unanswered.set(taken, one);
-    return one;
+    const pending = { line: taken, ...found };
+    unanswered.set(taken, pending);
+    return pending;
   }
 
   return {
     throwIfFailed() {
       if (failure) throw failure.error;
     },
-    isDone: async () => unanswered.size === 0 && !!(await peek()).done,
+    isAnswered: () => unanswered.size === 0,
+    isAtEnd: async () => !(await bounded(peek(), signal)),
     body() {
-      const again = [...unanswered.values()].values();
-      const request = new Map<number, SentRow>();
+      const request = new Map<number, PendingRow>();
       sent = request;
-      const encoder = new TextEncoder();
-      let line = 0;
-      const pull = async (controller: ReadableStreamDefaultController<Uint8Array>) => {
-        const one = again.next().value ?? (await take(() => request === sent));
-        if (!one) return controller.close();
-        line += 1;
-        request.set(line, one);
-        controller.enqueue(encoder.encode(`${JSON.stringify(one.row)}\n`));
-      };
-      return new ReadableStream({ pull }, { highWaterMark: 0 });
+      return chunksOf([...unanswered.values()], request, (due) => take(() => request === sent, due));
     },
     answered(line) {
-      const one = sent.get(line);
+      const pending = sent.get(line);
       sent.delete(line);
-      if (one) unanswered.delete(one.line);
-      onAnswer();
-      return one;
+      if (!pending) return undefined;
+      unanswered.delete(pending.line);
+      return { line: pending.line, row: pending.row };
     },
     close() {
+      sent = new Map();
       // Not awaited: a generator ends only after the row that it is asked for.
       rows.return(undefined).catch(() => {});
     },
   };
 }
 
+/**
+ * The body of a request, in chunks.
+ *
+ * @param again the rows to send first
+ * @param sent gets each row, by its line
+ * @param take the row after those; undefined if there is none, or none when `due` is fulfilled
+ */
+function chunksOf(
+  again: readonly PendingRow[],
+  sent: Map<number, PendingRow>,
+  take: (due: Promise<undefined> | undefined) => Promise<PendingRow | undefined>,
+): ReadableStream<Uint8Array> {
+  const first = again.values();
+  const encoder = new TextEncoder();
+  let line = 1;
+  return new ReadableStream<Uint8Array>(
+    {
+      // A blank line is no row: so a request without rows has a body too.
+      start: (controller) => controller.enqueue(encoder.encode('\n')),
+      async pull(controller) {
+        let chunk = '';
+        let due: Promise<undefined> | undefined;
+        while (chunk.length < chunkLength) {
+          const pending = first.next().value ?? (await take(due));
+          if (!pending) break;
+          line += 1;
+          sent.set(line, pending);
+          chunk += pending.text;
+          due ??= sleep(lingerMs, undefined) as Promise<undefined>;
+        }
+        if (chunk) controller.enqueue(encoder.encode(chunk));
+        else controller.close();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+/** What functions have returned. */
+const used = new WeakSet<Rows>();
+
 /** Calls the function of a source only when the first row is wanted. */
 async function* iterate(source: ImportSource): AsyncGenerator<ImportRow> {
-  yield* typeof source === 'function' ? source() : source;
+  if (typeof source !== 'function') return yield* source;
+  const rows = source();
+  if (used.has(rows)) throw new TypeError('the function must return new rows');
+  used.add(rows);
+  yield* rows;
 }

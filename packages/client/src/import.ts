@@ -1,10 +1,11 @@
 import type { Api } from './api.ts';
+import { linesOf, repeating } from './attempts.ts';
 import { RefusedError } from './errors.ts';
 import { createRowQueue, type ImportSource, type SentRow } from './import-rows.ts';
 import type { components } from './openapi.ts';
 import type { Refusal } from './outcome.ts';
 import type { Retries } from './retries.ts';
-import { broken, linesOf, resuming } from './streams.ts';
+import { broken } from './transport.ts';
 
 type Line = components['schemas']['ImportAnswer'];
 type End = Extract<Line, { readonly summary: unknown }>;
@@ -20,10 +21,10 @@ export type ImportAnswer = (Readonly<Done> & SentRow) | (Readonly<Refused> & Sen
 
 export interface ImportOptions {
   /** Gives the same answers and stores nothing. Default: false. */
-  readonly dryRun?: boolean;
+  readonly dryRun?: boolean | undefined;
   /** The rows are all customers: the others are answered with the outcome `extra`, and stay. Default: false. */
-  readonly complete?: boolean;
-  readonly signal?: AbortSignal;
+  readonly complete?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** See `Client.import`. */
@@ -39,32 +40,29 @@ export async function* importRows(
   const counts = { created: 0, updated: 0, unchanged: 0, stale: 0, erased: 0, refused: 0 };
   /** Of complete rows, the lines and customers that were answered: each attempt answers them again. */
   const known = new Set<number | string>();
-  let queue = createRowQueue(source);
+  let queue = createRowQueue(source, signal);
 
   /** Sends the rows without an answer, and yields their answers. */
   async function* attempt(retries: Retries): AsyncGenerator<ImportAnswer, void> {
-    queue.throwIfFailed();
     // Extra customers are found only by a request with all rows.
     if (complete) {
       queue.close();
-      queue = createRowQueue(source);
-    } else if (await queue.isDone()) return yield { outcome: 'summary', ...counts };
-    const lines = linesOf<Line>(post(api, queue.body(), options));
-    for await (const line of lines) {
-      if ('summary' in line) {
-        throwIfStopped(line);
-        return yield { outcome: 'summary', ...counts, ...('extra' in line.summary && { extra: line.summary.extra }) };
-      }
+      queue = createRowQueue(source, signal);
+    } else if (queue.isAnswered() && (await queue.isAtEnd())) return yield summary();
+    for await (const line of linesOf<Line>(post(api, queue.body(), options), signal)) {
       const answer = answerOf(line);
-      if (!answer) continue;
-      retries.reset();
-      yield answer;
+      if (answer) {
+        retries.reset();
+        yield answer;
+      }
+      if ('summary' in line) return;
     }
     broken();
   }
 
   /** Undefined if the row is to be sent again, or was answered before. */
-  function answerOf(line: Exclude<Line, End>): ImportAnswer | undefined {
+  function answerOf(line: Line): ImportAnswer | undefined {
+    if ('summary' in line) return endOf(line);
     if (line.outcome === 'extra') return isNew(line.customerUrn) ? line : undefined;
     // It may be stored or not, and the import ends.
     if (line.outcome === 'refused' && line.status.messageCode === 'SQL_DATABASE_FAILURE') return undefined;
@@ -74,32 +72,42 @@ export async function* importRows(
     return { ...line, ...sent };
   }
 
+  /** @throws RefusedError if the service has stopped the import; ConnectionError if answers are missing */
+  function endOf({ status, summary: { extra } }: End): ImportSummary {
+    if (status.messageCode !== 'SUCCESS') {
+      const refusal = { ...status, httpStatus: 200, requestId: '' } as Refusal;
+      // The API key is no longer valid; else the service cannot go on now.
+      throw new RefusedError(refusal, status.messageCode === 'FORBIDDEN' ? undefined : 0);
+    }
+    if (!queue.isAnswered()) broken();
+    return summary(extra);
+  }
+
+  const summary = (extra?: number): ImportSummary => ({
+    outcome: 'summary',
+    ...counts,
+    ...(extra !== undefined && { extra }),
+  });
+
   const isNew = (answered: number | string) => !complete || known.size < known.add(answered).size;
 
   try {
-    yield* resuming(api.transport, signal, attempt);
+    yield* repeating(api.transport, signal, attempt, () => queue.throwIfFailed());
   } finally {
     queue.close();
   }
 }
 
-/** The service ends an import early if the API key is no longer valid, or if it cannot go on now. */
-function throwIfStopped({ status }: End): void {
-  if (status.messageCode === 'SUCCESS') return;
-  const refusal = { ...status, httpStatus: 200, requestId: '' } as Refusal;
-  throw new RefusedError(refusal, status.messageCode === 'FORBIDDEN' ? undefined : 0);
-}
-
 function post({ http, transport }: Api, body: ReadableStream, { dryRun, complete, signal }: ImportOptions) {
   return http.POST('/import', {
-    params: { query: { ...(dryRun && { dryRun: 'true' }), ...(complete && { complete: 'true' }) } },
+    // Booleans are sent as `true` and `false`.
+    params: { query: { dryRun, complete } as object },
     headers: { 'content-type': 'application/x-ndjson' },
     // The description says that NDJSON is a text.
     body: body as unknown as string,
     bodySerializer: (stream: unknown) => stream,
     duplex: 'half',
     parseAs: 'stream',
-    fetch: (request) => transport.exchange(request),
-    signal: signal ?? null,
+    fetch: (request) => transport.send(request, signal),
   });
 }

@@ -31,6 +31,4 @@ export type {
   Success,
   Violation,
 } from './outcome.ts';
-export { verifyErasureReceipt } from './receipts.ts';
 export type { Credential } from './transport.ts';
-export { type Delivery, type VerifiedDelivery, verifyWebhook, type WebhookEvent } from './webhooks.ts';

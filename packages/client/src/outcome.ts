@@ -79,37 +79,3 @@ export type OutcomeOf<Op extends Described> =
   | Refusal<Extract<CodeOf<Op>, RefusalCode> | 'UNAUTHORIZED'>;
 export type Outcome<Name extends Operation> = OutcomeOf<operations[Name]>;
 export type Success<Name extends Operation> = SuccessOf<operations[Name]>;
-
-/** What openapi-fetch returns. */
-interface Fetched {
-  readonly data?: unknown;
-  readonly error?: unknown;
-  readonly response: Response;
-}
-
-export async function outcomeOf<Op extends Described>(fetching: Promise<Fetched>): Promise<OutcomeOf<Op>> {
-  const { data, error, response } = await fetching;
-  if (!response.ok) return refusalOf(response, error) as OutcomeOf<Op>;
-  const { status: _, ...body } = data as { readonly status?: unknown };
-  const etag = response.headers.get('etag');
-  return {
-    messageCode: 'SUCCESS',
-    ...body,
-    requestId: requestIdOf(response),
-    ...(etag !== null && { etag }),
-    isReplay: response.headers.get('idempotency-replayed') === 'true',
-  } as unknown as OutcomeOf<Op>;
-}
-
-const unauthorized: Pick<Refusal<'UNAUTHORIZED'>, 'messageCode' | 'message'> = {
-  messageCode: 'UNAUTHORIZED',
-  message: 'Authentication failed.',
-};
-
-/** @param body the envelope, or anything else with a 401 */
-export function refusalOf(response: Response, body: unknown): Refusal {
-  const { status } = response.status === 401 ? { status: unauthorized } : (body as { readonly status: object });
-  return { ...status, httpStatus: response.status, requestId: requestIdOf(response) } as Refusal;
-}
-
-const requestIdOf = ({ headers }: Response): string => headers.get('x-request-id') ?? '';

@@ -1,7 +1,9 @@
-import { sleep } from './retries.ts';
+import { sleep } from './waiting.ts';
 
 /** How often to look again when nothing tells when requests are allowed. */
 const pollMs = 100;
+/** A longer window is taken for an error. */
+const maxWindowSeconds = 3_600;
 
 /**
  * Keeps a client below its rate limit by the headers RateLimit-Limit, -Remaining and -Reset
@@ -14,9 +16,10 @@ export function createPacing() {
   let inFlight = 0;
   return {
     /** Waits until a request may be sent. Call `leave` once it is answered. Throws the reason of the signal if it is aborted. */
-    async enter(signal: AbortSignal): Promise<void> {
+    async enter(signal: AbortSignal | undefined): Promise<void> {
+      signal?.throwIfAborted();
       for (;;) {
-        const waitMs = resetsAt - Date.now();
+        const waitMs = resetsAt - performance.now();
         if (waitMs <= 0) remaining = limit;
         // Requests in flight may not be counted in what the last answer said to remain.
         if (inFlight < remaining) break;
@@ -28,16 +31,18 @@ export function createPacing() {
     /** @param headers those of the answer; undefined if there was none */
     leave(headers: Headers | undefined): void {
       inFlight -= 1;
-      const [max, left, seconds] = ['limit', 'remaining', 'reset'].map((name) => headers?.get(`ratelimit-${name}`));
-      if (!max || !left || !seconds) return;
-      limit = Number(max);
-      const now = Date.now();
+      const numberOf = (name: string) => Number.parseFloat(headers?.get(`ratelimit-${name}`) ?? '');
+      const [max, left, seconds] = [numberOf('limit'), numberOf('remaining'), numberOf('reset')];
+      // False for what is no number.
+      if (!(max >= 1 && left >= 0 && seconds <= maxWindowSeconds)) return;
+      limit = max;
+      const now = performance.now();
       if (now >= resetsAt) {
         remaining = limit;
-        resetsAt = now + Number(seconds) * 1_000;
+        resetsAt = now + seconds * 1_000;
       }
       // Answers may overtake each other.
-      remaining = Math.min(remaining, Number(left));
+      remaining = Math.min(remaining, left);
     },
   };
 }

@@ -1,3 +1,5 @@
+import { sleep } from './waiting.ts';
+
 /** Exponential backoff with full jitter, so that clients that failed together do not return together. */
 const firstDelayMs = 100;
 const maxDelayMs = 10_000;
@@ -7,9 +9,9 @@ export interface Retries {
   /**
    * Waits before the next attempt. False if the call must give up; throws the reason of the signal if it is aborted.
    *
-   * @param leastMs what the service asked for by Retry-After
+   * @param leastMs what the service asked for by Retry-After; undefined: gives up
    */
-  next(leastMs?: number): Promise<boolean>;
+  next(leastMs: number | undefined): Promise<boolean>;
   /** Call it when an attempt has got further than those before it. */
   reset(): void;
 }
@@ -19,12 +21,15 @@ export function createRetries(retryForMs: number, signal: AbortSignal | undefine
   let failures = 0;
   let deadline = 0;
   return {
-    async next(leastMs = 0) {
-      const now = Date.now();
+    async next(leastMs) {
+      signal?.throwIfAborted();
+      // A clock that no correction of the time changes.
+      const now = performance.now();
       if (failures === 0) deadline = now + retryForMs;
-      const delayMs = leastMs + Math.random() * Math.min(maxDelayMs, firstDelayMs * 2 ** failures);
+      const delayMs = (leastMs as number) + Math.random() * Math.min(maxDelayMs, firstDelayMs * 2 ** failures);
       failures += 1;
-      if (now + delayMs > deadline) return false;
+      // False for undefined too.
+      if (!(now + delayMs <= deadline)) return false;
       await sleep(delayMs, signal);
       return true;
     },
@@ -32,20 +37,6 @@ export function createRetries(retryForMs: number, signal: AbortSignal | undefine
       failures = 0;
     },
   };
-}
-
-/** Throws the reason of the signal if it is aborted. */
-export async function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(wake, signal?.aborted ? 0 : ms);
-    signal?.addEventListener('abort', wake);
-    function wake() {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', wake);
-      resolve();
-    }
-  });
-  signal?.throwIfAborted();
 }
 
 /** The wait that an answer asks for, in milliseconds: seconds or a date (RFC 9110 section 10.2.3). 0 if it asks for none. */

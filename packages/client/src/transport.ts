@@ -1,9 +1,10 @@
 /** Sends requests: credentials, time limits, pacing, and retries. */
 import { ConnectionError } from './errors.ts';
 import { createPacing } from './pacing.ts';
-import { createRetries, type Retries, retryAfterMs } from './retries.ts';
+import { createRetries, type Retries } from './retries.ts';
+import { bounded } from './waiting.ts';
 
-/** A value, or a function that is called for each attempt, for values that change. */
+/** A value, or a function that is called for each attempt, for values that change. What it throws ends the call. */
 export type Credential = string | (() => string | Promise<string>);
 
 export interface TransportOptions {
@@ -12,98 +13,77 @@ export interface TransportOptions {
   /** `x-api-key`. */
   readonly apiKey: Credential;
   /** A bearer token (JWT), for a tenant with a token issuer. */
-  readonly token?: Credential;
+  readonly token?: Credential | undefined;
   /**
-   * How long a call is retried, in milliseconds from its first failure. Default: 120,000. Failures are the answers 429, 500 and
-   * 503, errors of the network, and answers of something between (502, 504).
+   * How long a call is retried, in milliseconds from its first failure. Default: 120,000. Failures are errors of the network, the
+   * answers 429, 500, 502, 503 and 504, and REQUEST_IN_PROGRESS.
    */
-  readonly retryForMs?: number;
-  /** The time limit of one attempt, in milliseconds; not of the streams of `import` and `export`. Default: 30,000. */
-  readonly attemptTimeoutMs?: number;
+  readonly retryForMs?: number | undefined;
+  /**
+   * The time limit of one attempt, in milliseconds. Default: 30,000. Of an import or an export it limits the time to the first
+   * byte; after it, five minutes may pass without one.
+   */
+  readonly attemptTimeoutMs?: number | undefined;
   /** Used instead of the global `fetch`. */
-  readonly fetch?: (request: Request) => Promise<Response>;
+  readonly fetch?: ((request: Request) => Promise<Response>) | undefined;
 }
 
 export interface Transport {
   /** The waits of one call. */
   retries(signal: AbortSignal | undefined): Retries;
   /**
-   * Sends a request until the answer is no failure, and reads the whole answer. Returns the last answer of the service if it
-   * is still a failure when the time for retries is over.
+   * Sends a request once, with its credentials, when the rate limit allows. Reads the whole body of the answer, unless it is
+   * NDJSON.
    *
-   * @param extraMs added to the time limit of each attempt
-   * @throws ConnectionError if no answer is the service's; the reason of the request's signal if it is aborted
+   * @param extraMs added to the time limit
+   * @throws ConnectionError; the reason of the signal once it is aborted; what a credential throws
    */
-  send(request: Request, extraMs?: number): Promise<Response>;
-  /**
-   * Sends a request once, with its credentials, when the rate limit allows.
-   *
-   * @param limitMs how long fetching the answer and reading its body may take
-   * @throws the error of `fetch`
-   */
-  exchange(request: Request, limitMs?: number): Promise<Response>;
+  send(request: Request, signal: AbortSignal | undefined, extraMs?: number): Promise<Response>;
 }
 
-/** @throws TypeError if a credential is no value of a header */
+/** @throws TypeError if a credential is missing, or no value of a header */
 export function createTransport(options: TransportOptions): Transport {
   const { tenant, apiKey, token, retryForMs = 120_000, attemptTimeoutMs = 30_000, fetch = globalThis.fetch } = options;
-  for (const value of [tenant, apiKey, token]) if (typeof value === 'string') new Headers({ value });
+  for (const value of [tenant, apiKey, token ?? '-']) if (typeof value !== 'function') checked(value);
   const pacing = createPacing();
-  const retries = (signal: AbortSignal | undefined) => createRetries(retryForMs, signal);
+  return {
+    retries: (signal) => createRetries(retryForMs, signal),
+    async send(request, signal, extraMs = 0) {
+      await pacing.enter(signal);
+      const controller = new AbortController();
+      let answered: Headers | undefined;
+      const exchange = async () => {
+        request.headers.set('x-tn', tenant);
+        request.headers.set('x-api-key', await currentValue(apiKey));
+        if (token) request.headers.set('authorization', `Bearer ${await currentValue(token)}`);
+        const answer = await fetch(new Request(request, { signal: controller.signal })).catch(broken);
+        answered = answer.headers;
+        const isStream = answered.get('content-type')?.includes('ndjson');
+        return isStream ? answer : new Response((await answer.text().catch(broken)) || null, answer);
+      };
+      try {
+        return await bounded(exchange(), signal, attemptTimeoutMs + extraMs);
+      } catch (error) {
+        controller.abort();
+        throw error;
+      } finally {
+        pacing.leave(answered);
+      }
+    },
+  };
+}
 
-  async function send(request: Request, extraMs = 0): Promise<Response> {
-    const body = request.body && (await request.text());
-    const { next } = retries(request.signal);
-    for (;;) {
-      const { response, isFailure = true, error } = await attempt(request, body, attemptTimeoutMs + extraMs);
-      if (isFailure && (await next(response && retryAfterMs(response)))) continue;
-      if (response && isFromService(response)) return response;
-      throw new ConnectionError(error ?? response);
-    }
-  }
-
-  async function attempt(
-    { url, method, headers, redirect, signal }: Request,
-    body: string | null,
-    limitMs: number,
-  ): Promise<{ response?: Response; isFailure?: boolean; error?: unknown }> {
-    try {
-      const answer = await exchange(new Request(url, { method, headers, redirect, body, signal }), limitMs);
-      const text = await answer.text();
-      const response = new Response(text || null, answer);
-      // An earlier attempt, whose connection broke, is still in flight.
-      const isInProgress = answer.status === 409 && text.includes('REQUEST_IN_PROGRESS');
-      return { response, isFailure: isInProgress || isTransient(answer) };
-    } catch (error) {
-      signal.throwIfAborted();
-      return { error };
-    }
-  }
-
-  async function exchange(request: Request, limitMs?: number): Promise<Response> {
-    const { signal } = request;
-    await pacing.enter(signal);
-    let answered: Headers | undefined;
-    try {
-      request.headers.set('x-tn', tenant);
-      request.headers.set('x-api-key', await currentValue(apiKey));
-      if (token) request.headers.set('authorization', `Bearer ${await currentValue(token)}`);
-      const limited = limitMs ? AbortSignal.any([signal, AbortSignal.timeout(limitMs)]) : signal;
-      const response = await fetch(new Request(request, { signal: limited }));
-      answered = response.headers;
-      return response;
-    } finally {
-      pacing.leave(answered);
-    }
-  }
-
-  return { retries, send, exchange };
+/** The text of a header. */
+function checked(value: string): string {
+  // The error of `Headers` would contain it.
+  if (!/^[!-~]+$/.test(value ?? '')) throw new TypeError('a credential is missing or not valid');
+  return value;
 }
 
 const currentValue = async (credential: Credential): Promise<string> =>
-  typeof credential === 'string' ? credential : credential();
+  typeof credential === 'function' ? checked(await credential()) : credential;
 
-export const isTransient = ({ status }: Response): boolean => [429, 500, 502, 503, 504].includes(status);
-
-/** Whether an answer is not that of a proxy, or of another server. */
-export const isFromService = ({ headers }: Response): boolean => headers.has('x-request-id');
+/** The connection broke. */
+export const broken = (cause?: unknown): never => {
+  throw new ConnectionError(cause, 0);
+};

@@ -5,7 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import { deployment } from '../../../test/support/deployment.ts';
-import { type Client, createClient, type Outcome, verifyErasureReceipt, verifyWebhook } from '../src/index.ts';
+import { type Client, createClient, type Outcome } from '../src/index.ts';
+import { verifyErasureReceipt, verifyWebhook } from '../src/verify.ts';
 import { all, claimedRegion, start, stateOf } from './support/service.ts';
 
 /** The client, and the credentials of the server. */

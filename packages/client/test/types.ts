@@ -11,8 +11,8 @@ import {
   type ImportAnswer,
   type Outcome,
   type Violation,
-  verifyWebhook,
 } from '../src/index.ts';
+import { verifyWebhook } from '../src/verify.ts';
 
 const c2a = createClient({ baseUrl: 'https://customers.example.com', tenant: 'acme', apiKey: 'sk_live_1' });
 const claimedRegion = { countryCode: 'DE', languageCode: 'de' };

@@ -1,5 +1,6 @@
 /** What package.test.ts runs on each platform: the client against a service. */
-import { createClient, verifyErasureReceipt, verifyWebhook } from 'c2a-customers-client';
+import { createClient } from 'c2a-customers-client';
+import { verifyErasureReceipt, verifyWebhook } from 'c2a-customers-client/verify';
 
 const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
 const stateOf = (id) => ({ customer: { externalIdentifier: id, email: `${id}@example.com` }, claimedRegion });

@@ -3,7 +3,8 @@ import { generateKeyPairSync } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import t from 'tap';
 import { createService } from '../../../src/index.ts';
-import { createClient, type SignedReceipt, verifyErasureReceipt, verifyWebhook } from '../src/index.ts';
+import { createClient, type SignedReceipt } from '../src/index.ts';
+import { verifyErasureReceipt, verifyWebhook } from '../src/verify.ts';
 
 t.test('a receipt is verified with the key of its deployment', async (t) => {
   const service = await createService();
