@@ -36,8 +36,6 @@ interface Fetched<Data> {
   readonly response: Response;
 }
 
-const transientStatuses = [429, 500, 502, 503, 504];
-
 /**
  * The success of an attempt.
  *
@@ -48,15 +46,13 @@ async function successOf<Data>(fetching: Promise<Fetched<Data>>): Promise<{ data
     // The body was cut off. The message of the error would contain its beginning.
     throw cause instanceof SyntaxError ? new ConnectionError(undefined, 0) : cause;
   });
-  const { status } = response;
-  const isJson = /json/i.test(response.headers.get('content-type') ?? '');
-  if (data && isJson) return { data, response };
-  const envelope = status === 401 ? unauthorized : Object(error).status;
-  const code = envelope?.messageCode;
-  const isTransient = transientStatuses.includes(status) || code === 'REQUEST_IN_PROGRESS';
-  const leastMs = isTransient ? retryAfterMs(response) : undefined;
-  if (!code) throw new ConnectionError(response, leastMs);
-  throw new RefusedError({ ...envelope, httpStatus: status, requestId: requestIdOf(response) } as Refusal, leastMs);
+  if (data) return { data, response };
+  const { status: httpStatus } = response;
+  const status = httpStatus === 401 ? unauthorized : Object(error).status;
+  // An earlier attempt, whose connection broke, may be in flight.
+  const leastMs = status?.messageCode === 'REQUEST_IN_PROGRESS' ? 0 : retryAfterMs(response);
+  if (!status?.messageCode) throw new ConnectionError(response, leastMs);
+  throw new RefusedError({ ...status, httpStatus, requestId: requestIdOf(response) } as Refusal, leastMs);
 }
 
 const requestIdOf = ({ headers }: Response): string => headers.get('x-request-id') ?? '';

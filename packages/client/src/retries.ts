@@ -39,8 +39,14 @@ export function createRetries(retryForMs: number, signal: AbortSignal | undefine
   };
 }
 
-/** The wait that an answer asks for, in milliseconds: seconds or a date (RFC 9110 section 10.2.3). 0 if it asks for none. */
-export function retryAfterMs({ headers }: Response): number {
+const transientStatuses = [429, 500, 502, 503, 504];
+
+/**
+ * The wait that an answer asks for by Retry-After, in milliseconds: seconds or a date (RFC 9110 section 10.2.3); 0 if it asks
+ * for none. Undefined if a repeat would not help.
+ */
+export function retryAfterMs({ status, headers }: Response): number | undefined {
+  if (!transientStatuses.includes(status)) return undefined;
   const value = headers.get('retry-after') ?? '';
   const ms = Number(value) * 1_000;
   return ms >= 0 ? ms : Math.max(0, Date.parse(value) - Date.now()) || 0;

@@ -1,7 +1,7 @@
 /** Sends requests: credentials, time limits, pacing, and retries. */
 import { ConnectionError } from './errors.ts';
 import { createPacing } from './pacing.ts';
-import { createRetries, type Retries } from './retries.ts';
+import { createRetries, type Retries, retryAfterMs } from './retries.ts';
 import { bounded } from './waiting.ts';
 
 /** A value, or a function that is called for each attempt, for values that change. What it throws ends the call. */
@@ -36,7 +36,7 @@ export interface Transport {
    * NDJSON.
    *
    * @param extraMs added to the time limit
-   * @throws ConnectionError; the reason of the signal once it is aborted; what a credential throws
+   * @throws ConnectionError, also if the answer is not the service's; the reason of the signal once it is aborted; what a credential throws
    */
   send(request: Request, signal: AbortSignal | undefined, extraMs?: number): Promise<Response>;
 }
@@ -58,8 +58,10 @@ export function createTransport(options: TransportOptions): Transport {
         if (token) request.headers.set('authorization', `Bearer ${await currentValue(token)}`);
         const answer = await fetch(new Request(request, { signal: controller.signal })).catch(broken);
         answered = answer.headers;
-        const isStream = answered.get('content-type')?.includes('ndjson');
-        return isStream ? answer : new Response((await answer.text().catch(broken)) || null, answer);
+        const type = answered.get('content-type') ?? '';
+        // A 401 has no body.
+        if (answer.status !== 401 && !/json/i.test(type)) throw new ConnectionError(answer, retryAfterMs(answer));
+        return type.includes('ndjson') ? answer : new Response((await answer.text().catch(broken)) || null, answer);
       };
       try {
         return await bounded(exchange(), signal, attemptTimeoutMs + extraMs);

@@ -62,6 +62,32 @@ t.test('of many requests at once, those above the limit come later', async (t) =
   t.equal(limit.refused(), 30);
 });
 
+t.test('headers that make no sense are ignored', async (t) => {
+  const { clientOf, service } = await start(t);
+  const odd = [
+    { limit: '100, 100;w=60', remaining: '99', reset: '1' },
+    { limit: '0', remaining: '0', reset: '1' },
+    { limit: '10', remaining: '-1', reset: '30' },
+    { limit: '10', remaining: 'many', reset: '30' },
+    { limit: '10', remaining: '0', reset: 'soon' },
+    { limit: '10', remaining: '0', reset: '1796092979' },
+    { limit: '10', remaining: '0' },
+  ];
+  for (const told of odd) {
+    const headers = Object.entries(told).map(([name, value]): [string, string] => [`ratelimit-${name}`, value]);
+    const c2a = clientOf(service.credentials, {
+      fetch: async (request) => {
+        const answer = await fetch(request);
+        return new Response(answer.body, { status: answer.status, headers: [...answer.headers, ...headers] });
+      },
+    });
+    const signal = AbortSignal.timeout(2_000);
+    for (let count = 0; count < 3; count += 1) {
+      t.equal((await c2a.info({ exId: 'a' }, { signal })).messageCode, 'CUSTOMER_NOT_FOUND', JSON.stringify(told));
+    }
+  }
+});
+
 t.test('the time limit of an attempt begins after the wait', async (t) => {
   const { clientOf, service } = await start(t);
   let attempts = 0;

@@ -131,12 +131,17 @@ t.test('complete rows are sent again from the beginning, and reported once', asy
   t.equal(extras.length, 100);
   t.match(answers.at(-1), { created: 1, updated: 1, unchanged: 199, extra: 100 });
   t.equal((await all(c2a.export())).length, 300, 'nothing was stored');
+  const once = rows();
+  const same = () => once;
+  next.push({ drop: 'response', afterBytes: 3_000 });
+  await t.rejects(all(c2a.import(same, check)), /new rows/, 'else all others would be extra');
+  t.match((await all(c2a.import([], check))).at(-1), { extra: 300 });
   // @ts-expect-error the compiler says so too
   await t.rejects(all(c2a.import(rows(), check)), TypeError);
 });
 
 t.test('what the rows throw ends the import', async (t) => {
-  const { c2a, seen } = await start(t);
+  const { c2a, seen, clientOf, service } = await start(t);
   async function* rows() {
     yield* rowsOf(10);
     throw new Error('the database of the tenant has failed');
@@ -144,6 +149,10 @@ t.test('what the rows throw ends the import', async (t) => {
   await t.rejects(all(c2a.import(rows())), /database of the tenant/);
   t.ok(seen.length <= 2);
   await t.rejects(all(c2a.import(() => rows(), { complete: true, dryRun: true })), /database of the tenant/);
+  const hasty = clientOf(service.credentials, { retryForMs: 0 });
+  await t.rejects(all(hasty.import(rows())), /database of the tenant/, 'and not the broken connection');
+  const notJson = [stateOf('crm-1'), { ...stateOf('crm-2'), sourceRevision: 7n as unknown as number }];
+  await t.rejects(all(c2a.import(notJson)), { name: 'TypeError', message: /BigInt/ });
 });
 
 t.test('refusals of the request itself are thrown', async (t) => {
