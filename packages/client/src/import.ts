@@ -48,7 +48,11 @@ export async function* importRows(
     if (complete) {
       queue.close();
       queue = createRowQueue(source, signal);
-    } else if (queue.isAnswered() && (await queue.isAtEnd())) return yield summary();
+    } else if (queue.isAnswered()) {
+      if (await queue.isAtEnd()) return yield summary();
+      // Nothing was lost when a connection broke that had nothing to do.
+      retries.reset();
+    }
     for await (const line of linesOf<Line>(post(api, queue.body(), options), signal)) {
       const answer = answerOf(line);
       if (answer) {

@@ -1,4 +1,4 @@
-/** Sends requests: credentials, time limits, pacing, and retries. */
+/** Sends a request once: credentials, time limit, pacing. */
 import { ConnectionError } from './errors.ts';
 import { createPacing } from './pacing.ts';
 import { createRetries, type Retries, retryAfterMs } from './retries.ts';
@@ -36,7 +36,8 @@ export interface Transport {
    * NDJSON.
    *
    * @param extraMs added to the time limit
-   * @throws ConnectionError, also if the answer is not the service's; the reason of the signal once it is aborted; what a credential throws
+   * @throws ConnectionError, also if the answer is not the service's; the reason of the signal once it is aborted; what a
+   *   credential throws
    */
   send(request: Request, signal: AbortSignal | undefined, extraMs?: number): Promise<Response>;
 }

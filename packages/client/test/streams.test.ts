@@ -102,6 +102,22 @@ t.test('an import goes on after a failure, and answers each row once', async (t)
   t.match(await c2a.info({ exId: 'crm-0' }), { result: { email: 'b@x.de' } });
 });
 
+t.test('a connection that breaks while the rows pause is no failure', async (t) => {
+  const { c2a, next } = await start(t, { retryForMs: 200 });
+  const answer = { line: 2, outcome: 'created', customerUrn: 'cu.00.1', version: 1 };
+  next.push(
+    { drop: 'response', afterBytes: JSON.stringify(answer).length + 1 },
+    { refuse: 'SERVICE_UNAVAILABLE', retryAfterSeconds: 0 },
+  );
+  async function* rows() {
+    yield stateOf('a');
+    await delay(500);
+    yield stateOf('b');
+  }
+  t.same(outcomesOf(await all(c2a.import(rows()))), ['1 created', '2 created', 'summary']);
+  t.equal(next.length, 0);
+});
+
 t.test('complete rows are sent again from the beginning, and reported once', async (t) => {
   const { c2a, next } = await start(t);
   await all(c2a.import(rowsOf(300)));
