@@ -1,8 +1,9 @@
-/** The programs of docs/keeping-in-step.md, against a service. They are those of the client's README. */
+/** The programs of the client's README, against a service. Two of them are in docs/keeping-in-step.md too. */
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
+import { storing } from '../support/client.ts';
 import { type Service, startService } from '../support/service.ts';
 import { portOf } from '../support/sockets.ts';
 
@@ -11,9 +12,9 @@ const clientFile = pathToFileURL(join(root, 'packages/client/src/index.ts')).hre
 const blocksOf = (page: string) =>
   [...readFileSync(join(root, page), 'utf8').matchAll(/```js\n([\s\S]+?)```/g)].map(([, code]) => code as string);
 const programs = blocksOf('docs/keeping-in-step.md');
+const readme = blocksOf('packages/client/README.md');
 
 t.test("they are in the client's README too, in twenty and ten lines", async (t) => {
-  const readme = blocksOf('packages/client/README.md');
   t.same(programs, readme.slice(1, 3));
   const lengths = programs.map((code) => Number(/^async function [\s\S]+?^}/m.exec(code)?.[0].split('\n').length));
   t.equal(lengths.length, 2);
@@ -22,7 +23,7 @@ t.test("they are in the client's README too, in twenty and ten lines", async (t)
 
 /** The function of a program, which uses this service. */
 async function load(t: Test, service: Service, name: string) {
-  const code = programs.find((one) => one.includes(`async function ${name}(`)) ?? '';
+  const code = readme.find((one) => one.includes(`async function ${name}(`)) ?? '';
   const text = code
     .replace("'c2a-customers-client'", `'${clientFile}'`)
     .replace("tenant: 'acme'", "tenant: 'acme', retryForMs: 50")
@@ -98,4 +99,33 @@ t.test('the backfill reports what was refused', async (t) => {
   t.same(await backfill(rows), summary);
   t.match(reported(), [[8, { messageCode: 'INVALID_REQUEST', errors: [{ field: 'customer.email' }] }]]);
   t.match(await backfill(rows.values()), { created: 0, unchanged: 49, refused: 1 });
+});
+
+t.test('the changes are followed from the cursor that was saved', async (t) => {
+  const service = await startService(t);
+  surroundings.apiKeyOfTest = service.credentials['x-api-key'];
+  const followChanges: (cursors: object, signal: AbortSignal) => Promise<void> = await load(
+    t,
+    service,
+    'followChanges',
+  );
+  const printed = t.capture(console, 'log').args;
+  const cursors = {
+    saved: undefined as string | undefined,
+    load: async () => cursors.saved,
+    save: async (next: string) => {
+      cursors.saved = next;
+      stopped.abort(new Error('enough'));
+    },
+  };
+  let stopped = new AbortController();
+  for (const id of ['a', 'b']) {
+    await service.post('store', storing({ externalIdentifier: id }));
+    stopped = new AbortController();
+    await t.rejects(followChanges(cursors, stopped.signal), { message: 'enough' });
+  }
+  t.same(printed(), [
+    ['customer.stored', 'cu.00.1', 1],
+    ['customer.stored', 'cu.00.2', 1],
+  ]);
 });
