@@ -142,7 +142,11 @@ const worker :Workerd.Worker = (
 );`;
   writeFileSync(join(project, 'worker.capnp'), config);
   const child = start(workerd as string, ['serve', 'worker.capnp'], {}, project);
-  t.teardown(() => child.kill());
+  const closed = once(child, 'close');
+  t.teardown(async () => {
+    child.kill();
+    await closed;
+  });
   while (!existsSync(socket)) await delay(20);
   const query = new URLSearchParams({ baseUrl, apiKey });
   const [response] = await once(get({ socketPath: socket, path: `/?${query}` }), 'response');

@@ -9,9 +9,9 @@ import { type ChangeEvent, type Client, createClient, type ImportAnswer } from '
 
 const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
 const stateOf = (id: string) => ({ customer: { externalIdentifier: id, email: `${id}@example.com` }, claimedRegion });
-const kills = 4;
-const writers = 8;
-const rowCount = 12_000;
+const kills = 3;
+const writers = 6;
+const rowCount = 8_000;
 
 const { serve } = deployment(t);
 let server = await serve();
