@@ -1,6 +1,6 @@
 import type { Refusal } from './outcome.ts';
 
-// Messages have no personal data and no secrets. That of a `cause`, which the runtime makes, may have them.
+// Messages contain no personal data and no secrets. The message of a `cause` is the runtime's, and may contain both.
 
 /**
  * No answer of the service came. Whether a write was carried out is not known: repeat it with the same `idempotencyKey`, or as a

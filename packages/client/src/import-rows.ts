@@ -14,7 +14,7 @@ export type ImportSource = Rows | RepeatableRows;
  * unanswered that wait for others, so this must be more.
  */
 const maxUnanswered = 20_000;
-/** Rows that are there at once are sent in chunks of this many characters: each chunk takes time and memory of its own. */
+/** Rows that are available without waiting share a chunk of about this many characters: each chunk costs time and memory. */
 const chunkLength = 65_536;
 /** How often to look for answers when no more rows may be sent. */
 const pollMs = 10;
@@ -158,7 +158,7 @@ function chunksOf(
   );
 }
 
-/** What functions have returned. */
+/** The rows that source functions have returned: returned twice, they would be read to their end already. */
 const used = new WeakSet<Rows>();
 
 /** Calls the function of a source only when the first row is wanted. */

@@ -50,7 +50,7 @@ export async function* importRows(
       queue = createRowQueue(source, signal);
     } else if (queue.isAnswered()) {
       if (await queue.isAtEnd()) return yield summary();
-      // Nothing was lost when a connection broke that had nothing to do.
+      // All rows were answered: an idle connection that breaks does not count as a failure.
       retries.reset();
     }
     for await (const line of linesOf<Line>(post(api, queue.body(), options), signal)) {
@@ -107,7 +107,7 @@ function post({ http, transport }: Api, body: ReadableStream, { dryRun, complete
     // Booleans are sent as `true` and `false`.
     params: { query: { dryRun, complete } as object },
     headers: { 'content-type': 'application/x-ndjson' },
-    // The description says that NDJSON is a text.
+    // openapi.json describes NDJSON as a string.
     body: body as unknown as string,
     bodySerializer: (stream: unknown) => stream,
     duplex: 'half',

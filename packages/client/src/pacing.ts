@@ -1,8 +1,8 @@
 import { sleep } from './waiting.ts';
 
-/** How often to look again when nothing tells when requests are allowed. */
+/** How often to check again if the time of the reset has passed or is not known. */
 const pollMs = 100;
-/** A longer window is taken for an error. */
+/** A longer window is treated as invalid. */
 const maxWindowSeconds = 3_600;
 
 /**
@@ -33,7 +33,7 @@ export function createPacing() {
       inFlight -= 1;
       const numberOf = (name: string) => Number.parseFloat(headers?.get(`ratelimit-${name}`) ?? '');
       const [max, left, seconds] = [numberOf('limit'), numberOf('remaining'), numberOf('reset')];
-      // False for what is no number.
+      // False for NaN.
       if (!(max >= 1 && left >= 0 && seconds <= maxWindowSeconds)) return;
       limit = max;
       const now = performance.now();

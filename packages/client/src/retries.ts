@@ -23,12 +23,12 @@ export function createRetries(retryForMs: number, signal: AbortSignal | undefine
   return {
     async next(leastMs) {
       signal?.throwIfAborted();
-      // A clock that no correction of the time changes.
+      // Monotonic: the wall clock may be adjusted.
       const now = performance.now();
       if (failures === 0) deadline = now + retryForMs;
       const delayMs = (leastMs as number) + Math.random() * Math.min(maxDelayMs, firstDelayMs * 2 ** failures);
       failures += 1;
-      // False for undefined too.
+      // False for NaN, which undefined gives.
       if (!(now + delayMs <= deadline)) return false;
       await sleep(delayMs, signal);
       return true;

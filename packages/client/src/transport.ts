@@ -36,13 +36,13 @@ export interface Transport {
    * NDJSON.
    *
    * @param extraMs added to the time limit
-   * @throws ConnectionError, also if the answer is not the service's; the reason of the signal once it is aborted; what a
-   *   credential throws
+   * @throws ConnectionError, also if the answer is not the service's; the reason of the signal once it is aborted; the
+   *   error of a credential function
    */
   send(request: Request, signal: AbortSignal | undefined, extraMs?: number): Promise<Response>;
 }
 
-/** @throws TypeError if a credential is missing, or no value of a header */
+/** @throws TypeError if a credential is missing or is not a valid header value */
 export function createTransport(options: TransportOptions): Transport {
   const { tenant, apiKey, token, retryForMs = 120_000, attemptTimeoutMs = 30_000, fetch = globalThis.fetch } = options;
   for (const value of [tenant, apiKey, token ?? '-']) if (typeof value !== 'function') checked(value);

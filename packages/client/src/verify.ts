@@ -31,13 +31,13 @@ const maxSignatures = 10;
  * The event of a delivery, by the Standard Webhooks specification 1.0.0. Undefined if the delivery is not genuine: a header is
  * missing, its time is too far away, or no signature (HMAC-SHA-256) is right.
  *
- * @throws TypeError if the secret is none
+ * @throws TypeError if the secret is not base64
  */
 export async function verifyWebhook(delivery: Delivery): Promise<VerifiedDelivery | undefined> {
   const { secret, body, headers, toleranceSeconds = 300 } = delivery;
   const header = (name: string) => `${headers instanceof Headers ? headers.get(name) : headers[name]}`;
   const [id, time] = [header('webhook-id'), header('webhook-timestamp')];
-  // False for a time that is no number.
+  // False for NaN.
   const isOnTime = Math.abs(Date.now() / 1_000 - Number(time)) <= toleranceSeconds;
   const candidates = header('webhook-signature')
     .split(' ', maxSignatures)
@@ -53,7 +53,7 @@ export async function verifyWebhook(delivery: Delivery): Promise<VerifiedDeliver
  * @param signed the `result` of `erasureReceipt`. Keep it as text: the signature covers its members in their order.
  * @param publicKey the key of the deployment, base64url, as `receiptKey` returns it. Keep it from the time when you trusted
  *   the deployment: a forger would send a key of their own with a receipt.
- * @throws TypeError if the key is none; NotSupportedError if the runtime has no Ed25519
+ * @throws TypeError if the key is not base64; NotSupportedError if the runtime has no Ed25519
  */
 export async function verifyErasureReceipt(signed: SignedReceipt, publicKey: string): Promise<boolean> {
   return isSigned({ name: 'Ed25519' }, publicKey, [signed.signature.value], JSON.stringify(signed.receipt));
