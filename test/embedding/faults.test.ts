@@ -2,18 +2,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { ndjsonType } from '../../src/http/streaming.ts';
-import { createService, type Fault, type FaultedRequest, type Service, type ServiceOptions } from '../../src/index.ts';
+import { createService, type Service, type ServiceOptions } from '../../src/index.ts';
 import { base, storing } from '../support/client.ts';
+import { faultQueue } from '../support/faults.ts';
 import { dial, type Line, portOf, rawRequests, within } from '../support/sockets.ts';
 
 async function start(t: Test, options: Omit<ServiceOptions, 'faults'> = {}) {
-  /** What happens to the next requests. */
-  const next: Fault[] = [];
-  const seen: FaultedRequest[] = [];
-  const faults = (request: FaultedRequest) => {
-    seen.push(request);
-    return next.shift();
-  };
+  const { next, seen, faults } = faultQueue();
   const service = await createService({ ...options, faults });
   t.teardown(() => service.close());
   const url = await service.listen({ port: 0 });

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { run } from '../support/process.ts';
+import { run, succeed } from '../support/process.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const snippet = (page: string, pattern: RegExp): string =>
@@ -17,17 +17,12 @@ const has = (name: string, text: string) => writeFileSync(join(project, name), t
 const node = (...words: string[]) => run(process.execPath, words, {}, project);
 
 t.before(async () => {
-  const succeed = async (...[file, words, , folder]: Parameters<typeof run>) => {
-    const { code, stdout, stderr } = await run(file, words, {}, folder);
-    if (code !== 0) throw new Error(`${file} ${words.join(' ')}: ${stdout}${stderr}`);
-    return stdout;
-  };
-  await succeed('npm', ['run', 'build'], {}, root);
-  const packed = await succeed('npm', ['pack', '--json', '--pack-destination', project], {}, root);
+  await succeed('npm', ['run', 'build'], root);
+  const packed = await succeed('npm', ['pack', '--json', '--pack-destination', project], root);
   const [{ filename }] = JSON.parse(packed);
   has('package.json', '{ "type": "module" }');
   const options = ['--omit=optional', '--prefer-offline', '--no-audit', '--no-fund'];
-  await succeed('npm', ['install', ...options, `./${filename}`], {}, project);
+  await succeed('npm', ['install', ...options, `./${filename}`], project);
 });
 
 t.test('the snippet of the README runs', async (t) => {

@@ -46,6 +46,13 @@ export async function run(
   return { code, stdout, stderr };
 }
 
+/** Runs a program to its end, and returns its standard output. Throws if it fails. */
+export async function succeed(file: string, words: readonly string[], cwd: string): Promise<string> {
+  const { code, stdout, stderr } = await run(file, words, {}, cwd);
+  if (code !== 0) throw new Error(`${file} ${words.join(' ')}: ${stdout}${stderr}`);
+  return stdout;
+}
+
 /** How the program is started: a file, and the arguments that precede those of the command. */
 export type Program = readonly [file: string, ...words: string[]];
 const source: Program = [process.execPath, entry];

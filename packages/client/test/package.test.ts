@@ -14,7 +14,7 @@ import { build } from 'esbuild';
 import t, { type Test } from 'tap';
 import manifest from '../../../package.json' with { type: 'json' };
 import { createService } from '../../../src/index.ts';
-import { run, start } from '../../../test/support/process.ts';
+import { run, start, succeed } from '../../../test/support/process.ts';
 import own from '../package.json' with { type: 'json' };
 
 const root = resolve(import.meta.dirname, '../../..');
@@ -27,17 +27,12 @@ t.teardown(() => rmSync(project, { recursive: true, force: true }));
 const installed = join(project, 'node_modules/c2a-customers-client');
 
 t.before(async () => {
-  const succeed = async (...[file, words, , folder]: Parameters<typeof run>) => {
-    const { code, stdout, stderr } = await run(file, words, {}, folder);
-    if (code !== 0) throw new Error(`${file} ${words.join(' ')}: ${stdout}${stderr}`);
-    return stdout;
-  };
   const workspace = ['--workspace', own.name];
-  await succeed('npm', ['run', 'build', ...workspace], {}, root);
-  const packed = await succeed('npm', ['pack', ...workspace, '--json', '--pack-destination', project], {}, root);
+  await succeed('npm', ['run', 'build', ...workspace], root);
+  const packed = await succeed('npm', ['pack', ...workspace, '--json', '--pack-destination', project], root);
   const [{ filename }] = JSON.parse(packed);
   writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
-  await succeed('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', `./${filename}`], {}, project);
+  await succeed('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', `./${filename}`], project);
 });
 
 t.test('it contains the built client, and depends on openapi-fetch alone', async (t) => {

@@ -6,9 +6,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { deployment } from '../../../test/support/deployment.ts';
 import { type ChangeEvent, type Client, createClient, type ImportAnswer } from '../src/index.ts';
+import { all, stateOf } from './support/service.ts';
 
-const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
-const stateOf = (id: string) => ({ customer: { externalIdentifier: id, email: `${id}@example.com` }, claimedRegion });
+const customerOf = (id: string) => stateOf(id, { email: `${id}@example.com` });
 const kills = 3;
 const writers = 6;
 const rowCount = 8_000;
@@ -36,7 +36,7 @@ async function write(writer: number) {
   const refused: string[] = [];
   for (let count = 0; isUnstable || count < 20; count += 1) {
     const id = `w${writer}-${count}`;
-    const stored = await c2a.store(stateOf(id));
+    const stored = await c2a.store(customerOf(id));
     if (stored.messageCode !== 'SUCCESS') refused.push(`store ${stored.messageCode}`);
     else {
       const { customerUrn } = stored.result;
@@ -54,14 +54,8 @@ async function write(writer: number) {
 async function* rows() {
   for (let index = 0; index < rowCount; index += 1) {
     if (index % 10 === 0 && isUnstable) await delay(3);
-    yield stateOf(`row-${index}`);
+    yield customerOf(`row-${index}`);
   }
-}
-
-async function importAll() {
-  const answers: ImportAnswer[] = [];
-  for await (const answer of c2a.import(rows())) answers.push(answer);
-  return answers;
 }
 
 async function follow(signal: AbortSignal) {
@@ -80,7 +74,7 @@ async function follow(signal: AbortSignal) {
 
 const ended = new AbortController();
 const following = follow(ended.signal);
-const work = [importAll(), ...Array.from({ length: writers }, (_, writer) => write(writer))] as const;
+const work = [all(c2a.import(rows())), ...Array.from({ length: writers }, (_, writer) => write(writer))] as const;
 await killAndRestart();
 const [answers, ...written] = (await Promise.all(work)) as [ImportAnswer[], ...Awaited<ReturnType<typeof write>>[]];
 

@@ -2,19 +2,13 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import t from 'tap';
-import { createService } from '../../../src/index.ts';
-import { createClient, type SignedReceipt } from '../src/index.ts';
+import type { SignedReceipt } from '../src/index.ts';
 import { verifyErasureReceipt, verifyWebhook } from '../src/verify.ts';
+import { start, stateOf } from './support/service.ts';
 
 t.test('a receipt is verified with the key of its deployment', async (t) => {
-  const service = await createService();
-  t.teardown(() => service.close());
-  const baseUrl = await service.listen({ port: 0 });
-  const c2a = createClient({ baseUrl, tenant: 'acme', apiKey: service.credentials['x-api-key'] });
-  await c2a.store({
-    customer: { externalIdentifier: 'crm-1', firstName: 'Jane' },
-    claimedRegion: { countryCode: 'DE', languageCode: 'de' },
-  });
+  const { c2a } = await start(t);
+  await c2a.store(stateOf('crm-1', { firstName: 'Jane' }));
   await c2a.delete({ externalIdentifier: 'crm-1', reference: 'DSAR-7' });
   const [receipt, key] = await Promise.all([c2a.erasureReceipt('cu.00.1'), c2a.receiptKey()]);
   if (receipt.messageCode !== 'SUCCESS' || key.messageCode !== 'SUCCESS') throw new Error('refused');

@@ -1,8 +1,10 @@
 import type { Test } from 'tap';
-import { createService, type Fault, type FaultedRequest, type ServiceOptions } from '../../../../src/index.ts';
+import { type Credentials, createService, type ServiceOptions } from '../../../../src/index.ts';
+import { claimedRegion } from '../../../../test/support/client.ts';
+import { faultQueue } from '../../../../test/support/faults.ts';
 import { type ClientOptions, createClient } from '../../src/index.ts';
 
-export const claimedRegion = { countryCode: 'DE', languageCode: 'de' };
+export { claimedRegion };
 
 /** The body of a `store` or `sync`. */
 export const stateOf = (externalIdentifier: string, fields: object = {}) => ({
@@ -12,18 +14,11 @@ export const stateOf = (externalIdentifier: string, fields: object = {}) => ({
 
 /** A service in memory on a port of its own, and a client of its tenant `acme`. */
 export async function start(t: Test, options: Partial<ClientOptions> = {}, serviceOptions: ServiceOptions = {}) {
-  /** The faults of the next requests. */
-  const next: Fault[] = [];
-  /** The requests so far. */
-  const seen: FaultedRequest[] = [];
-  const faults = (request: FaultedRequest) => {
-    seen.push(request);
-    return next.shift();
-  };
+  const { next, seen, faults } = faultQueue();
   const service = await createService({ ...serviceOptions, faults });
   t.teardown(() => service.close());
   const baseUrl = await service.listen({ port: 0 });
-  const clientOf = (credentials: { 'x-tn': string; 'x-api-key': string }, others: Partial<ClientOptions> = {}) =>
+  const clientOf = (credentials: Credentials, others: Partial<ClientOptions> = {}) =>
     createClient({
       baseUrl,
       tenant: credentials['x-tn'],
